@@ -1,0 +1,1 @@
+//! Stealyard beside its peers.

@@ -1,0 +1,1 @@
+//! Local run queues for work-stealing schedulers: one owner, many thieves.

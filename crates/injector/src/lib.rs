@@ -1,0 +1,1 @@
+//! Global run queues for schedulers: many producers, many consumers, batches both ways.

@@ -1,0 +1,1 @@
+//! Putting threads to sleep and waking the right one: parker, idle protocol, event count, thread pool.

@@ -1,0 +1,1 @@
+//! A Go-style work-stealing scheduler made of parts that can be used one by one.

@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(all(stealyard_loom, not(feature = "loom")))]
+compile_error!("`--cfg stealyard_loom` needs `--features loom`");
+
+pub mod asymmetric;
+pub mod seed;
+
+#[cfg(stealyard_loom)]
+pub mod model;
+
+mod imp;
+#[cfg(stealyard_tsan)]
+mod tsan;
+
+pub use crossbeam_utils::{Backoff, CachePadded};
+pub use imp::{Arc, Condvar, Mutex, MutexGuard, atomic, cell, hint, thread, thread_local, time};
+
+/// True where the primitives are a model checker's: there, a wait must go through the model, and
+/// sizes are kept small.
+pub const MODELLED: bool = cfg!(stealyard_loom);
