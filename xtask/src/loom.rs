@@ -1,0 +1,63 @@
+//! `cargo xtask loom`: the models of each crate, with the number of interleavings each explored.
+
+use crate::run::{self, Outcome};
+
+/// What to model.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Only this package (may be given more than once)
+    #[arg(short, long)]
+    package: Vec<String>,
+    /// Preemptions explored in an execution; each model has its own default, 2 or 3
+    #[arg(long)]
+    preemptions: Option<usize>,
+    /// Only models whose name contains this
+    filter: Option<String>,
+}
+
+impl Args {
+    /// The models of every crate, at the given bound.
+    pub(crate) fn all(preemptions: Option<usize>) -> Self {
+        Self {
+            preemptions,
+            ..Self::default()
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let chosen = run::MODELLED
+        .into_iter()
+        .filter(|name| args.package.is_empty() || args.package.iter().any(|wanted| wanted == name));
+    let mut any = false;
+    for package in chosen {
+        any = true;
+        let mut command = run::cargo_loom();
+        command.args([
+            "test",
+            "--profile",
+            "loom",
+            "--features",
+            "loom",
+            "--test",
+            "loom",
+        ]);
+        command.args(["--package", package, "--"]);
+        command.args(&args.filter);
+        // The models print their counts on standard error, which libtest holds back otherwise.
+        command.arg("--nocapture");
+        if let Some(preemptions) = args.preemptions {
+            command.env("STEALYARD_PREEMPTIONS", preemptions.to_string());
+        }
+        run::step(&format!("loom {package}"), &mut command)?;
+    }
+    if any {
+        Ok(())
+    } else {
+        Err(format!(
+            "no package of {:?} has models; those that have: {:?}",
+            args.package,
+            run::MODELLED
+        ))
+    }
+}

@@ -1,0 +1,466 @@
+//! `cargo xtask weaken`: is every memory ordering needed?
+//!
+//! Each ordering and each fence of a crate is relaxed by one step, one at a time, in a copy of the
+//! workspace; the crate's loom models run; one of them must fail. What survives is either stronger
+//! than it has to be, or no model covers it. An ordering that no model can kill says why in its
+//! comment, in a sentence that begins with `Unmodelled:`; those are counted apart (and tried as well
+//! with `--excused`, which reports excuses that have become stale).
+//!
+//! | written | tried |
+//! |---|---|
+//! | `load`, `Acquire` | `Relaxed` |
+//! | `store`, `Release` | `Relaxed` |
+//! | read-modify-write, `AcqRel` | `Acquire`; `Release` |
+//! | read-modify-write, `Acquire` or `Release` | `Relaxed` |
+//! | any access, `SeqCst` | the strongest weaker one for that access |
+//! | `fence(SeqCst)` | `fence(AcqRel)` |
+//! | `fence(AcqRel)` | `fence(Acquire)`; `fence(Release)` |
+//! | `fence(Acquire)`, `fence(Release)` | no fence |
+//! | `asymmetric::light()`, `asymmetric::heavy()` | nothing |
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::run::{self, Outcome};
+use crate::source::{self, Site, Source};
+
+/// What to weaken.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Only this package (may be given more than once)
+    #[arg(short, long)]
+    package: Vec<String>,
+    /// Only files whose path contains this
+    #[arg(long)]
+    file: Option<String>,
+    /// Only the k-th of n parts, as `k/n` (from 1)
+    #[arg(long, value_parser = parse_shard)]
+    shard: Option<(usize, usize)>,
+    /// Try the excused ones too, and report excuses that a model refutes
+    #[arg(long)]
+    excused: bool,
+    /// List what would be tried, and run nothing
+    #[arg(long)]
+    list: bool,
+    /// Seconds after which a mutant counts as killed because its models no longer end
+    #[arg(long, default_value_t = 300)]
+    timeout: u64,
+}
+
+/// One change to one line.
+#[derive(Debug)]
+struct Mutant {
+    package: &'static str,
+    path: PathBuf,
+    line: usize,
+    text: String,
+    label: String,
+    excuse: Option<String>,
+}
+
+#[derive(Debug)]
+enum Fate {
+    Killed(String),
+    Survived,
+    DoesNotBuild,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let mutants = select(args)?;
+    if args.list {
+        for mutant in &mutants {
+            let note = if mutant.excuse.is_some() {
+                " (excused)"
+            } else {
+                ""
+            };
+            println!("{}{note}", mutant.label);
+        }
+        println!("{} mutants", mutants.len());
+        return Ok(());
+    }
+    let tree = copy_workspace()?;
+    for package in run::MODELLED {
+        if mutants.iter().any(|mutant| mutant.package == package) {
+            baseline(&tree, package, args)?;
+        }
+    }
+    let mut tally = Tally::default();
+    for (number, mutant) in mutants.iter().enumerate() {
+        if mutant.excuse.is_some() && !args.excused {
+            tally.excused += 1;
+            continue;
+        }
+        let start = Instant::now();
+        let fate = attempt(&tree, mutant, args)?;
+        let seconds = start.elapsed().as_secs_f64();
+        println!(
+            "[{:>3}/{}] {:>5.1} s  {}  {}",
+            number + 1,
+            mutants.len(),
+            seconds,
+            mutant.label,
+            tally.count(mutant, fate)
+        );
+    }
+    tally.report()
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    killed: usize,
+    excused: usize,
+    survivors: Vec<String>,
+    stale: Vec<String>,
+    broken: Vec<String>,
+}
+
+impl Tally {
+    fn count(&mut self, mutant: &Mutant, fate: Fate) -> String {
+        match (fate, &mutant.excuse) {
+            (Fate::Killed(by), None) => {
+                self.killed += 1;
+                format!("killed by {by}")
+            }
+            (Fate::Killed(by), Some(_)) => {
+                self.stale.push(mutant.label.clone());
+                format!("STALE EXCUSE: killed by {by}")
+            }
+            (Fate::Survived, None) => {
+                self.survivors.push(mutant.label.clone());
+                "SURVIVED".to_owned()
+            }
+            (Fate::Survived, Some(_)) => {
+                self.excused += 1;
+                "survived, as its comment says".to_owned()
+            }
+            (Fate::DoesNotBuild, _) => {
+                self.broken.push(mutant.label.clone());
+                "DOES NOT BUILD".to_owned()
+            }
+        }
+    }
+
+    fn report(&self) -> Outcome {
+        println!(
+            "\n{} killed, {} excused, {} survived, {} stale excuses, {} did not build",
+            self.killed,
+            self.excused,
+            self.survivors.len(),
+            self.stale.len(),
+            self.broken.len()
+        );
+        for (what, labels) in [
+            ("survived", &self.survivors),
+            ("excused, but a model kills it", &self.stale),
+            ("does not build", &self.broken),
+        ] {
+            for label in labels {
+                println!("{what}: {label}");
+            }
+        }
+        if self.survivors.is_empty() && self.stale.is_empty() && self.broken.is_empty() {
+            Ok(())
+        } else {
+            Err("not every ordering is shown necessary".to_owned())
+        }
+    }
+}
+
+fn select(args: &Args) -> Result<Vec<Mutant>, String> {
+    let mut mutants = Vec::new();
+    for package in run::MODELLED {
+        if !args.package.is_empty() && !args.package.iter().any(|wanted| wanted == package) {
+            continue;
+        }
+        for path in source::files(&run::crate_folder(package).join("src"), "rs") {
+            if args
+                .file
+                .as_ref()
+                .is_none_or(|part| path.to_string_lossy().contains(part))
+            {
+                mutants.extend(mutants_of(package, &Source::read(&path)?));
+            }
+        }
+    }
+    if let Some((part, parts)) = args.shard {
+        mutants = mutants
+            .into_iter()
+            .enumerate()
+            .filter_map(|(at, mutant)| (at % parts == part - 1).then_some(mutant))
+            .collect();
+    }
+    Ok(mutants)
+}
+
+fn mutants_of(package: &'static str, source: &Source) -> Vec<Mutant> {
+    let shown = source
+        .path
+        .strip_prefix(run::root())
+        .unwrap_or(&source.path)
+        .to_path_buf();
+    let mut mutants = Vec::new();
+    for site in source.sites() {
+        let excuse = source
+            .ordering_comment(site.line)
+            .and_then(|comment| Some(comment[comment.find("Unmodelled:")?..].to_owned()));
+        for (becomes, text) in weaker(&site, &source.lines[site.line]) {
+            mutants.push(Mutant {
+                package,
+                path: shown.clone(),
+                line: site.line,
+                text,
+                label: format!(
+                    "{}:{} {}({}) -> {becomes}",
+                    shown.display(),
+                    site.line + 1,
+                    site.operation,
+                    site.token
+                ),
+                excuse: excuse.clone(),
+            });
+        }
+    }
+    mutants
+}
+
+/// The one-step relaxations of `site`: what it becomes, and the whole line with it.
+fn weaker(site: &Site, line: &str) -> Vec<(&'static str, String)> {
+    let swap = |token: &'static str| {
+        let end = site.column + site.token.len();
+        (
+            token,
+            format!("{}{token}{}", &line[..site.column], &line[end..]),
+        )
+    };
+    let remove = |call: &str| {
+        let start = line.find(call).unwrap_or(site.column);
+        (
+            ("nothing"),
+            format!("{}(){}", &line[..start], &line[start + call.len()..]),
+        )
+    };
+    let load = site.operation == "load";
+    let store = site.operation == "store";
+    match (site.operation.as_str(), site.token.as_str()) {
+        ("compiler_fence", _) | (_, "Relaxed") => vec![],
+        ("light", _) => vec![remove(&path_of_call(line, "asymmetric::light()"))],
+        ("heavy", _) => vec![remove(&path_of_call(line, "asymmetric::heavy()"))],
+        ("fence", "SeqCst") => vec![swap("AcqRel")],
+        ("fence", "AcqRel") => vec![swap("Acquire"), swap("Release")],
+        ("fence", _) => vec![remove(&format!("fence(Ordering::{})", site.token))],
+        (_, "SeqCst") if load => vec![swap("Acquire")],
+        (_, "SeqCst") if store => vec![swap("Release")],
+        (_, "SeqCst") => vec![swap("AcqRel")],
+        (_, "AcqRel") => vec![swap("Acquire"), swap("Release")],
+        _ => vec![swap("Relaxed")],
+    }
+}
+
+/// `call` with the path written before it, as in `stealyard_sync::asymmetric::light()`.
+fn path_of_call(line: &str, call: &str) -> String {
+    let at = line.find(call).unwrap_or(0);
+    let start = line[..at]
+        .rfind(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
+        .map_or(0, |found| found + 1);
+    line[start..at + call.len()].to_owned()
+}
+
+/// Copies what a build needs into `target/weaken/tree`, leaving unchanged files alone so that cargo
+/// does not rebuild them.
+fn copy_workspace() -> Result<PathBuf, String> {
+    let root = run::root();
+    let tree = root.join("target/weaken/tree");
+    // A fresh tree: a file renamed in the project must not linger in the copy.
+    let _ = std::fs::remove_dir_all(&tree);
+    let mut open = vec![PathBuf::new()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(root.join(&folder))
+            .map_err(|e| e.to_string())?
+            .flatten()
+        {
+            let name = entry.file_name();
+            let relative = folder.join(&name);
+            let hidden = name.to_string_lossy().starts_with('.');
+            let source = entry.path();
+            if source.is_dir() {
+                if !hidden && name != "target" && name != "docs" {
+                    open.push(relative);
+                }
+            } else if !hidden {
+                let to = tree.join(&relative);
+                std::fs::create_dir_all(to.parent().expect("a file is in a folder"))
+                    .and_then(|()| copy_with_time(&source, &to))
+                    .map_err(|error| format!("cannot copy {}: {error}", source.display()))?;
+            }
+        }
+    }
+    Ok(tree)
+}
+
+fn copy_with_time(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::copy(from, to)?;
+    let modified = std::fs::metadata(from)?.modified()?;
+    std::fs::File::options()
+        .write(true)
+        .open(to)?
+        .set_modified(modified)
+}
+
+fn models(tree: &Path, package: &str) -> Command {
+    let mut command = run::cargo_loom();
+    command
+        .current_dir(tree)
+        .env("CARGO_TARGET_DIR", run::root().join("target/weaken/target"));
+    command.args([
+        "test",
+        "--profile",
+        "loom",
+        "--features",
+        "loom",
+        "--test",
+        "loom",
+    ]);
+    command.args(["--package", package]);
+    command
+}
+
+fn baseline(tree: &Path, package: &str, args: &Args) -> Outcome {
+    match watch(
+        &mut models(tree, package),
+        Duration::from_secs(args.timeout),
+    )? {
+        Fate::Survived => Ok(()),
+        Fate::Killed(by) => Err(format!("{package}: {by} fails before anything is weakened")),
+        Fate::DoesNotBuild => Err(format!("{package}: the models do not build")),
+    }
+}
+
+fn attempt(tree: &Path, mutant: &Mutant, args: &Args) -> Result<Fate, String> {
+    let target = tree.join(&mutant.path);
+    let original = std::fs::read_to_string(&target).map_err(|error| error.to_string())?;
+    let mut lines: Vec<&str> = original.lines().collect();
+    lines[mutant.line] = &mutant.text;
+    let write = |text: &str| {
+        std::fs::write(&target, text)
+            .map_err(|error| format!("cannot write {}: {error}", target.display()))
+    };
+    write(&(lines.join("\n") + "\n"))?;
+    let fate = watch(
+        &mut models(tree, mutant.package),
+        Duration::from_secs(args.timeout),
+    );
+    write(&original)?;
+    fate
+}
+
+/// Runs the models until one fails, all pass, or time is up.
+fn watch(command: &mut Command, limit: Duration) -> Result<Fate, String> {
+    let mut child = std::os::unix::process::CommandExt::process_group(command, 0)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("cannot start {}: {error}", run::shown(command)))?;
+    let output = child.stdout.take().expect("its output is piped");
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let deadline = Instant::now() + limit;
+    let mut started = false;
+    loop {
+        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                started |= line.starts_with("running ");
+                if let Some(name) = line.strip_suffix(" ... FAILED") {
+                    stop(&mut child);
+                    return Ok(Fate::Killed(name.trim_start_matches("test ").to_owned()));
+                }
+            }
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                stop(&mut child);
+                return Ok(Fate::Killed(format!(
+                    "the time limit of {} s",
+                    limit.as_secs()
+                )));
+            }
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    let status = child.wait().map_err(|error| error.to_string())?;
+    Ok(match (status.success(), started) {
+        (true, _) => Fate::Survived,
+        // The whole test program ended: a panic while a model unwinds aborts it.
+        (false, true) => Fate::Killed(format!("an abort ({status})")),
+        (false, false) => Fate::DoesNotBuild,
+    })
+}
+
+/// Ends cargo and the test program under it: they are a process group of their own.
+fn stop(child: &mut std::process::Child) {
+    let group = format!("kill -KILL -{}", child.id());
+    let _ = Command::new("sh").args(["-c", &group]).status();
+    let _ = child.wait();
+}
+
+fn parse_shard(text: &str) -> Result<(usize, usize), String> {
+    let parsed = text
+        .split_once('/')
+        .and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)))
+        .filter(|&(part, parts)| 1 <= part && part <= parts);
+    parsed.ok_or_else(|| format!("{text:?} is not k/n with 1 <= k <= n, as in 1/4"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(code: &str) -> Vec<String> {
+        let source = Source::new(Path::new("x.rs"), code);
+        mutants_of("stealyard-deque", &source)
+            .into_iter()
+            .map(|mutant| mutant.text)
+            .collect()
+    }
+
+    #[test]
+    fn each_kind_of_ordering_is_relaxed_by_one_step() {
+        assert_eq!(
+            lines("a.load(Ordering::Acquire);"),
+            ["a.load(Ordering::Relaxed);"]
+        );
+        assert_eq!(
+            lines("a.store(1, Ordering::Release);"),
+            ["a.store(1, Ordering::Relaxed);"]
+        );
+        assert_eq!(
+            lines("a.swap(1, Ordering::AcqRel);"),
+            [
+                "a.swap(1, Ordering::Acquire);",
+                "a.swap(1, Ordering::Release);"
+            ]
+        );
+        assert_eq!(
+            lines("fence(Ordering::SeqCst);"),
+            ["fence(Ordering::AcqRel);"]
+        );
+        assert_eq!(lines("fence(Ordering::Release);"), ["();"]);
+        assert_eq!(lines("stealyard_sync::asymmetric::light();"), ["();"]);
+        assert!(lines("a.load(Ordering::Relaxed);").is_empty());
+    }
+
+    #[test]
+    fn an_excuse_is_read_from_the_comment() {
+        let text =
+            "// Ordering: Acquire (O1). Unmodelled: loom has no X.\na.load(Ordering::Acquire);";
+        let source = Source::new(Path::new("x.rs"), text);
+        let found = &mutants_of("stealyard-deque", &source)[0];
+        assert_eq!(found.excuse.as_deref(), Some("Unmodelled: loom has no X."));
+    }
+}
