@@ -1,7 +1,148 @@
-//! `cargo xtask ci`.
-use crate::run::Outcome;
+//! `cargo xtask ci`: the list of what must hold, in order. `.ci/run` calls this and nothing else.
+
+use std::time::Instant;
+
+use crate::run::{self, Outcome};
+use crate::{loom, tidy};
+
+/// Which steps to run.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
-pub(crate) fn run(_args: &Args) -> Outcome {
-    Err("ci is being written".to_owned())
+pub(crate) struct Args {
+    /// Only the steps whose name contains this
+    #[arg(long)]
+    only: Option<String>,
+    /// List the steps and run nothing
+    #[arg(long)]
+    list: bool,
+}
+
+/// A step: its name and what it does.
+type Step = (&'static str, fn() -> Outcome);
+
+const STEPS: [Step; 10] = [
+    ("fmt", || cargo("fmt", &["fmt", "--all", "--check"])),
+    ("tidy", || tidy::run(&tidy::Args {})),
+    ("clippy", clippy),
+    ("clippy-model", clippy_model),
+    ("test", || test("test", &[])),
+    ("test-release", || test("test-release", &["--release"])),
+    ("loom", || loom::run(&loom::Args::default())),
+    ("features", features),
+    ("doc", doc),
+    ("examples", examples),
+];
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let chosen: Vec<&Step> = STEPS
+        .iter()
+        .filter(|(name, _)| args.only.as_ref().is_none_or(|part| name.contains(part.as_str())))
+        .collect();
+    if args.list {
+        for (name, _) in chosen {
+            println!("{name}");
+        }
+        return Ok(());
+    }
+    if chosen.is_empty() {
+        return Err(format!("no step is named like {:?}; --list lists them", args.only));
+    }
+    let start = Instant::now();
+    let mut times = Vec::new();
+    for (name, step) in chosen {
+        let begun = Instant::now();
+        step()?;
+        times.push((name, begun.elapsed().as_secs_f64()));
+    }
+    println!("\n=== ci: passed in {:.0} s", start.elapsed().as_secs_f64());
+    for (name, seconds) in times {
+        println!("    {name:<14} {seconds:>6.1} s");
+    }
+    Ok(())
+}
+
+/// The users' crates and xtask; the benches bring all peers with them and are only linted.
+const TESTED: [&str; 3] = ["--workspace", "--exclude", "stealyard-benches"];
+
+fn cargo(title: &str, arguments: &[&str]) -> Outcome {
+    run::step(title, run::cargo().args(arguments))
+}
+
+fn clippy() -> Outcome {
+    let rest = ["--all-targets", "--features", "stealyard-deque/conformance"];
+    run::step("clippy", run::cargo().args(["clippy", "--workspace"]).args(rest).args([
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn clippy_model() -> Outcome {
+    for package in run::MODELLED {
+        let mut command = run::cargo_loom();
+        command.args(["clippy", "--package", package, "--features", "loom", "--all-targets"]);
+        command.args(["--", "-D", "warnings"]);
+        run::step(&format!("clippy-model {package}"), &mut command)?;
+    }
+    Ok(())
+}
+
+/// Unit, integration and (in debug) documentation tests.
+fn test(title: &str, profile: &[&str]) -> Outcome {
+    let features =
+        ["--features", "stealyard-deque/conformance", "--features", "stealyard-injector/conformance"];
+    let mut command = run::cargo();
+    command.arg("test").args(TESTED).args(features).args(profile);
+    if !profile.is_empty() {
+        // Documentation examples are the same code in both profiles.
+        command.args(["--lib", "--bins", "--tests"]);
+    }
+    run::step(title, &mut command)?;
+    // The same protocols with fences on both sides, as on a system that forbids membarrier.
+    let mut fenced = run::cargo();
+    fenced.env("STEALYARD_MEMBARRIER", "off").arg("test").args(profile);
+    fenced.args(["--package", "stealyard-park", "--package", "stealyard-deque", "--lib", "--tests"]);
+    run::step(&format!("{title}, membarrier off"), &mut fenced)
+}
+
+/// Each users' crate with no feature; the features that need nothing from the system.
+fn features() -> Outcome {
+    for package in ["stealyard-sync", "stealyard-topology"].into_iter().chain(run::MODELLED) {
+        cargo("features: none", &["check", "--package", package, "--no-default-features"])?;
+    }
+    for feature in ["stealyard-deque/conformance", "stealyard-injector/conformance"] {
+        let package = feature.split('/').next().expect("a feature is written package/feature");
+        cargo("features: each", &["check", "--package", package, "--features", feature])?;
+    }
+    println!("=== features: skipped stealyard-topology/hwloc (needs libhwloc; `cargo xtask verify`)");
+    Ok(())
+}
+
+fn doc() -> Outcome {
+    let mut command = run::cargo();
+    command.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--no-deps"]).args(TESTED);
+    // Private items too: the essays cite them.
+    run::step("doc", command.arg("--document-private-items"))
+}
+
+/// Every example that ends by itself, run as a user would.
+fn examples() -> Outcome {
+    for package in ["stealyard-deque", "stealyard-injector", "stealyard-park", "stealyard"] {
+        let folder = run::crate_folder(package).join("examples");
+        let mut names: Vec<String> = std::fs::read_dir(&folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()))
+            .collect();
+        names.sort();
+        for name in names {
+            let mut command = run::cargo();
+            command.args(["run", "--release", "--package", package, "--example", &name]);
+            if name == "wordcount" {
+                command.args(["--", "--check", "docs"]);
+            }
+            run::step("examples", &mut command)?;
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask doctor`.
 use crate::run::Outcome;
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {}
 pub(crate) fn run(_args: &Args) -> Outcome {
     Err("doctor is being written".to_owned())

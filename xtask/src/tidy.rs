@@ -1,7 +1,234 @@
-//! `cargo xtask tidy`.
-use crate::run::Outcome;
+//! `cargo xtask tidy`: the house rules that a program can check.
+//!
+//! | rule | what |
+//! |---|---|
+//! | opening | every Rust file opens with `//!` (or takes its crate doc from the README) |
+//! | no-mod-rs | `park.rs` and `park/`, never `park/mod.rs` |
+//! | length | no file over 800 lines |
+//! | door | users' crates reach atomics, threads, locks and clocks through `stealyard-sync` only |
+//! | ordering | every atomic operation and fence has its `// Ordering:` comment |
+//! | platform | `cfg(target_os)` and its like stand at module level, never inside a function |
+//! | unfinished | no note to finish something later |
+//! | label | a label cited in an `Ordering` or `SAFETY` comment is defined in an essay of that crate |
+//! | link | every relative link in a Markdown file leads to a file and a heading that exist |
+//! | layer | structure crates know nothing of each other; nothing depends on `benches` or `xtask` |
+//! | generated | docs/orderings.md is what `cargo xtask orderings` would write |
+//! | msrv | the MSRV that READMEs name is the one in Cargo.toml |
+
+mod labels;
+mod links;
+mod manifests;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::run::{self, Outcome};
+use crate::source::{self, Source};
+
+/// Nothing to choose: every rule is checked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
+
+/// A rule that does not hold somewhere.
+#[derive(Debug)]
+struct Complaint {
+    rule: &'static str,
+    path: PathBuf,
+    /// One-based; 0 for the whole file.
+    line: usize,
+    text: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.strip_prefix(run::root()).unwrap_or(&self.path);
+        write!(f, "{}:{}: {}: {}", path.display(), self.line, self.rule, self.text)
+    }
+}
+
+/// Where the rules put what they find.
+#[derive(Debug, Default)]
+struct Report(Vec<Complaint>);
+
+impl Report {
+    fn add(&mut self, rule: &'static str, path: &Path, line: usize, text: impl Into<String>) {
+        self.0.push(Complaint { rule, path: path.to_path_buf(), line, text: text.into() });
+    }
+}
+
 pub(crate) fn run(_args: &Args) -> Outcome {
-    Err("tidy is being written".to_owned())
+    let complaints = check(&run::root())?;
+    for complaint in &complaints {
+        println!("{complaint}");
+    }
+    match complaints.len() {
+        0 => {
+            println!("tidy: nothing to complain about");
+            Ok(())
+        }
+        count => Err(format!("tidy: {count} complaints")),
+    }
+}
+
+/// Every rule over the whole workspace at `root`.
+fn check(root: &Path) -> Result<Vec<Complaint>, String> {
+    let mut report = Report::default();
+    for folder in ["crates", "xtask", "benches"] {
+        for path in source::files(&root.join(folder), "rs") {
+            let source = Source::read(&path)?;
+            opening(&source, &mut report);
+            size_and_place(&source, &mut report);
+            unfinished(&source, &mut report);
+            if is_shipped(&path) {
+                door(&source, &mut report);
+                platform(&source, &mut report);
+            }
+            if is_shipped(&path) || path.starts_with(root.join("crates/sync/src")) {
+                orderings(&source, &mut report);
+            }
+        }
+    }
+    labels::check(root, &mut report)?;
+    links::check(root, &mut report)?;
+    manifests::check(root, &mut report)?;
+    generated(root, &mut report)?;
+    Ok(report.0)
+}
+
+/// True for the sources of users' crates that must go through `stealyard-sync`.
+fn is_shipped(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    text.contains("/crates/") && text.contains("/src/") && !text.contains("/crates/sync/")
+}
+
+fn opening(source: &Source, report: &mut Report) {
+    let first = source.lines.first().map_or("", String::as_str);
+    let documented = first.starts_with("//!") || first.starts_with("#![doc = include_str!");
+    if !documented {
+        report.add("opening", &source.path, 1, "the file does not open with `//!`: say what it is");
+    }
+}
+
+fn size_and_place(source: &Source, report: &mut Report) {
+    if source.path.file_name().is_some_and(|name| name == "mod.rs") {
+        report.add("no-mod-rs", &source.path, 0, "name it after its folder, beside the folder");
+    }
+    let lines = source.lines.len();
+    if lines > 800 {
+        report.add("length", &source.path, lines, format!("{lines} lines; the limit is 800"));
+    }
+}
+
+fn unfinished(source: &Source, report: &mut Report) {
+    // Put together here so that this file does not accuse itself.
+    let notes = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["X", "XX"].concat()];
+    for (number, line) in source.lines.iter().enumerate() {
+        if notes.iter().any(|note| has_word(line, note)) {
+            report.add("unfinished", &source.path, number + 1, "finish it, or file it elsewhere");
+        }
+    }
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + word.len()..].chars().next();
+        !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
+    })
+}
+
+/// What only `stealyard-sync` may name, and what to use instead.
+const BEHIND_THE_DOOR: [&str; 12] = [
+    "core::sync::atomic",
+    "std::sync::atomic",
+    "std::sync::Mutex",
+    "std::sync::Condvar",
+    "std::sync::RwLock",
+    "std::sync::Arc",
+    "std::thread::spawn",
+    "std::thread::Builder",
+    "std::thread::park",
+    "std::thread::sleep",
+    "std::thread::yield_now",
+    "std::time::Instant",
+];
+
+fn door(source: &Source, report: &mut Report) {
+    for (number, code) in source.code.iter().enumerate().take(source.tests_from) {
+        let named = BEHIND_THE_DOOR.iter().find(|path| code.contains(**path));
+        let topology = source.path.to_string_lossy().contains("/crates/topology/");
+        if let Some(path) = named.filter(|_| !topology) {
+            report.add("door", &source.path, number + 1, format!("`{path}`: take it from stealyard_sync"));
+        }
+        if topology && code.contains("sync::atomic") {
+            report.add("door", &source.path, number + 1, "this crate has no atomics");
+        }
+    }
+}
+
+fn orderings(source: &Source, report: &mut Report) {
+    for site in source.sites() {
+        let imported = source.code[site.line].trim_start().starts_with("use ");
+        if !imported && source.ordering_comment(site.line).is_none() {
+            report.add("ordering", &source.path, site.line + 1, format!(
+                "`{}({})` has no `// Ordering:` comment above it", site.operation, site.token));
+        }
+    }
+}
+
+fn platform(source: &Source, report: &mut Report) {
+    for (number, code) in source.code.iter().enumerate().take(source.tests_from) {
+        let asks = ["cfg(target_os", "cfg(unix", "cfg(windows", "cfg(any(target_os", "cfg(not(target_os"]
+            .iter()
+            .any(|form| code.contains(form));
+        let inside = code.starts_with(' ') || code.contains("cfg!(target_os");
+        if asks && inside {
+            report.add("platform", &source.path, number + 1,
+                "a platform is chosen at module level, one file per platform");
+        }
+    }
+}
+
+fn generated(root: &Path, report: &mut Report) -> Result<(), String> {
+    let path = root.join("docs/orderings.md");
+    let wanted = crate::orderings::page(root)?;
+    if std::fs::read_to_string(&path).unwrap_or_default() != wanted {
+        report.add("generated", &path, 0, "not up to date: run `cargo xtask orderings`");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaints(rule: fn(&Source, &mut Report), text: &str) -> usize {
+        let mut report = Report::default();
+        rule(&Source::new(Path::new("/w/crates/deque/src/x.rs"), text), &mut report);
+        report.0.len()
+    }
+
+    #[test]
+    fn each_rule_can_fail_and_can_hold() {
+        assert_eq!(complaints(opening, "fn f() {}"), 1);
+        assert_eq!(complaints(opening, "//! What it is."), 0);
+        assert_eq!(complaints(door, "use std::sync::atomic::AtomicUsize;"), 1);
+        assert_eq!(complaints(door, "use stealyard_sync::atomic::AtomicUsize;"), 0);
+        assert_eq!(complaints(orderings, "fn f() {\n    a.load(Ordering::Acquire);\n}"), 1);
+        assert_eq!(
+            complaints(orderings, "fn f() {\n    // Ordering: why.\n    a.load(Ordering::Acquire);\n}"),
+            0
+        );
+        assert_eq!(complaints(platform, "fn f() {\n    #[cfg(target_os = \"linux\")]\n    g();\n}"), 1);
+        assert_eq!(complaints(platform, "#[cfg(target_os = \"linux\")]\nmod linux;"), 0);
+        assert_eq!(complaints(unfinished, &format!("// {}{}: later", "TO", "DO")), 1);
+        assert_eq!(complaints(size_and_place, &"\n".repeat(801)), 1);
+    }
+
+    #[test]
+    fn the_workspace_is_tidy() {
+        let complaints = check(&run::root()).unwrap();
+        let shown: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+        assert!(shown.is_empty(), "{}", shown.join("\n"));
+    }
 }

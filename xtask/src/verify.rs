@@ -1,7 +1,77 @@
-//! `cargo xtask verify`.
-use crate::run::Outcome;
+//! `cargo xtask verify`: the long checks. Each skips loudly where the machine lacks what it needs.
+
+mod sanitizer;
+
+use crate::run::{self, Outcome};
+use crate::{loom, weaken};
+
+/// Which of the long checks to run; all of them if none is named.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
-pub(crate) fn run(_args: &Args) -> Outcome {
-    Err("verify is being written".to_owned())
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
+pub(crate) struct Args {
+    /// The models with one preemption more than every day
+    #[arg(long)]
+    deep: bool,
+    /// Relax every ordering, one at a time
+    #[arg(long)]
+    weaken: bool,
+    /// Stress tests under ThreadSanitizer, with an instrumented standard library
+    #[arg(long)]
+    tsan: bool,
+    /// Stress tests under AddressSanitizer and LeakSanitizer
+    #[arg(long)]
+    asan: bool,
+    /// The tests marked as soaks, in release
+    #[arg(long)]
+    soak: bool,
+    /// Emulated NUMA machines
+    #[arg(long)]
+    numa: bool,
+    /// The hwloc reader beside the sysfs reader
+    #[arg(long)]
+    hwloc: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let all = !(args.deep
+        || args.weaken
+        || args.tsan
+        || args.asan
+        || args.soak
+        || args.numa
+        || args.hwloc);
+    let checks: [(bool, fn() -> Outcome); 7] = [
+        (args.asan, sanitizer::address),
+        (args.tsan, sanitizer::thread),
+        (args.soak, soak),
+        (args.hwloc, hwloc),
+        (args.numa, || crate::numa::run(&crate::numa::Args::default())),
+        (args.deep, || loom::run(&loom::Args::all(Some(3)))),
+        (args.weaken, || weaken::run(&weaken::Args::everyday())),
+    ];
+    let mut failures = Vec::new();
+    for (_, check) in checks.into_iter().filter(|(wanted, _)| all || *wanted) {
+        // One failing check does not hide what the others would say.
+        if let Err(message) = check() {
+            println!("=== FAILED: {message}");
+            failures.push(message);
+        }
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+}
+
+fn soak() -> Outcome {
+    let mut command = run::cargo();
+    command.args(["test", "--release", "--tests", "--features", "stealyard-deque/conformance"]);
+    run::step("soak", command.args(["--", "--ignored", "soak"]))
+}
+
+fn hwloc() -> Outcome {
+    if !run::has("hwloc-info") && !run::has("lstopo-no-graphics") {
+        println!("=== hwloc: SKIPPED: no libhwloc here (Debian: libhwloc-dev and hwloc-nox)");
+        return Ok(());
+    }
+    let mut command = run::cargo();
+    command.args(["test", "--package", "stealyard-topology", "--features", "hwloc"]);
+    run::step("hwloc", &mut command)
 }

@@ -49,6 +49,13 @@ pub(crate) struct Args {
     timeout: u64,
 }
 
+impl Args {
+    /// Every crate, excuses taken at their word.
+    pub(crate) fn everyday() -> Self {
+        Self { timeout: 300, ..Self::default() }
+    }
+}
+
 /// One change to one line.
 #[derive(Debug)]
 struct Mutant {
