@@ -35,7 +35,11 @@ const STEPS: [Step; 10] = [
 pub(crate) fn run(args: &Args) -> Outcome {
     let chosen: Vec<&Step> = STEPS
         .iter()
-        .filter(|(name, _)| args.only.as_ref().is_none_or(|part| name.contains(part.as_str())))
+        .filter(|(name, _)| {
+            args.only
+                .as_ref()
+                .is_none_or(|part| name.contains(part.as_str()))
+        })
         .collect();
     if args.list {
         for (name, _) in chosen {
@@ -44,7 +48,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
         return Ok(());
     }
     if chosen.is_empty() {
-        return Err(format!("no step is named like {:?}; --list lists them", args.only));
+        return Err(format!(
+            "no step is named like {:?}; --list lists them",
+            args.only
+        ));
     }
     let start = Instant::now();
     let mut times = Vec::new();
@@ -69,17 +76,26 @@ fn cargo(title: &str, arguments: &[&str]) -> Outcome {
 
 fn clippy() -> Outcome {
     let rest = ["--all-targets", "--features", "stealyard-deque/conformance"];
-    run::step("clippy", run::cargo().args(["clippy", "--workspace"]).args(rest).args([
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    run::step(
+        "clippy",
+        run::cargo()
+            .args(["clippy", "--workspace"])
+            .args(rest)
+            .args(["--", "-D", "warnings"]),
+    )
 }
 
 fn clippy_model() -> Outcome {
     for package in run::MODELLED {
         let mut command = run::cargo_loom();
-        command.args(["clippy", "--package", package, "--features", "loom", "--all-targets"]);
+        command.args([
+            "clippy",
+            "--package",
+            package,
+            "--features",
+            "loom",
+            "--all-targets",
+        ]);
         command.args(["--", "-D", "warnings"]);
         run::step(&format!("clippy-model {package}"), &mut command)?;
     }
@@ -88,10 +104,18 @@ fn clippy_model() -> Outcome {
 
 /// Unit, integration and (in debug) documentation tests.
 fn test(title: &str, profile: &[&str]) -> Outcome {
-    let features =
-        ["--features", "stealyard-deque/conformance", "--features", "stealyard-injector/conformance"];
+    let features = [
+        "--features",
+        "stealyard-deque/conformance",
+        "--features",
+        "stealyard-injector/conformance",
+    ];
     let mut command = run::cargo();
-    command.arg("test").args(TESTED).args(features).args(profile);
+    command
+        .arg("test")
+        .args(TESTED)
+        .args(features)
+        .args(profile);
     if !profile.is_empty() {
         // Documentation examples are the same code in both profiles.
         command.args(["--lib", "--bins", "--tests"]);
@@ -99,34 +123,69 @@ fn test(title: &str, profile: &[&str]) -> Outcome {
     run::step(title, &mut command)?;
     // The same protocols with fences on both sides, as on a system that forbids membarrier.
     let mut fenced = run::cargo();
-    fenced.env("STEALYARD_MEMBARRIER", "off").arg("test").args(profile);
-    fenced.args(["--package", "stealyard-park", "--package", "stealyard-deque", "--lib", "--tests"]);
+    fenced
+        .env("STEALYARD_MEMBARRIER", "off")
+        .arg("test")
+        .args(profile);
+    fenced.args([
+        "--package",
+        "stealyard-park",
+        "--package",
+        "stealyard-deque",
+        "--lib",
+        "--tests",
+    ]);
     run::step(&format!("{title}, membarrier off"), &mut fenced)
 }
 
 /// Each users' crate with no feature; the features that need nothing from the system.
 fn features() -> Outcome {
-    for package in ["stealyard-sync", "stealyard-topology"].into_iter().chain(run::MODELLED) {
-        cargo("features: none", &["check", "--package", package, "--no-default-features"])?;
+    for package in ["stealyard-sync", "stealyard-topology"]
+        .into_iter()
+        .chain(run::MODELLED)
+    {
+        cargo(
+            "features: none",
+            &["check", "--package", package, "--no-default-features"],
+        )?;
     }
-    for feature in ["stealyard-deque/conformance", "stealyard-injector/conformance"] {
-        let package = feature.split('/').next().expect("a feature is written package/feature");
-        cargo("features: each", &["check", "--package", package, "--features", feature])?;
+    for feature in [
+        "stealyard-deque/conformance",
+        "stealyard-injector/conformance",
+    ] {
+        let package = feature
+            .split('/')
+            .next()
+            .expect("a feature is written package/feature");
+        cargo(
+            "features: each",
+            &["check", "--package", package, "--features", feature],
+        )?;
     }
-    println!("=== features: skipped stealyard-topology/hwloc (needs libhwloc; `cargo xtask verify`)");
+    println!(
+        "=== features: skipped stealyard-topology/hwloc (needs libhwloc; `cargo xtask verify`)"
+    );
     Ok(())
 }
 
 fn doc() -> Outcome {
     let mut command = run::cargo();
-    command.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--no-deps"]).args(TESTED);
+    command
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .args(["doc", "--no-deps"])
+        .args(TESTED);
     // Private items too: the essays cite them.
     run::step("doc", command.arg("--document-private-items"))
 }
 
 /// Every example that ends by itself, run as a user would.
 fn examples() -> Outcome {
-    for package in ["stealyard-deque", "stealyard-injector", "stealyard-park", "stealyard"] {
+    for package in [
+        "stealyard-deque",
+        "stealyard-injector",
+        "stealyard-park",
+        "stealyard",
+    ] {
         let folder = run::crate_folder(package).join("examples");
         let mut names: Vec<String> = std::fs::read_dir(&folder)
             .into_iter()

@@ -35,7 +35,11 @@ pub(crate) fn page(root: &Path) -> Result<String, String> {
             let source = Source::read(&path)?;
             let rows = rows(&source);
             if !rows.is_empty() {
-                let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+                let shown = path
+                    .strip_prefix(root)
+                    .unwrap_or(&path)
+                    .display()
+                    .to_string();
                 let _ = writeln!(page, "\n## {shown}\n\n| operation | reason |\n|---|---|");
                 page.extend(rows);
             }
@@ -51,7 +55,10 @@ fn rows(source: &Source) -> Vec<String> {
             continue;
         }
         let reason = source.ordering_comment(site.line).unwrap_or_default();
-        let reason = reason.trim_start_matches("Ordering:").trim().replace('|', "\\|");
+        let reason = reason
+            .trim_start_matches("Ordering:")
+            .trim()
+            .replace('|', "\\|");
         // The two orderings of one compare-exchange are one row.
         if let Some(last) = rows.last_mut().filter(|last| {
             last.2 == reason && last.1.starts_with(&site.operation) && site.line - last.0 <= 2
@@ -59,10 +66,16 @@ fn rows(source: &Source) -> Vec<String> {
             let _ = write!(last.1, ", {}", site.token);
             last.0 = site.line;
         } else {
-            rows.push((site.line, format!("{} {}", site.operation, site.token), reason));
+            rows.push((
+                site.line,
+                format!("{} {}", site.operation, site.token),
+                reason,
+            ));
         }
     }
-    rows.into_iter().map(|(_, operation, reason)| format!("| {operation} | {reason} |\n")).collect()
+    rows.into_iter()
+        .map(|(_, operation, reason)| format!("| {operation} | {reason} |\n"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -74,6 +87,9 @@ mod tests {
         let text = "fn f() {\n    // Ordering: AcqRel (O1); why.\n    a.compare_exchange(b, c, \
                     Ordering::AcqRel, Ordering::Relaxed);\n}\n";
         let source = Source::new(Path::new("x.rs"), text);
-        assert_eq!(rows(&source), ["| compare_exchange AcqRel, Relaxed | AcqRel (O1); why. |\n"]);
+        assert_eq!(
+            rows(&source),
+            ["| compare_exchange AcqRel, Relaxed | AcqRel (O1); why. |\n"]
+        );
     }
 }

@@ -194,19 +194,21 @@ fn blank(text: &str) -> Vec<String> {
                 rest.next();
                 code.push(' ');
             }
-            if state == State::Text && character == '\\' {
-                if let Some((_, escaped)) = rest.next() {
-                    code.push_str(&" ".repeat(escaped.len_utf8()));
-                }
+            if state == State::Text
+                && character == '\\'
+                && let Some((_, escaped)) = rest.next()
+            {
+                code.push_str(&" ".repeat(escaped.len_utf8()));
             }
-            if state == State::Code && character == '\'' {
-                if let Some(length) = character_literal(following) {
-                    code.push_str(&" ".repeat(length));
-                    while rest.peek().is_some_and(|(next, _)| *next < at + length) {
-                        rest.next();
-                    }
-                    continue;
+            if state == State::Code
+                && character == '\''
+                && let Some(length) = character_literal(following)
+            {
+                code.push_str(&" ".repeat(length));
+                while rest.peek().is_some_and(|(next, _)| *next < at + length) {
+                    rest.next();
                 }
+                continue;
             }
             state = next;
             if kept {

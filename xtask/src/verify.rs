@@ -7,7 +7,10 @@ use crate::{loom, weaken};
 
 /// Which of the long checks to run; all of them if none is named.
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one switch of the command line"
+)]
 pub(crate) struct Args {
     /// The models with one preemption more than every day
     #[arg(long)]
@@ -45,7 +48,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
         (args.tsan, sanitizer::thread),
         (args.soak, soak),
         (args.hwloc, hwloc),
-        (args.numa, || crate::numa::run(&crate::numa::Args::default())),
+        (
+            args.numa,
+            || crate::numa::run(&crate::numa::Args::default()),
+        ),
         (args.deep, || loom::run(&loom::Args::all(Some(3)))),
         (args.weaken, || weaken::run(&weaken::Args::everyday())),
     ];
@@ -57,12 +63,22 @@ pub(crate) fn run(args: &Args) -> Outcome {
             failures.push(message);
         }
     }
-    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(failures.join("\n"))
+    }
 }
 
 fn soak() -> Outcome {
     let mut command = run::cargo();
-    command.args(["test", "--release", "--tests", "--features", "stealyard-deque/conformance"]);
+    command.args([
+        "test",
+        "--release",
+        "--tests",
+        "--features",
+        "stealyard-deque/conformance",
+    ]);
     run::step("soak", command.args(["--", "--ignored", "soak"]))
 }
 
@@ -72,6 +88,12 @@ fn hwloc() -> Outcome {
         return Ok(());
     }
     let mut command = run::cargo();
-    command.args(["test", "--package", "stealyard-topology", "--features", "hwloc"]);
+    command.args([
+        "test",
+        "--package",
+        "stealyard-topology",
+        "--features",
+        "hwloc",
+    ]);
     run::step("hwloc", &mut command)
 }

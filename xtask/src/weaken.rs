@@ -52,7 +52,10 @@ pub(crate) struct Args {
 impl Args {
     /// Every crate, excuses taken at their word.
     pub(crate) fn everyday() -> Self {
-        Self { timeout: 300, ..Self::default() }
+        Self {
+            timeout: 300,
+            ..Self::default()
+        }
     }
 }
 

@@ -10,8 +10,10 @@ use crate::source::{self, Source};
 pub(super) fn check(root: &Path, report: &mut Report) -> Result<(), String> {
     for folder in ["sync", "deque", "injector", "park", "topology", "stealyard"] {
         let paths = source::files(&root.join("crates").join(folder).join("src"), "rs");
-        let sources: Vec<Source> =
-            paths.iter().map(|path| Source::read(path)).collect::<Result<_, _>>()?;
+        let sources: Vec<Source> = paths
+            .iter()
+            .map(|path| Source::read(path))
+            .collect::<Result<_, _>>()?;
         let defined: BTreeSet<String> = sources.iter().flat_map(definitions).collect();
         for source in &sources {
             for (line, label) in citations(source) {
@@ -38,23 +40,32 @@ fn definitions(source: &Source) -> Vec<String> {
         if text.starts_with(['|', '-', '*']) {
             // A row may define several, as in `| S1, S2 |` or `**T3, T4**`.
             let head = opener.split(['|', ':', '.']).next().unwrap_or(opener);
-            found.extend(head.split([',', ' ', '*', '/']).filter_map(label).map(str::to_owned));
+            found.extend(
+                head.split([',', ' ', '*', '/'])
+                    .filter_map(label)
+                    .map(str::to_owned),
+            );
         }
     }
     found
 }
 
-/// Labels in `// Ordering:` and `// SAFETY:` comments.
+/// Labels in the comments on orderings and on unsafe blocks.
 fn citations(source: &Source) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut inside = false;
     for (number, line) in source.lines.iter().enumerate().take(source.tests_from) {
         let text = line.trim_start();
-        let comment = text.starts_with("//") && !text.starts_with("//!") && !text.starts_with("///");
+        let comment =
+            text.starts_with("//") && !text.starts_with("//!") && !text.starts_with("///");
         inside = comment && (inside || text.contains("Ordering:") || text.contains("SAFETY:"));
         if inside {
             let words = text.split(|c: char| !c.is_alphanumeric() && c != '-' && c != '_');
-            found.extend(words.filter_map(label).map(|label| (number, label.to_owned())));
+            found.extend(
+                words
+                    .filter_map(label)
+                    .map(|label| (number, label.to_owned())),
+            );
         }
     }
     found
@@ -82,7 +93,10 @@ mod tests {
                     (O1), by R1 and R2.\n    g();\n}\n";
         let source = Source::new(Path::new("x.rs"), text);
         assert_eq!(definitions(&source), ["R1", "O1"]);
-        let cited: Vec<String> = citations(&source).into_iter().map(|(_, label)| label).collect();
+        let cited: Vec<String> = citations(&source)
+            .into_iter()
+            .map(|(_, label)| label)
+            .collect();
         assert_eq!(cited, ["O1", "R1", "R2"]);
     }
 

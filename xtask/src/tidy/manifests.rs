@@ -13,7 +13,13 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ("topology", &[]),
     (
         "stealyard",
-        &["stealyard-deque", "stealyard-injector", "stealyard-park", "stealyard-sync", "stealyard-topology"],
+        &[
+            "stealyard-deque",
+            "stealyard-injector",
+            "stealyard-park",
+            "stealyard-sync",
+            "stealyard-topology",
+        ],
     ),
 ];
 
@@ -86,7 +92,10 @@ mod tests {
         let manifest = "[package]\nname = \"x\"\n[dependencies]\nlibc.workspace = true\n\
                         [target.'cfg(unix)'.dependencies]\nstealyard-park = \"1\"\n\
                         [dev-dependencies]\nproptest = \"1\"\n";
-        let names: Vec<&str> = dependencies(manifest).into_iter().map(|(_, name)| name).collect();
+        let names: Vec<&str> = dependencies(manifest)
+            .into_iter()
+            .map(|(_, name)| name)
+            .collect();
         assert_eq!(names, ["libc", "stealyard-park"]);
     }
 }

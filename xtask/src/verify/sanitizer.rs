@@ -20,7 +20,9 @@ pub(super) fn address() -> Outcome {
         return Ok(());
     }
     let mut command = run::cargo();
-    command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
+    command
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "-Zsanitizer=address");
     command.env("CARGO_TARGET_DIR", run::root().join("target/asan"));
     tests(&mut command);
     run::step("asan", command.args(["--package", "stealyard"]))
@@ -37,7 +39,9 @@ pub(super) fn thread() -> Outcome {
     let binary = compiler.join("usr/bin");
     let mut command = Command::new(binary.join("cargo"));
     command.current_dir(run::root());
-    command.env("RUSTC", binary.join("rustc")).env("RUSTDOC", binary.join("rustdoc"));
+    command
+        .env("RUSTC", binary.join("rustc"))
+        .env("RUSTDOC", binary.join("rustdoc"));
     command.env("LD_LIBRARY_PATH", compiler.join("usr/lib/x86_64-linux-gnu"));
     command.env("RUSTC_BOOTSTRAP", "1");
     command.env("RUSTFLAGS", "-Zsanitizer=thread --cfg stealyard_tsan");
@@ -68,24 +72,39 @@ fn instrumented_compiler() -> Result<PathBuf, String> {
         return Ok(folder);
     }
     if !run::has("apt-get") || !run::has("dpkg-deb") {
-        return Err("needs Debian's apt-get and dpkg-deb to fetch a compiler with std's source".into());
+        return Err(
+            "needs Debian's apt-get and dpkg-deb to fetch a compiler with std's source".into(),
+        );
     }
     println!("=== tsan: fetching rustc-web and its standard library's source from Debian");
     let _ = std::fs::remove_dir_all(&folder);
     let packages = folder.join("deb");
     std::fs::create_dir_all(&packages).map_err(|error| error.to_string())?;
     fetch(&packages)?;
-    for entry in std::fs::read_dir(&packages).map_err(|error| error.to_string())?.flatten() {
-        quiet(Command::new("dpkg-deb").arg("-x").arg(entry.path()).arg(&folder))?;
+    for entry in std::fs::read_dir(&packages)
+        .map_err(|error| error.to_string())?
+        .flatten()
+    {
+        quiet(
+            Command::new("dpkg-deb")
+                .arg("-x")
+                .arg(entry.path())
+                .arg(&folder),
+        )?;
     }
     let _ = std::fs::remove_dir_all(&packages);
     let sysroot = quiet(Command::new("rustc").args(["--print", "sysroot"]))?;
     let library = format!("lib/rustlib/{HOST}/lib");
-    let runtime = Path::new(sysroot.trim()).join(&library).join("librustc-stable_rt.tsan.a");
+    let runtime = Path::new(sysroot.trim())
+        .join(&library)
+        .join("librustc-stable_rt.tsan.a");
     if !runtime.exists() {
         return Err(format!("this toolchain has no {}", runtime.display()));
     }
-    let link = folder.join("usr").join(&library).join("librustc-stable_rt.tsan.a");
+    let link = folder
+        .join("usr")
+        .join(&library)
+        .join("librustc-stable_rt.tsan.a");
     std::os::unix::fs::symlink(&runtime, link).map_err(|error| error.to_string())?;
     std::fs::write(folder.join("complete"), "").map_err(|error| error.to_string())?;
     Ok(folder)
@@ -103,25 +122,48 @@ fn fetch(into: &Path) -> Outcome {
             .collect())
     };
     quiet(Command::new("apt-get").args(["update", "-q"]))?;
-    let std = depends("libstd-rust-web-dev", |name| name.starts_with("libstd-rust-web-"))?;
-    let std = std.first().ok_or("Debian has no libstd-rust-web here")?.clone();
+    let std = depends("libstd-rust-web-dev", |name| {
+        name.starts_with("libstd-rust-web-")
+    })?;
+    let std = std
+        .first()
+        .ok_or("Debian has no libstd-rust-web here")?
+        .clone();
     let llvm = depends(&std, |name| name.starts_with("libllvm"))?;
     let library = |name: &str| {
-        ["libgit2", "libhttp-parser", "libmbed", "libz3", "libssh2", "libedit"]
-            .iter()
-            .any(|start| name.starts_with(start))
+        [
+            "libgit2",
+            "libhttp-parser",
+            "libmbed",
+            "libz3",
+            "libssh2",
+            "libedit",
+        ]
+        .iter()
+        .any(|start| name.starts_with(start))
     };
-    let mut packages: Vec<String> =
-        ["rustc-web", "cargo-web", "rust-web-src", "libstd-rust-web-dev"].map(str::to_owned).into();
+    let mut packages: Vec<String> = [
+        "rustc-web",
+        "cargo-web",
+        "rust-web-src",
+        "libstd-rust-web-dev",
+    ]
+    .map(str::to_owned)
+    .into();
     packages.push(std);
-    for owner in ["cargo-web", "libgit2-1.5"].into_iter().chain(llvm.iter().map(String::as_str)) {
+    for owner in ["cargo-web", "libgit2-1.5"]
+        .into_iter()
+        .chain(llvm.iter().map(String::as_str))
+    {
         packages.extend(depends(owner, library)?);
     }
     packages.extend(llvm.clone());
     packages.sort();
     packages.dedup();
     let mut download = Command::new("apt-get");
-    download.current_dir(into).args(["-o", "APT::Sandbox::User=root", "download", "-q"]);
+    download
+        .current_dir(into)
+        .args(["-o", "APT::Sandbox::User=root", "download", "-q"]);
     quiet(download.args(&packages)).map(drop)
 }
 
