@@ -38,10 +38,16 @@ use core::sync::atomic::{AtomicU8, Ordering, compiler_fence};
 
 use crate::imp::atomic::fence;
 
-#[cfg(all(target_os = "linux", not(stealyard_loom), not(stealyard_tsan)))]
+#[cfg(all(
+    target_os = "linux",
+    not(any(stealyard_loom, stealyard_shuttle, stealyard_tsan))
+))]
 #[path = "asymmetric/linux.rs"]
 mod system;
-#[cfg(not(all(target_os = "linux", not(stealyard_loom), not(stealyard_tsan))))]
+#[cfg(not(all(
+    target_os = "linux",
+    not(any(stealyard_loom, stealyard_shuttle, stealyard_tsan))
+)))]
 #[path = "asymmetric/fallback.rs"]
 mod system;
 

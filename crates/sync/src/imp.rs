@@ -1,11 +1,19 @@
 //! Picks what stands behind the door; nothing else.
 
+#[cfg(any(stealyard_loom, stealyard_shuttle))]
+pub mod frozen;
 #[cfg(stealyard_loom)]
 mod modelled;
-#[cfg(not(stealyard_loom))]
+#[cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 mod real;
+#[cfg(stealyard_shuttle)]
+mod shuttled;
+#[cfg(not(stealyard_loom))]
+mod unsafe_cell;
 
 #[cfg(stealyard_loom)]
 pub use modelled::*;
-#[cfg(not(stealyard_loom))]
+#[cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 pub use real::*;
+#[cfg(stealyard_shuttle)]
+pub use shuttled::*;

@@ -2,6 +2,8 @@
 
 #[cfg(all(stealyard_loom, not(feature = "loom")))]
 compile_error!("`--cfg stealyard_loom` needs `--features loom`");
+#[cfg(all(stealyard_shuttle, not(feature = "shuttle")))]
+compile_error!("`--cfg stealyard_shuttle` needs `--features shuttle`");
 
 pub mod asymmetric;
 pub mod seed;
@@ -18,4 +20,4 @@ pub use imp::{Arc, Condvar, Mutex, MutexGuard, atomic, cell, hint, thread, threa
 
 /// True where the primitives are a model checker's: there, a wait must go through the model, and
 /// sizes are kept small.
-pub const MODELLED: bool = cfg!(stealyard_loom);
+pub const MODELLED: bool = cfg!(any(stealyard_loom, stealyard_shuttle));

@@ -18,36 +18,7 @@ pub mod atomic {
 
 /// Interior mutability with the access made visible to a model checker.
 pub mod cell {
-    /// `core`'s `UnsafeCell`, behind the two methods that a model checker can watch.
-    #[derive(Debug, Default)]
-    #[repr(transparent)]
-    pub struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
-
-    impl<T> UnsafeCell<T> {
-        /// Wraps `value`.
-        pub const fn new(value: T) -> Self {
-            Self(core::cell::UnsafeCell::new(value))
-        }
-
-        /// Calls `f` with a pointer for reading. Dereferencing it is the caller's duty to justify:
-        /// nobody may write meanwhile.
-        #[inline(always)]
-        pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
-            f(self.0.get())
-        }
-
-        /// Calls `f` with a pointer for writing. Dereferencing it is the caller's duty to justify:
-        /// nobody may read or write meanwhile.
-        #[inline(always)]
-        pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
-            f(self.0.get())
-        }
-
-        /// The value, for its only owner.
-        pub fn into_inner(self) -> T {
-            self.0.into_inner()
-        }
-    }
+    pub use super::super::unsafe_cell::UnsafeCell;
 }
 
 /// What a loop that waits says to the core.

@@ -1,0 +1,38 @@
+//! Seeded schedules: everything is shuttle's, under the same names.
+//!
+//! shuttle runs one thread at a time and chooses the next from a seed, so that a failing run repeats.
+//! It is sequentially consistent: it finds mistakes of protocol, with any number of threads, and none
+//! of memory ordering, which are loom's.
+
+pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
+pub use shuttle::thread_local;
+
+/// Atomic integers, pointers and fences.
+pub mod atomic {
+    pub use core::sync::atomic::compiler_fence;
+    pub use shuttle::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+        fence,
+    };
+}
+
+/// Interior mutability; shuttle runs one thread at a time and checks no races.
+pub mod cell {
+    pub use super::super::unsafe_cell::UnsafeCell;
+}
+
+/// What a loop that waits says to the scheduler: let the others run.
+pub mod hint {
+    pub use shuttle::hint::spin_loop;
+}
+
+/// Scheduled threads. `sleep` only yields: a model has no time.
+pub mod thread {
+    pub use shuttle::thread::{
+        AccessError, Builder, JoinHandle, LocalKey, Thread, ThreadId, current, park, sleep, spawn,
+        yield_now,
+    };
+    pub use std::thread::panicking;
+}
+
+pub use super::frozen as time;
