@@ -1,0 +1,256 @@
+//! Which CPUs this process may use, how much of them, and which file or call says so.
+//!
+//! Three things limit a process on Linux: the affinity mask of its threads, the cpuset of its cgroup,
+//! and the CPU quota of its cgroup **and of every group above it**, the smallest of which counts. A
+//! quota of 2.5 CPUs is 3 workers: rounding down would leave half a CPU unused, and all of it where the
+//! quota is below one.
+//!
+//! # Invariants
+//! - **L1** `available_parallelism` is at least 1 and at most the number of usable CPUs.
+//! - **L2** Every number in the answer names the file or call it came from; a file that can't be
+//!   understood limits nothing and is listed in [`Limits::problems`].
+//! - **L3** Groups above a container's own root can't be seen from inside, nor can their quota.
+//!
+//! # Re-reading
+//! [`Limits::refresh`] finds the groups again only if `/proc/self/cgroup` changed; else it costs one
+//! system call and one short file per group. The scheduler calls it about once a second.
+//!
+//! # Why not …
+//! `std::thread::available_parallelism`: rounds the quota down, answers once and without a reason.
+
+mod cgroup;
+
+use crate::{CpuSet, Error, affinity};
+use cgroup::Groups;
+use core::fmt;
+use core::num::NonZero;
+use std::path::{Path, PathBuf};
+
+/// The limits on this process, as last read.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    affinity: Result<CpuSet, Error>,
+    cpuset: Option<CpusetLimit>,
+    quotas: Vec<Quota>,
+    problems: Vec<Error>,
+    groups: Groups,
+    root: PathBuf,
+}
+
+/// The CPUs a cgroup's cpuset leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CpusetLimit {
+    /// The CPUs.
+    pub cpus: CpuSet,
+    /// The file that says so.
+    pub file: PathBuf,
+}
+
+/// The CPU time a cgroup grants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quota {
+    /// Microseconds of CPU time in every period.
+    pub quota_us: u64,
+    /// Microseconds of a period; not zero.
+    pub period_us: u64,
+    /// The file that says so: `cpu.max`, or `cpu.cfs_quota_us` of cgroup v1.
+    pub file: PathBuf,
+}
+
+/// How many workers can run at once, and what says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parallelism {
+    workers: NonZero<usize>,
+    reasons: Vec<Reason>,
+}
+
+/// One limit and the number of workers it leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reason {
+    /// The number of workers.
+    pub workers: usize,
+    /// The limit, in words, with the file or call it came from.
+    pub what: String,
+}
+
+impl Limits {
+    /// Reads the limits of the calling thread's process.
+    ///
+    /// The affinity mask is the **calling thread's**: read it before that thread is pinned.
+    #[must_use]
+    pub fn read() -> Self {
+        Self::read_below("/")
+    }
+
+    /// As [`Limits::read`], with `proc` and `sys` taken from below `root`; the affinity mask is still
+    /// that of the live system.
+    #[must_use]
+    pub fn read_below(root: impl AsRef<Path>) -> Self {
+        let mut limits = Self {
+            affinity: Ok(CpuSet::new()),
+            cpuset: None,
+            quotas: Vec::new(),
+            problems: Vec::new(),
+            groups: Groups::default(),
+            root: root.as_ref().into(),
+        };
+        let _ = limits.refresh();
+        limits
+    }
+
+    /// Reads the limits again; true if anything changed.
+    #[must_use = "says whether to look at the limits again"]
+    pub fn refresh(&mut self) -> bool {
+        let affinity = affinity::mask();
+        let mut problems = Vec::new();
+        problems.extend(affinity.as_ref().err().cloned());
+        self.groups.refresh(&self.root, &mut problems);
+        let cpuset = self.groups.cpuset(&mut problems);
+        let quotas = self.groups.quotas(&mut problems);
+        let changed = affinity != self.affinity
+            || cpuset != self.cpuset
+            || quotas != self.quotas
+            || problems != self.problems;
+        (self.affinity, self.cpuset) = (affinity, cpuset);
+        (self.quotas, self.problems) = (quotas, problems);
+        changed
+    }
+
+    /// The affinity mask of the thread that read, or why it could not be read.
+    ///
+    /// # Errors
+    /// The system call's, on Linux; elsewhere that there is no such thing.
+    pub fn affinity(&self) -> &Result<CpuSet, Error> {
+        &self.affinity
+    }
+
+    /// The cpuset of the cgroup, where one is set.
+    #[must_use]
+    pub fn cpuset(&self) -> Option<&CpusetLimit> {
+        self.cpuset.as_ref()
+    }
+
+    /// The quotas of this group and those above it, nearest first; groups without a limit left out.
+    #[must_use]
+    pub fn quotas(&self) -> &[Quota] {
+        &self.quotas
+    }
+
+    /// What could not be read or understood, and therefore limits nothing.
+    #[must_use]
+    pub fn problems(&self) -> &[Error] {
+        &self.problems
+    }
+
+    /// The CPUs in both the affinity mask and the cpuset; empty if neither could be read.
+    #[must_use]
+    pub fn usable_cpus(&self) -> CpuSet {
+        match (&self.affinity, &self.cpuset) {
+            (Ok(mask), Some(cpuset)) => mask & &cpuset.cpus,
+            (Ok(mask), None) => mask.clone(),
+            (Err(_), Some(cpuset)) => cpuset.cpus.clone(),
+            (Err(_), None) => CpuSet::new(),
+        }
+    }
+
+    /// How many workers can run at once under all of these limits.
+    #[must_use]
+    pub fn available_parallelism(&self) -> Parallelism {
+        let mut reasons = Vec::new();
+        let mut reason = |workers: usize, what: String| reasons.push(Reason { workers, what });
+        match &self.affinity {
+            Ok(mask) => reason(
+                mask.len(),
+                format!("affinity mask {mask} (sched_getaffinity)"),
+            ),
+            Err(error) if self.cpuset.is_none() => {
+                let (count, how) = affinity::count_cpus();
+                reason(
+                    count,
+                    format!("{how}; the affinity mask is not known: {error}"),
+                );
+            }
+            Err(_) => {}
+        }
+        if let Some(CpusetLimit { cpus, file }) = &self.cpuset {
+            let left = self.usable_cpus().len();
+            reason(left, format!("cpuset {cpus} ({})", file.display()));
+        }
+        for quota in &self.quotas {
+            reason(quota.workers(), quota.to_string());
+        }
+        let least = reasons
+            .iter()
+            .map(|reason| reason.workers)
+            .min()
+            .unwrap_or(1);
+        let workers = NonZero::new(least).unwrap_or(NonZero::<usize>::MIN);
+        Parallelism { workers, reasons }
+    }
+}
+
+impl Quota {
+    /// The workers that can use this much CPU time: rounded up, at least 1.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        let workers = self.quota_us.div_ceil(self.period_us.max(1)).max(1);
+        usize::try_from(workers).unwrap_or(usize::MAX)
+    }
+
+    /// The quota in CPUs.
+    #[must_use]
+    pub fn cpus(&self) -> f64 {
+        self.quota_us as f64 / self.period_us as f64
+    }
+}
+
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "quota of {:.2} CPUs ({})",
+            self.cpus(),
+            self.file.display()
+        )
+    }
+}
+
+impl Parallelism {
+    /// The number of workers; at least 1.
+    #[must_use]
+    pub fn get(&self) -> usize {
+        self.workers.get()
+    }
+
+    /// Every limit that was found, whether it decided or not.
+    #[must_use]
+    pub fn reasons(&self) -> &[Reason] {
+        &self.reasons
+    }
+
+    /// The limit that decided; the first of equals.
+    #[must_use]
+    pub fn decisive(&self) -> Option<&Reason> {
+        self.reasons.iter().min_by_key(|reason| reason.workers)
+    }
+}
+
+impl fmt::Display for Parallelism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.workers)?;
+        match self.decisive() {
+            Some(reason) => write!(f, ", by {}", reason.what),
+            None => write!(f, ", because no limit could be read"),
+        }
+    }
+}
+
+/// How many workers can run at once: the CPUs of the affinity mask and cpuset, or the smallest CPU quota
+/// rounded up if that is less; never under 1. [`Limits`] does the same for repeated reading.
+#[must_use]
+pub fn available_parallelism() -> Parallelism {
+    Limits::read().available_parallelism()
+}

@@ -1,0 +1,247 @@
+//! Finding and reading the cgroups of this process, version 1, version 2, or both at once.
+//!
+//! # How a group is found
+//! ```text
+//! /proc/self/cgroup      4:cpu,cpuacct:/a/b   (v1)      0::/a/b   (v2)
+//! /proc/self/mountinfo   … ROOT MOUNTPOINT … - cgroup … rw,cpu,cpuacct
+//!                        … ROOT MOUNTPOINT … - cgroup2 …
+//! ```
+//! ROOT is the part of the hierarchy that the mount shows. If the group lies below it, its directory
+//! is MOUNTPOINT plus the rest; if not (a mount from outside the container), only MOUNTPOINT itself can
+//! be read. The groups above are the directories up to MOUNTPOINT, and none beyond (L3).
+//!
+//! Controllers are found one by one: a machine may have `cpu` under v1 and `cpuset` under v2.
+
+use super::{CpusetLimit, Quota};
+use crate::bounded::{PROC_LIMIT, SYSFS_LIMIT, optional, read, under};
+use crate::{CpuSet, Error};
+use std::path::{Path, PathBuf};
+
+/// The directories to look at; kept between readings.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Groups {
+    /// `/proc/self/cgroup` as it was when the directories were found.
+    text: Option<String>,
+    /// This group and those above it, nearest first, where `cpu.max` may be.
+    v2: Vec<PathBuf>,
+    /// The same where `cpu.cfs_quota_us` may be.
+    v1_cpu: Vec<PathBuf>,
+    /// The same where `cpuset.cpus` may be.
+    v1_cpuset: Vec<PathBuf>,
+}
+
+impl Groups {
+    /// Finds the directories again if the process has moved.
+    pub(super) fn refresh(&mut self, root: &Path, problems: &mut Vec<Error>) {
+        let path = under(root, "proc/self/cgroup");
+        let text = match optional(read(&path, PROC_LIMIT)) {
+            Ok(Some(text)) => text,
+            Ok(None) => String::new(), // a kernel without cgroups
+            Err(error) => {
+                problems.push(error);
+                String::new()
+            }
+        };
+        if self.text.as_ref() == Some(&text) {
+            return;
+        }
+        let mut found = Self {
+            text: Some(text),
+            ..Self::default()
+        };
+        if let Err(error) = found.find(root, &path) {
+            problems.push(error);
+            found.text = None; // so that the next refresh tries again
+        }
+        *self = found;
+    }
+
+    fn find(&mut self, root: &Path, path: &Path) -> Result<(), Error> {
+        let text = self.text.clone().unwrap_or_default();
+        if text.is_empty() {
+            return Ok(());
+        }
+        let mounts = read(&under(root, "proc/self/mountinfo"), PROC_LIMIT)?;
+        for line in text.lines() {
+            let mut fields = line.splitn(3, ':');
+            let (Some(_), Some(controllers), Some(group)) =
+                (fields.next(), fields.next(), fields.next())
+            else {
+                let what = format!("{line:?} is not HIERARCHY:CONTROLLERS:PATH");
+                return Err(Error::malformed(path, what));
+            };
+            if controllers.is_empty() {
+                self.v2 = directories(root, &mounts, group, |kind, _| kind == "cgroup2");
+                continue;
+            }
+            for (name, list) in [("cpu", &mut self.v1_cpu), ("cpuset", &mut self.v1_cpuset)] {
+                if controllers.split(',').any(|controller| controller == name) {
+                    *list = directories(root, &mounts, group, |kind, options| {
+                        kind == "cgroup" && options.split(',').any(|option| option == name)
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The CPUs of the nearest group that names any.
+    pub(super) fn cpuset(&self, problems: &mut Vec<Error>) -> Option<CpusetLimit> {
+        let v2 = self.v2.iter().map(|d| d.join("cpuset.cpus.effective"));
+        let effective = self
+            .v1_cpuset
+            .iter()
+            .map(|d| d.join("cpuset.effective_cpus"));
+        let wanted = self.v1_cpuset.iter().map(|d| d.join("cpuset.cpus"));
+        for file in v2.chain(effective).chain(wanted) {
+            match optional(cpus(&file)) {
+                Ok(Some(cpus)) if !cpus.is_empty() => return Some(CpusetLimit { cpus, file }),
+                Ok(_) => {}
+                Err(error) => problems.push(error),
+            }
+        }
+        None
+    }
+
+    /// The quotas of all groups that have one, nearest first.
+    pub(super) fn quotas(&self, problems: &mut Vec<Error>) -> Vec<Quota> {
+        let v2 = self
+            .v2
+            .iter()
+            .map(|directory| v2_quota(&directory.join("cpu.max")));
+        let v1 = self.v1_cpu.iter().map(|directory| v1_quota(directory));
+        let mut quotas = Vec::new();
+        for result in v2.chain(v1) {
+            match optional(result) {
+                Ok(quota) => quotas.extend(quota.flatten()),
+                Err(error) => problems.push(error),
+            }
+        }
+        quotas
+    }
+}
+
+fn cpus(file: &Path) -> Result<CpuSet, Error> {
+    let text = read(file, SYSFS_LIMIT)?;
+    text.parse()
+        .map_err(|e| Error::malformed(file, format!("not a list of CPUs, {e}")))
+}
+
+/// `max 100000` or `150000 100000`; `None` for no limit.
+fn v2_quota(file: &Path) -> Result<Option<Quota>, Error> {
+    let text = read(file, SYSFS_LIMIT)?;
+    let mut words = text.split_whitespace();
+    let (quota, period) = (words.next().unwrap_or(""), words.next().unwrap_or("100000"));
+    if quota == "max" {
+        return Ok(None);
+    }
+    let numbers = quota
+        .parse()
+        .ok()
+        .zip(period.parse().ok())
+        .filter(|&(_, period)| period != 0);
+    let Some((quota_us, period_us)) = numbers else {
+        let what = format!("{text:?} is not \"QUOTA PERIOD\" in microseconds or \"max PERIOD\"");
+        return Err(Error::malformed(file, what));
+    };
+    Ok(Some(Quota {
+        quota_us,
+        period_us,
+        file: file.into(),
+    }))
+}
+
+/// `cpu.cfs_quota_us` and `cpu.cfs_period_us`; a quota of −1 is no limit.
+fn v1_quota(directory: &Path) -> Result<Option<Quota>, Error> {
+    let file = directory.join("cpu.cfs_quota_us");
+    let period = directory.join("cpu.cfs_period_us");
+    let number = |file: &Path| {
+        let text = read(file, SYSFS_LIMIT)?;
+        let number = text.parse::<i64>();
+        number.map_err(|_| {
+            Error::malformed(file, format!("{text:?} is not a number of microseconds"))
+        })
+    };
+    let Ok(quota_us) = u64::try_from(number(&file)?) else {
+        return Ok(None);
+    };
+    match u64::try_from(number(&period)?) {
+        Ok(period_us) if period_us > 0 => Ok(Some(Quota {
+            quota_us,
+            period_us,
+            file,
+        })),
+        _ => Err(Error::malformed(&period, "the period is not above zero")),
+    }
+}
+
+/// The directory of `group` and those above it, in the mount that `wanted` (filesystem type, options)
+/// picks and that shows most of them.
+fn directories(
+    root: &Path,
+    mounts: &str,
+    group: &str,
+    wanted: impl Fn(&str, &str) -> bool,
+) -> Vec<PathBuf> {
+    let mut best = Vec::new();
+    for line in mounts.lines() {
+        let Some((left, right)) = line.split_once(" - ") else {
+            continue;
+        };
+        let mut right = right.split(' ');
+        let (kind, options) = (right.next().unwrap_or(""), right.nth(1).unwrap_or(""));
+        let mut left = left.split(' ').skip(3);
+        let (Some(shown), Some(point)) = (left.next(), left.next()) else {
+            continue;
+        };
+        if !wanted(kind, options) {
+            continue;
+        }
+        let point = under(root, &unescape(point));
+        let rest = below(group, &unescape(shown)).unwrap_or_default();
+        let mut found = vec![point.clone()];
+        for name in rest {
+            let deeper = found[found.len() - 1].join(name);
+            found.push(deeper);
+        }
+        found.reverse();
+        if found.len() > best.len() {
+            best = found;
+        }
+    }
+    best
+}
+
+/// The path components of `group` below `shown`; `None` if it is not below, or climbs.
+fn below<'a>(group: &'a str, shown: &str) -> Option<Vec<&'a str>> {
+    let mut group = group.split('/').filter(|name| !name.is_empty());
+    for name in shown.split('/').filter(|name| !name.is_empty()) {
+        if group.next() != Some(name) {
+            return None;
+        }
+    }
+    let rest: Vec<&str> = group.collect();
+    (!rest.contains(&"..")).then_some(rest)
+}
+
+/// Undoes the kernel's octal escapes (`\040` is a blank) in a path of `mountinfo`.
+fn unescape(path: &str) -> String {
+    let mut pieces = path.split('\\');
+    let mut plain = pieces.next().unwrap_or("").to_string();
+    for piece in pieces {
+        let code = piece
+            .get(..3)
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code.filter(u8::is_ascii) {
+            Some(code) => {
+                plain.push(char::from(code));
+                plain.push_str(&piece[3..]);
+            }
+            None => {
+                plain.push('\\');
+                plain.push_str(piece);
+            }
+        }
+    }
+    plain
+}

@@ -1,0 +1,409 @@
+//! The one way a reader's findings become a [`Topology`]: checked, ordered, completed.
+//!
+//! A reader fills in a [`Draft`] with sets of CPUs in any order and any wording; `finish` establishes
+//! the invariants T1 to T6 of `topology.rs` or says which one the source breaks and where.
+
+use super::{Cache, CacheKind, Cluster, Core, CoreKind, Cpu, Die, Node, Package, Source, Topology};
+use crate::{CpuSet, Error};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A set of CPUs that a level of the machine is made of, and the kernel's number for it.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) id: Option<u32>,
+    pub(crate) cpus: CpuSet,
+}
+
+#[derive(Debug)]
+pub(crate) struct DraftNode {
+    pub(crate) id: u32,
+    pub(crate) cpus: CpuSet,
+    pub(crate) memory: Option<u64>,
+    /// In the order of `Draft::nodes`; empty if the source gives none.
+    pub(crate) distances: Vec<u32>,
+}
+
+#[derive(Debug)]
+pub(crate) struct DraftCache {
+    pub(crate) level: u8,
+    pub(crate) kind: CacheKind,
+    pub(crate) size: Option<u64>,
+    pub(crate) cpus: CpuSet,
+}
+
+/// What a reader found. Lists may be in any order; equal sets may be named once per CPU.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) online: CpuSet,
+    pub(crate) offline: CpuSet,
+    pub(crate) packages: Vec<Group>,
+    pub(crate) dies: Vec<CpuSet>,
+    pub(crate) clusters: Vec<CpuSet>,
+    pub(crate) cores: Vec<Group>,
+    pub(crate) nodes: Vec<DraftNode>,
+    pub(crate) caches: Vec<DraftCache>,
+    pub(crate) capacities: BTreeMap<usize, u32>,
+    /// CPUs known to be on efficiency cores; `None`: judge by capacity.
+    pub(crate) efficiency: Option<CpuSet>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// A core whose capacity is below this part of the largest is an efficiency core, where the kernel
+/// does not say by itself. The middle cores of three-tier phones are above it, the little ones below.
+const EFFICIENCY_BELOW: (u64, u64) = (3, 4);
+
+impl Draft {
+    /// Checks and completes the draft; `place` is the file or directory that errors name.
+    pub(crate) fn finish(mut self, source: Source, place: &Path) -> Result<Topology, Error> {
+        if self.online.is_empty() {
+            return Err(Error::inconsistent(place, "no CPU is online"));
+        }
+        let online = self.online.clone();
+        unify(&mut self.packages, |group| &group.cpus);
+        unify(&mut self.cores, |group| &group.cpus);
+        let packages = Level::new(
+            "package",
+            self.packages.iter().map(|g| &g.cpus),
+            &online,
+            place,
+        )?;
+        let die_sets = self.die_sets(&packages);
+        let dies = Level::new("die", die_sets.iter(), &online, place)?;
+        let cores = Level::new("core", self.cores.iter().map(|g| &g.cpus), &online, place)?;
+        let caches = self.caches(place)?;
+        let clusters = self.clusters(&dies, &cores, &caches);
+        let nodes = self.nodes(place)?;
+        let node_of = Level::new("node", nodes.iter().map(|n| &n.cpus), &online, place)?;
+        let kinds = self.kinds(&cores);
+
+        let mut topology = Topology {
+            source,
+            notes: self.notes,
+            offline: &self.offline - &online,
+            allowed: online.clone(),
+            packages: Vec::new(),
+            dies: Vec::new(),
+            clusters: Vec::new(),
+            cores: Vec::new(),
+            cpus: Vec::new(),
+            nodes,
+            caches,
+            online,
+        };
+        for cpus in die_sets {
+            let package = packages.containing("die", &cpus, place)?;
+            topology.dies.push(Die { cpus, package });
+        }
+        for cpus in clusters {
+            let die = dies.containing("cluster", &cpus, place)?;
+            topology.clusters.push(Cluster { cpus, die });
+        }
+        for (index, Group { id, cpus }) in self.cores.into_iter().enumerate() {
+            let die = dies.containing("core", &cpus, place)?;
+            let (first, package) = (cpus.first().unwrap_or(0), topology.dies[die].package);
+            let cluster = topology
+                .clusters
+                .iter()
+                .position(|c| c.cpus.contains(first));
+            let node = node_of.index_of[&first];
+            topology.cores.push(Core {
+                id,
+                cpus,
+                package,
+                die,
+                cluster,
+                node,
+                kind: kinds[index],
+            });
+        }
+        topology.packages = self
+            .packages
+            .into_iter()
+            .map(|Group { id, cpus }| Package { id, cpus })
+            .collect();
+        topology.cpus = cpus(&topology, &cores, &node_of, &self.capacities);
+        Ok(topology)
+    }
+
+    /// The dies, one for every package that names none (T3).
+    fn die_sets(&mut self, packages: &Level) -> Vec<CpuSet> {
+        let mut sets = std::mem::take(&mut self.dies);
+        unify(&mut sets, |set| set);
+        let named = sets.iter().fold(CpuSet::new(), |all, set| &all | set);
+        sets.extend(
+            packages
+                .sets
+                .iter()
+                .map(|package| package - &named)
+                .filter(|rest| !rest.is_empty()),
+        );
+        sets.sort_by_key(CpuSet::first);
+        sets
+    }
+
+    /// The caches in order, checked against T4.
+    fn caches(&mut self, place: &Path) -> Result<Vec<Cache>, Error> {
+        let mut drafts = std::mem::take(&mut self.caches);
+        drafts.retain(|cache| !cache.cpus.is_empty());
+        drafts.sort_by(|a, b| {
+            let key = |c: &DraftCache| (c.level, c.kind, c.cpus.first());
+            key(a).cmp(&key(b)).then_with(|| a.cpus.cmp(&b.cpus))
+        });
+        let mut caches: Vec<Cache> = Vec::new();
+        let mut seen: BTreeMap<(u8, CacheKind), CpuSet> = BTreeMap::new();
+        for DraftCache {
+            level,
+            kind,
+            size,
+            cpus,
+        } in drafts
+        {
+            let same = |c: &Cache| c.level == level && c.kind == kind && c.cpus == cpus;
+            if caches.last().is_some_and(same) {
+                continue;
+            }
+            let what = format!("L{level} {kind:?} cache of CPUs {cpus}");
+            if !cpus.is_subset(&self.online) {
+                let what = format!("the {what} names CPUs that are not online");
+                return Err(Error::inconsistent(place, what));
+            }
+            let taken = seen.entry((level, kind)).or_default();
+            if !taken.is_disjoint(&cpus) {
+                let what = format!("the {what} overlaps another of its level");
+                return Err(Error::inconsistent(place, what));
+            }
+            *taken = &*taken | &cpus;
+            caches.push(Cache {
+                level,
+                kind,
+                size,
+                cpus,
+            });
+        }
+        Ok(caches)
+    }
+
+    /// The clusters that say something, else the shared L2s that do (T3).
+    fn clusters(&mut self, dies: &Level, cores: &Level, caches: &[Cache]) -> Vec<CpuSet> {
+        let says_something = |set: &CpuSet| {
+            let first = set.first().unwrap_or(0);
+            *set != cores.sets[cores.index_of[&first]] && *set != dies.sets[dies.index_of[&first]]
+        };
+        let mut sets = std::mem::take(&mut self.clusters);
+        unify(&mut sets, |set| set);
+        sets.retain(|set| set.is_subset(&self.online) && says_something(set));
+        if sets.is_empty() {
+            let shared = |c: &&Cache| c.level == 2 && c.kind != CacheKind::Instruction;
+            sets.extend(caches.iter().filter(shared).map(|c| c.cpus.clone()));
+            sets.retain(|set| says_something(set) && dies.holds(set));
+        }
+        sets
+    }
+
+    /// The nodes in order of their ids, with default distances where the source gives none.
+    fn nodes(&mut self, place: &Path) -> Result<Vec<Node>, Error> {
+        let mut drafts = std::mem::take(&mut self.nodes);
+        if drafts.is_empty() {
+            self.notes
+                .push("No NUMA nodes are described: one node is assumed.".into());
+            let cpus = self.online.clone();
+            drafts.push(DraftNode {
+                id: 0,
+                cpus,
+                memory: None,
+                distances: vec![LOCAL],
+            });
+        }
+        let count = drafts.len();
+        if drafts.iter().all(|node| node.distances.is_empty()) {
+            if count > 1 {
+                let what =
+                    "No NUMA distances are described: 10 within a node and 20 between are assumed.";
+                self.notes.push(what.into());
+            }
+            for (index, node) in drafts.iter_mut().enumerate() {
+                node.distances = (0..count)
+                    .map(|to| if to == index { LOCAL } else { REMOTE })
+                    .collect();
+            }
+        }
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by_key(|&index| drafts[index].id);
+        let mut nodes: Vec<Node> = Vec::new();
+        for &index in &order {
+            let DraftNode {
+                id,
+                cpus,
+                memory,
+                distances,
+            } = &drafts[index];
+            if distances.len() != count {
+                let what = format!(
+                    "node {id} gives {} distances for {count} nodes",
+                    distances.len()
+                );
+                return Err(Error::inconsistent(place, what));
+            }
+            if nodes.last().is_some_and(|node| node.id == *id) {
+                return Err(Error::inconsistent(
+                    place,
+                    format!("node {id} is there twice"),
+                ));
+            }
+            let distances = order.iter().map(|&to| distances[to]).collect();
+            nodes.push(Node {
+                id: *id,
+                cpus: cpus.clone(),
+                memory: *memory,
+                distances,
+            });
+        }
+        Ok(nodes)
+    }
+
+    /// The kind of each core, by index.
+    fn kinds(&self, cores: &Level) -> Vec<CoreKind> {
+        let largest = self.capacities.values().copied().max().unwrap_or(0);
+        let small = |cpu: usize| match &self.efficiency {
+            Some(efficiency) => efficiency.contains(cpu),
+            None => self.capacities.get(&cpu).is_some_and(|&capacity| {
+                u64::from(capacity) * EFFICIENCY_BELOW.1 < u64::from(largest) * EFFICIENCY_BELOW.0
+            }),
+        };
+        let kind = |set: &CpuSet| match set.first().is_some_and(small) {
+            true => CoreKind::Efficiency,
+            false => CoreKind::Performance,
+        };
+        cores.sets.iter().map(kind).collect()
+    }
+}
+
+/// The SLIT's own unit: a node's distance from itself.
+const LOCAL: u32 = 10;
+/// What the kernel assumes between two nodes when firmware gives no SLIT.
+const REMOTE: u32 = 20;
+
+/// A level of the machine as a partition of the online CPUs (T1).
+struct Level {
+    sets: Vec<CpuSet>,
+    /// From a CPU to the index of its set.
+    index_of: BTreeMap<usize, usize>,
+}
+
+impl Level {
+    fn new<'a>(
+        name: &str,
+        sets: impl Iterator<Item = &'a CpuSet>,
+        online: &CpuSet,
+        place: &Path,
+    ) -> Result<Self, Error> {
+        let sets: Vec<CpuSet> = sets.cloned().collect();
+        let mut index_of = BTreeMap::new();
+        for (index, set) in sets.iter().enumerate() {
+            for cpu in set.iter() {
+                if !online.contains(cpu) {
+                    let what =
+                        format!("CPU {cpu} is in a {name} ({set}) but not online ({online})");
+                    return Err(Error::inconsistent(place, what));
+                }
+                if let Some(other) = index_of.insert(cpu, index) {
+                    let what = format!("CPU {cpu} is in two {name}s, {} and {set}", sets[other]);
+                    return Err(Error::inconsistent(place, what));
+                }
+            }
+        }
+        match online.iter().find(|cpu| !index_of.contains_key(cpu)) {
+            Some(cpu) => Err(Error::inconsistent(
+                place,
+                format!("CPU {cpu} is in no {name}"),
+            )),
+            None => Ok(Self { sets, index_of }),
+        }
+    }
+
+    fn holds(&self, set: &CpuSet) -> bool {
+        set.first()
+            .is_some_and(|first| set.is_subset(&self.sets[self.index_of[&first]]))
+    }
+
+    /// The index of the set of this level that holds all of `set`, a part named `what` (T2).
+    fn containing(&self, what: &str, set: &CpuSet, place: &Path) -> Result<usize, Error> {
+        if self.holds(set) {
+            return Ok(self.index_of[&set.first().unwrap_or(0)]);
+        }
+        let what = format!("the {what} of CPUs {set} crosses the border of the level above it");
+        Err(Error::inconsistent(place, what))
+    }
+}
+
+/// Orders a list by lowest CPU and keeps one of equal sets; drops empty ones.
+fn unify<T>(list: &mut Vec<T>, set: impl Fn(&T) -> &CpuSet) {
+    list.retain(|item| !set(item).is_empty());
+    list.sort_by(|a, b| (set(a).first(), set(a)).cmp(&(set(b).first(), set(b))));
+    list.dedup_by(|a, b| set(a) == set(b));
+}
+
+/// The CPUs, from the levels that are already in place.
+fn cpus(
+    topology: &Topology,
+    cores: &Level,
+    node_of: &Level,
+    capacities: &BTreeMap<usize, u32>,
+) -> Vec<Cpu> {
+    let mut caches: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (index, cache) in topology.caches.iter().enumerate() {
+        for cpu in cache.cpus.iter() {
+            caches.entry(cpu).or_default().push(index);
+        }
+    }
+    let cpu = |id: usize| {
+        let core = cores.index_of[&id];
+        let Core {
+            package,
+            die,
+            cluster,
+            kind,
+            ..
+        } = topology.cores[core];
+        let (node, caches) = (
+            node_of.index_of[&id],
+            caches.remove(&id).unwrap_or_default(),
+        );
+        let capacity = capacities.get(&id).copied();
+        Cpu {
+            id,
+            package,
+            die,
+            cluster,
+            core,
+            node,
+            caches,
+            kind,
+            capacity,
+        }
+    };
+    topology.online.iter().map(cpu).collect()
+}
+
+/// A machine of which only the CPU numbers are known.
+pub(super) fn flat(cpus: &CpuSet, why: &str) -> Topology {
+    let draft = Draft {
+        online: cpus.clone(),
+        packages: vec![Group {
+            id: None,
+            cpus: cpus.clone(),
+        }],
+        cores: cpus
+            .iter()
+            .map(|cpu| Group {
+                id: None,
+                cpus: CpuSet::from([cpu]),
+            })
+            .collect(),
+        notes: vec![why.into()],
+        ..Draft::default()
+    };
+    let built = draft.finish(Source::Flat(why.into()), &PathBuf::new());
+    built.expect("one package and one core per CPU of a set that is not empty")
+}
