@@ -1,1 +1,15 @@
-//! Putting threads to sleep and waking the right one: parker, idle protocol, event count, thread pool.
+#![doc = include_str!("../README.md")]
+
+mod event_count;
+pub mod idle;
+mod imp;
+mod parker;
+mod sleepers;
+mod spin;
+mod wake_order;
+
+pub use event_count::{EventCount, Waiting};
+pub use idle::{Idle, Wake};
+pub use parker::{ParkResult, Parker, Unparker};
+pub use spin::{Spin, SpinConfig};
+pub use wake_order::{MostRecent, Nearest, NotSquare, Sleeper, SleeperSet, WakeOrder};

@@ -1,0 +1,285 @@
+//! Waiting for any condition, without a lock around it: for waiters that are not workers.
+//!
+//! A waiter *prepares*, looks at its condition once more, and then waits or cancels. Whoever makes the
+//! condition true *notifies*. A notification after the preparation ends the wait, so the look between
+//! the two closes the gap that a bare sleep would have. The condition lives in the caller's own words
+//! (a queue, a latch, a flag); this file never sees it.
+//!
+//! # Operations
+//! | operation                    | caller | progress  | cost                                           |
+//! |------------------------------|--------|-----------|------------------------------------------------|
+//! | `notify`, nobody waits       | anyone | wait-free | light fence and a load                         |
+//! | `notify`, somebody waits     | anyone | wait-free | a read-modify-write and a system call          |
+//! | `prepare`                    | anyone | wait-free | a read-modify-write, a load and a heavy fence  |
+//! | `Waiting::wait`              | waiter | blocking  | a load; a system call if not notified yet      |
+//! | `Waiting::cancel`, dropping  | waiter | wait-free | a read-modify-write                            |
+//!
+//! # Layout
+//! ```text
+//! waiters   how many have prepared and neither been woken nor cancelled
+//! epoch     grows with each notification that found a waiter; the word that waiters sleep on
+//! ```
+//!
+//! # Invariants
+//! - **E1** A waiter sleeps only while the epoch is the one it read when it prepared.
+//! - **E2** Let N be a notification after the condition was made true, and W a preparation. Either N
+//!   sees W's count and moves the epoch on, or W's look at the condition sees it true. So no waiter
+//!   sleeps through the last notification.
+//! - **E3** `notify_one` ends the wait of at least one waiter that had prepared and sleeps, if there is
+//!   one. It may end the waits of others that had prepared and do not sleep yet: a wait that ends
+//!   proves nothing, and each waiter looks at its condition again. So a cancelled or timed-out wait
+//!   never takes a notification away from another waiter.
+//!
+//! # Orderings
+//! | label | operation                                        | partner | publishes              |
+//! |-------|--------------------------------------------------|---------|------------------------|
+//! | EO1   | `notify`: light fence before it loads `waiters`  | EO2     | the condition          |
+//! | EO2   | `prepare`: heavy fence after counting, reading   | EO1     | the waiter             |
+//! | EO3   | `notify`: epoch plus one, Release                | EO4     | the condition          |
+//! | EO4   | `wait`: loads the epoch, Acquire                 | EO3     | –                      |
+//!
+//! Why E2 holds: W counts itself and reads the epoch, then EO2, then looks; N follows the condition by
+//! EO1 and a load of the count. If EO1 is first, the condition is visible to the look. If EO2 is first,
+//! the count is visible to N, which moves the epoch on; and W read the epoch before EO2, so it read an
+//! older one, and does not sleep, or is asleep and is woken (F1).
+//!
+//! # Why not …
+//! Epoch and count in one 64-bit word, one read-modify-write to prepare: a futex is 32 bits wide, and
+//! half of a wider word is not reachable in a portable way. A list of waiters (`event-listener`): it
+//! can notify a certain number exactly, and costs a lock and a node for each wait.
+//!
+//! # Limits
+//! A waiter that is held up between reading the epoch and sleeping while exactly 2^32 notifications
+//! (each with a waiter to wake) pass would sleep on. That takes over an hour of nothing else.
+//!
+//! # References
+//! D. Vyukov's eventcount (as in Eigen); folly's `EventCount`.
+
+use stealyard_sync::atomic::{AtomicUsize, Ordering};
+use stealyard_sync::time::{Duration, Instant};
+use stealyard_sync::{CachePadded, MODELLED, asymmetric};
+
+use crate::imp::Futex;
+use crate::parker::ParkResult;
+
+/// A place to wait for conditions that are kept elsewhere. The file's essay has the protocol.
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use stealyard_park::EventCount;
+///
+/// let ready = AtomicBool::new(false);
+/// let event = EventCount::new();
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         ready.store(true, Ordering::Release);
+///         event.notify_all(); // after the condition, always
+///     });
+///     while !ready.load(Ordering::Acquire) {
+///         let waiting = event.prepare();
+///         if ready.load(Ordering::Acquire) {
+///             waiting.cancel();
+///         } else {
+///             waiting.wait();
+///         }
+///     }
+/// });
+/// ```
+#[derive(Debug)]
+pub struct EventCount {
+    inner: CachePadded<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    waiters: AtomicUsize,
+    epoch: Futex,
+}
+
+/// A waiter that has prepared: look at the condition, then [`wait`](Self::wait) or
+/// [`cancel`](Self::cancel). Dropping it cancels.
+#[derive(Debug)]
+#[must_use = "look at the condition again, then wait or cancel"]
+pub struct Waiting<'a> {
+    event: &'a EventCount,
+    epoch: u32,
+}
+
+impl EventCount {
+    /// Nobody waits.
+    pub fn new() -> Self {
+        let _decided_now_rather_than_in_a_hurry = asymmetric::mode();
+        Self {
+            inner: CachePadded::new(Inner {
+                waiters: AtomicUsize::new(0),
+                epoch: Futex::new(0),
+            }),
+        }
+    }
+
+    /// Announces that this thread is about to wait. The condition must be looked at again after this.
+    pub fn prepare(&self) -> Waiting<'_> {
+        // Ordering: Relaxed; the heavy fence below publishes it (EO2).
+        self.inner.waiters.fetch_add(1, Ordering::Relaxed);
+        // Ordering: Relaxed; only compared, and the heavy fence below keeps it before the look (E2).
+        let epoch = self.inner.epoch.word().load(Ordering::Relaxed);
+        // Ordering: EO2, partner: the light fence of `notify` (EO1).
+        asymmetric::heavy();
+        Waiting { event: self, epoch }
+    }
+
+    /// Ends the wait of one waiter, if any waits (E3). Call it after making the condition true.
+    #[inline]
+    pub fn notify_one(&self) {
+        if self.anybody() {
+            self.advance();
+            self.inner.epoch.wake_one();
+        }
+    }
+
+    /// Ends the wait of everybody that has prepared. Call it after making the condition true.
+    #[inline]
+    pub fn notify_all(&self) {
+        if self.anybody() {
+            self.advance();
+            self.inner.epoch.wake_all();
+        }
+    }
+
+    /// How many have prepared and not finished. A snapshot.
+    pub fn waiters(&self) -> usize {
+        // Ordering: Relaxed; a snapshot.
+        self.inner.waiters.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn anybody(&self) -> bool {
+        // Ordering: EO1, partner: the heavy fence of `prepare` (EO2).
+        asymmetric::light();
+        self.waiters() != 0
+    }
+
+    #[cold]
+    fn advance(&self) {
+        // Ordering: Release (EO3); a waiter that sees the new epoch sees the condition.
+        self.inner.epoch.word().fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Default for EventCount {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Waiting<'_> {
+    /// Sleeps until a notification that came after [`EventCount::prepare`]. What the notifier did
+    /// before is visible after.
+    pub fn wait(self) {
+        while !self.notified() {
+            self.event.inner.epoch.wait(self.epoch, None);
+        }
+    }
+
+    /// Sleeps for `timeout` at the most. `Duration::MAX` is [`wait`](Self::wait).
+    pub fn wait_timeout(self, timeout: Duration) -> ParkResult {
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.wait_until(deadline),
+            None => {
+                self.wait();
+                ParkResult::Notified
+            }
+        }
+    }
+
+    /// Sleeps until `deadline` at the latest.
+    pub fn wait_until(self, deadline: Instant) -> ParkResult {
+        loop {
+            if self.notified() {
+                return ParkResult::Notified;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return ParkResult::TimedOut;
+            }
+            self.event.inner.epoch.wait(self.epoch, Some(left));
+            if MODELLED && !self.notified() {
+                return ParkResult::TimedOut; // the model's clock stands still: the end of its time
+            }
+        }
+    }
+
+    /// Does not wait after all: the condition was true.
+    pub fn cancel(self) {}
+
+    fn notified(&self) -> bool {
+        // Ordering: Acquire (EO4); what the notifier did before is visible (E1).
+        self.event.inner.epoch.word().load(Ordering::Acquire) != self.epoch
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // Ordering: Relaxed; one waiter less publishes nothing: a notifier that still counts it makes
+        // a wake in vain.
+        self.event.inner.waiters.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stealyard_sync::{Arc, thread};
+
+    #[test]
+    fn a_notification_between_preparing_and_waiting_ends_the_wait() {
+        let event = EventCount::new();
+        let waiting = event.prepare();
+        assert_eq!(event.waiters(), 1);
+        event.notify_one();
+        waiting.wait();
+        assert_eq!(event.waiters(), 0);
+    }
+
+    #[test]
+    fn a_notification_before_preparing_is_not_remembered() {
+        let event = EventCount::new();
+        event.notify_all();
+        let waiting = event.prepare();
+        let result = waiting.wait_timeout(Duration::from_millis(1));
+        assert_eq!(result, ParkResult::TimedOut);
+        assert_eq!(event.waiters(), 0);
+    }
+
+    #[test]
+    fn a_cancelled_wait_takes_no_notification_from_another() {
+        let event = Arc::new(EventCount::new());
+        let other = Arc::clone(&event);
+        let sleeper = thread::spawn(move || other.prepare().wait());
+        while event.waiters() == 0 {
+            thread::yield_now();
+        }
+        let cancelled = event.prepare();
+        event.notify_one();
+        cancelled.cancel();
+        sleeper.join().unwrap();
+    }
+
+    #[test]
+    fn notify_all_ends_every_wait_and_a_very_long_timeout_is_none() {
+        let event = Arc::new(EventCount::new());
+        let sleepers: Vec<_> = (0..4)
+            .map(|_| {
+                let event = Arc::clone(&event);
+                thread::spawn(move || event.prepare().wait_timeout(Duration::MAX))
+            })
+            .collect();
+        while event.waiters() < 4 {
+            thread::yield_now();
+        }
+        event.notify_all();
+        for sleeper in sleepers {
+            assert_eq!(sleeper.join().unwrap(), ParkResult::Notified);
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! Who searches for work, who sleeps, and whom to wake: the idle protocol.
+//!
+//! Workers numbered `0..n` look for work in queues that this file knows nothing about. A worker that
+//! finds none becomes a *searcher*, and if that fails, goes to sleep. Whoever makes work visible
+//! *announces* it. The protocol is Go's: a bounded number of searchers; nobody is woken while there is
+//! a searcher; the last searcher to find work wakes the next; whoever brings the number of searchers
+//! to zero looks again afterwards. What differs: the store–load barrier that Go gets for free on amd64
+//! is spelled out and paid by the side that parks (`membarrier`, where it is to be had), so that an
+//! announcement costs two loads; the idle set is a bitmask and not a list under a lock; and the last
+//! searcher to find work may look whether there is more before it wakes anybody.
+//!
+//! # Operations
+//! | operation                  | caller          | progress  | cost                                     |
+//! |----------------------------|-----------------|-----------|------------------------------------------|
+//! | `announce`, nobody to wake | anyone          | wait-free | light fence, a load, a load per 64 workers |
+//! | `announce`, somebody woken | anyone          | lock-free | two read-modify-writes and the wake, each |
+//! | `Active::search`           | the worker      | lock-free | a load per 64 workers, a read-modify-write |
+//! | `Searching::found`         | the worker      | lock-free | a read-modify-write; for the last searcher an `announce` |
+//! | `Searching::found_with`    | the worker      | lock-free | as `found`, and for the last searcher perhaps a heavy fence |
+//! | `park`, `recheck`          | the worker      | wait-free | three read-modify-writes; if no searcher is left, a heavy fence and the look |
+//! | `Sleeping::sleep`          | the worker      | blocking  | the caller's way to block, a read-modify-write |
+//!
+//! # Layout
+//! ```text
+//! searching   how many workers search, or have been woken to search and do not run yet
+//! sleepers    a bit for each worker that sleeps and that nobody has claimed (`sleepers.rs`)
+//!
+//!            search           found                      each arrow consumes one token
+//!   Active ────────▶ Searching ────▶ Active              and gives the next
+//!     │ park             │ park
+//!     └────────┬─────────┘
+//!              ▼        recheck: work              sleep: woken to search
+//!           Parking ───────────────────▶ Active ┌─────────────────────────▶ Searching
+//!              │ recheck: nothing               │  sleep: any other reason
+//!              └────────────────────▶ Sleeping ─┴─────────────────────────▶ Active
+//! ```
+//!
+//! # Invariants
+//! - **I1** `searching` counts exactly the `Searching` tokens, the claimed workers that do not run yet,
+//!   and the wakers between counting and claiming. It is changed by read-modify-writes only.
+//! - **I2** A worker sets its bit (PB), then steps on `searching` (PZ: minus one if it searched, minus
+//!   zero if not, in any case a write), and only then may sleep. Whoever clears the bit has claimed it
+//!   and has counted it in `searching` before (S1, I1).
+//! - **I3** Whoever brings `searching` to zero, in whatever way, has a *duty* that it fulfils before it
+//!   sleeps or runs a task: having found work or no sleeper, it looks at `sleepers` and wakes one (or
+//!   passes a heavy fence and finds that no work is left); parking, it passes a heavy fence and looks
+//!   at every queue.
+//! - **I4** A worker that parks and finds `searching` at zero though it did not bring it there passes a
+//!   heavy fence and looks at every queue as well.
+//! - **I5** *Work exists ⇒ somebody searches, or nobody sleeps, or a thread is between bringing
+//!   `searching` to zero and the end of its duty, or before its announcement has ended.*
+//!
+//! # Orderings
+//! | label | operation                                             | partner  | publishes               |
+//! |-------|-------------------------------------------------------|----------|-------------------------|
+//! | IO1   | PZ: parking steps on `searching`, Release             | IO2, IO3 | its bit in `sleepers`   |
+//! | IO2   | `announce`: loads `searching`, Acquire                | IO1      | –                       |
+//! | IO3   | found, gave up, or woke nobody: minus one, Acquire    | IO1      | –                       |
+//! | IO4   | `announce`: light fence between push and load         | IO5      | the pushed item         |
+//! | IO5   | heavy fence between PZ and the look at the queues     | IO4      | –                       |
+//!
+//! # Why I5 holds
+//! The events of one announcement by B and of one parking by W:
+//! ```text
+//!   B: Push    the item x becomes visible in a queue
+//!      AL      light fence                              (IO4)
+//!      AS      reads searching                          (IO2)
+//!      AB      reads sleepers; or not, if AS saw a searcher
+//!   W: PB      sets its bit
+//!      PZ      steps on searching                       (IO1)
+//!      PH      heavy fence, if searching is zero now    (IO5)
+//!      PL      looks at every queue, if PH
+//! ```
+//! All writes of `searching` are read-modify-writes, so they have one order and each continues the
+//! release sequence of every earlier one. Let `p` be the place in that order of the value AS read.
+//!
+//! *Lemma 1.* If PZ is at or before `p`, AB sees W's bit, unless it has been cleared since: AS
+//! acquires from a write in the release sequence of PZ. The same holds for an IO3 in place of AS.
+//!
+//! *Lemma 2.* If PZ is after `p` and W passes PH, then PL sees x, unless it has been taken: were PH
+//! before AL in the order of fences, PZ would be visible to AS, which read an older value. So AL is
+//! before PH, and the push is visible to PL. The same holds for any heavy fence after a write of
+//! `searching` that is after `p`.
+//!
+//! Now B ends its announcement in one of three ways.
+//! - **A1** *It wakes a worker.* That one is counted in `searching` before it is claimed.
+//! - **A2** *AS read a searcher.* Then some write after `p` will be the next to bring `searching` to
+//!   zero; until then I5 holds by its first clause, and at that write by its third.
+//! - **A3** *AS read zero and AB saw no sleeper.* A worker that sleeps later has its PZ after `p`
+//!   (Lemma 1). If `searching` is zero at PZ, W looks and finds x (I4, Lemma 2). If not, somebody will
+//!   bring it to zero after `p`, and until then I5 holds by its first clause.
+//!
+//! What is left is the duty of R, who brings `searching` to zero by a write Z after `p`, while x is in
+//! a queue and has been announced. R *parks*: it finds x or another item (Lemma 2), and with an item in
+//! hand wakes the next if any work may be left. R *has found work, or found nobody to claim*: Z
+//! acquires (IO3), so R sees the bit of every worker that sleeps and has its PZ before Z (Lemma 1), and
+//! wakes one, which is a searcher with a place after `p`, to whom the same applies; or somebody else
+//! has counted itself in meanwhile, with the same result; or it sees no sleeper, and those that sleep
+//! later have their PZ after Z, as in A3. R *has found work and looks whether there is more*, behind a
+//! heavy fence: it sees x (Lemma 2), and wakes as before. Each link of this chain takes an item or ends
+//! in somebody that looks at x, so x is found once items stop being put before it.
+//!
+//! # What the caller owes
+//! The look at the queues (PL) must cover every place where an announced item can be; an item in a
+//! place that it does not look at is announced to nobody. Items that only their owner can take need no
+//! announcement.
+//!
+//! # Why not …
+//! A mutex around the idle set (Go, tokio): 15 to 40 ns more on every wake and a lock that a preempted
+//! thread can hold. A count of sleepers beside the bitmask, in one word with `searching`: a worker that
+//! wakes by itself could no longer leave alone. A counter of announcements (rayon): every announcement
+//! would write. A heavy fence by everyone who parks: an interrupt for each running core, although only
+//! those who see no searcher left need it (Lemma 1 carries the others).
+//!
+//! # References
+//! The comment on worker thread parking in `runtime/proc.go` of Go 1.24; P1202R5, *Asymmetric fences*.
+
+mod tokens;
+
+use stealyard_sync::atomic::{AtomicUsize, Ordering};
+use stealyard_sync::{Arc, CachePadded, asymmetric};
+
+pub use tokens::{Active, Parking, Recheck, Searching, Sleeping, Woken};
+
+use crate::parker::Unparker;
+use crate::sleepers::Sleepers;
+use crate::wake_order::{MostRecent, SleeperSet, WakeOrder};
+
+/// Wakes one sleeping worker. The worker's own way to block decides what that is: a [`Parker`] for
+/// most, an event queue for one that polls for I/O.
+///
+/// [`Parker`]: crate::Parker
+pub trait Wake: Send + Sync {
+    /// Wakes the worker, or makes its next attempt to block return at once. Must not panic and must
+    /// not block. What the caller did before is visible to the woken worker.
+    fn wake(&self);
+}
+
+impl Wake for Unparker {
+    fn wake(&self) {
+        self.unpark();
+    }
+}
+
+/// The idle protocol for a fixed number of workers; a handle, cheap to clone.
+///
+/// See the [module](self) for the protocol and its proof, and `examples/pool60.rs` for a thread pool
+/// made of it.
+#[derive(Clone)]
+pub struct Idle {
+    shared: Arc<Shared>,
+}
+
+/// How often the policy is asked before any sleeper will do.
+const CHOICES: usize = 2;
+
+pub(crate) struct Shared {
+    searching: CachePadded<AtomicUsize>,
+    sleepers: Sleepers,
+    /// Whether the worker's number is taken.
+    seats: Box<[AtomicUsize]>,
+    joined: AtomicUsize,
+    wakers: Box<[Box<dyn Wake>]>,
+    order: Box<dyn WakeOrder>,
+}
+
+impl Idle {
+    /// For one worker a waker, in the order of their numbers; wakes the [`MostRecent`] sleeper first.
+    pub fn new<W: Wake + 'static>(wakers: impl IntoIterator<Item = W>) -> Self {
+        Self::with_order(wakers, MostRecent)
+    }
+
+    /// As [`new`](Self::new), with another order of waking.
+    pub fn with_order<W: Wake + 'static>(
+        wakers: impl IntoIterator<Item = W>,
+        order: impl WakeOrder + 'static,
+    ) -> Self {
+        let wakers: Box<[Box<dyn Wake>]> = wakers
+            .into_iter()
+            .map(|waker| Box::new(waker) as Box<dyn Wake>)
+            .collect();
+        let _decided_now_rather_than_in_a_hurry = asymmetric::mode();
+        Self {
+            shared: Arc::new(Shared {
+                searching: CachePadded::new(AtomicUsize::new(0)),
+                sleepers: Sleepers::new(wakers.len()),
+                seats: wakers.iter().map(|_| AtomicUsize::new(0)).collect(),
+                joined: AtomicUsize::new(0),
+                wakers,
+                order: Box::new(order),
+            }),
+        }
+    }
+
+    /// Takes part as the worker `index`, until the token (or what becomes of it) is dropped. None if
+    /// there is no such number, or somebody has it.
+    #[must_use = "dropping the token leaves again"]
+    pub fn join(&self, index: usize) -> Option<Active> {
+        let seat = self.shared.seats.get(index)?;
+        // Ordering: Acquire, partner: the Release of `Shared::leave`; the next holder of a number
+        // comes after all that the last one did with it. Unmodelled: what it did is visible through
+        // the atomics themselves; kept so that a waker's own state may be handed on with the number.
+        let taken = seat.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
+        taken.ok()?;
+        // Ordering: Relaxed; only the bound on searchers reads it.
+        self.shared.joined.fetch_add(1, Ordering::Relaxed);
+        Some(Active::new(Arc::clone(&self.shared), index))
+    }
+
+    /// Says that `items` items have just become visible in some queue, from outside the workers.
+    /// Wakes as many sleepers as are needed for that many searchers, and returns how many it woke.
+    ///
+    /// Nobody is woken while there are as many searchers as items: for one item, while anyone searches.
+    #[inline]
+    pub fn announce(&self, items: usize) -> usize {
+        self.shared.announce(None, items)
+    }
+
+    /// As [`announce`](Self::announce), by the worker `from`: a policy may wake its neighbours first.
+    #[inline]
+    pub fn announce_from(&self, from: usize, items: usize) -> usize {
+        self.shared.announce(Some(from), items)
+    }
+
+    /// Wakes the worker `index` for a reason other than work (to retire, to stop, to look at a timer):
+    /// if it sleeps, it returns as [`Woken::Active`]. No book-keeping changes, so it may be called at
+    /// any time and in vain.
+    pub fn nudge(&self, index: usize) {
+        if let Some(waker) = self.shared.wakers.get(index) {
+            waker.wake();
+        }
+    }
+
+    /// [`nudge`](Self::nudge) for every worker: for a shutdown.
+    pub fn nudge_all(&self) {
+        for waker in &self.shared.wakers {
+            waker.wake();
+        }
+    }
+
+    /// How many workers there can be.
+    pub fn capacity(&self) -> usize {
+        self.shared.wakers.len()
+    }
+
+    /// How many workers have joined. A snapshot, as the next two.
+    pub fn joined(&self) -> usize {
+        // Ordering: Relaxed; a snapshot.
+        self.shared.joined.load(Ordering::Relaxed)
+    }
+
+    /// How many search, or have been woken to search.
+    pub fn searching(&self) -> usize {
+        // Ordering: Relaxed; a snapshot.
+        self.shared.searching.load(Ordering::Relaxed)
+    }
+
+    /// How many sleep and have not been claimed by a waker.
+    pub fn sleeping(&self) -> usize {
+        self.shared.sleepers.count()
+    }
+
+    /// Asserts I5 in debug builds: if there is work, somebody searches or nobody sleeps. Only for a
+    /// moment when no other operation is under way, when the clauses on unfinished operations cannot
+    /// apply: in a test, or while the caller holds up everyone else.
+    ///
+    /// # Panics
+    /// In debug builds, if it does not hold.
+    pub fn debug_assert_at_rest(&self, work_exists: bool) {
+        debug_assert!(
+            !work_exists || self.searching() > 0 || self.sleeping() == 0,
+            "I5: there is work, nobody searches and somebody sleeps: {self:?}"
+        );
+    }
+}
+
+/// What a step down of `searching` left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the last searcher has a duty (I3)"]
+pub(crate) enum Left {
+    /// Others search: they have the duty.
+    Others,
+    /// It is zero now, and we brought it there: the duty is ours.
+    NobodyByUs,
+    /// It is zero, and was before.
+    Nobody,
+}
+
+impl Shared {
+    #[inline(always)]
+    pub(crate) fn announce(&self, from: Option<usize>, items: usize) -> usize {
+        // Ordering: IO4, partner: the heavy fences of IO5; the push comes before, the loads after.
+        asymmetric::light();
+        // Ordering: Acquire (IO2); if this is zero because a searcher parked or gave up, the bits of
+        // all who parked before are visible below.
+        if self.searching.load(Ordering::Acquire) >= items || self.sleepers.is_empty() {
+            return 0;
+        }
+        self.wake(from, items)
+    }
+
+    /// Wakes sleepers until `target` search, or as many have been woken, or nobody sleeps.
+    #[cold]
+    pub(crate) fn wake(&self, from: Option<usize>, target: usize) -> usize {
+        let mut woken = 0;
+        while woken < target && self.count_in(target) {
+            if let Some(index) = self.claim(from) {
+                self.wakers[index].wake();
+                woken += 1;
+                continue;
+            }
+            // Nobody to claim. Somebody may have relied on our count and left: if it is zero now, look
+            // at the sleepers again (I3).
+            if self.count_out() != Left::NobodyByUs || self.sleepers.is_empty() {
+                break;
+            }
+        }
+        woken
+    }
+
+    /// The last searcher hands its duty on (I3).
+    pub(crate) fn wake_next(&self, from: usize) {
+        if !self.sleepers.is_empty() {
+            self.wake(Some(from), 1);
+        }
+    }
+
+    fn claim(&self, from: Option<usize>) -> Option<usize> {
+        let set = SleeperSet {
+            source: &self.sleepers,
+        };
+        (0..CHOICES)
+            .map_while(|_| self.order.choose(from, &set))
+            .find(|&index| self.sleepers.claim(index))
+            .or_else(|| self.sleepers.claim_any())
+    }
+
+    /// Counts one more searcher if fewer than `limit` are counted (I1).
+    fn count_in(&self, limit: usize) -> bool {
+        // Ordering: Relaxed on both; one more searcher publishes nothing, and as a read-modify-write
+        // it continues the release sequences of IO1.
+        self.searching
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                (count < limit).then_some(count + 1)
+            })
+            .is_ok()
+    }
+
+    /// One searcher less, which found work or woke nobody (I1).
+    pub(crate) fn count_out(&self) -> Left {
+        // Ordering: Acquire (IO3); the bits of all who parked before this are visible after.
+        let before = self.searching.fetch_sub(1, Ordering::Acquire);
+        debug_assert!(before > 0, "I1: more searchers leave than came");
+        if before == 1 {
+            Left::NobodyByUs
+        } else {
+            Left::Others
+        }
+    }
+
+    /// Becomes a searcher unless half of those awake already are (Go's bound).
+    pub(crate) fn try_search(&self) -> bool {
+        // Ordering: Relaxed; a bound, not a promise.
+        let joined = self.joined.load(Ordering::Relaxed);
+        let awake = joined.saturating_sub(self.sleepers.count());
+        self.count_in(awake.div_ceil(2))
+    }
+
+    /// PB and PZ (I2); `searched` tells whether the worker is counted as a searcher.
+    pub(crate) fn enter(&self, index: usize, searched: bool) -> Left {
+        self.sleepers.enter(index);
+        let step = usize::from(searched);
+        // Ordering: Release (IO1); whoever reads this or a later count and acquires sees our bit.
+        let before = self.searching.fetch_sub(step, Ordering::Release);
+        debug_assert!(before >= step, "I1: more searchers park than came");
+        match (before - step, searched) {
+            (0, true) => Left::NobodyByUs,
+            (0, false) => Left::Nobody,
+            _ => Left::Others,
+        }
+    }
+
+    /// Takes the worker's own bit back; false if it has been claimed, and so counted as a searcher.
+    pub(crate) fn withdraw(&self, index: usize) -> bool {
+        self.sleepers.leave(index)
+    }
+
+    /// PH.
+    pub(crate) fn heavy(&self) {
+        // Ordering: IO5, partner: the light fence of IO4.
+        asymmetric::heavy();
+    }
+
+    pub(crate) fn leave(&self, index: usize) {
+        // Ordering: Relaxed; only the bound on searchers reads it.
+        self.joined.fetch_sub(1, Ordering::Relaxed);
+        // Ordering: Release, partner: the Acquire of `Idle::join`. Unmodelled: see there.
+        self.seats[index].store(0, Ordering::Release);
+    }
+}
+
+impl core::fmt::Debug for Idle {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Idle")
+            .field("searching", &self.searching())
+            .field("sleeping", &self.sleeping())
+            .field("joined", &self.joined())
+            .field("capacity", &self.capacity())
+            .finish()
+    }
+}

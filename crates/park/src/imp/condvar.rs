@@ -1,0 +1,75 @@
+//! Everywhere but Linux, and under a model checker: a word that threads can sleep on, made of a
+//! mutex and a condition variable, with the same two guarantees as the futex.
+//!
+//! # Invariants
+//! - **F1** `wait(expected)` returns at once if the word no longer holds `expected`; the look and the
+//!   falling asleep are one step as seen by `wake_one` and `wake_all`, because both hold the lock: a
+//!   waker that took the lock first has changed the word before (and the waiter sees that); one that
+//!   takes it later finds the waiter asleep.
+//! - **F2** `wait` may return for no reason. Whoever calls it looks at the word again.
+
+use stealyard_sync::atomic::{AtomicU32, Ordering};
+use stealyard_sync::time::Duration;
+use stealyard_sync::{Condvar, MODELLED, Mutex, MutexGuard, thread};
+
+/// A word that threads can sleep on.
+#[derive(Debug)]
+pub(crate) struct Futex {
+    word: AtomicU32,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Futex {
+    pub(crate) fn new(value: u32) -> Self {
+        Self {
+            word: AtomicU32::new(value),
+            lock: Mutex::new(()),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The word itself, for everything but sleeping.
+    #[inline(always)]
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        &self.word
+    }
+
+    /// Sleeps if the word holds `expected`, until a wake, the timeout, or no reason (F1, F2).
+    pub(crate) fn wait(&self, expected: u32, timeout: Option<Duration>) {
+        if MODELLED && timeout.is_some() {
+            // A model has no time: a timed wait ends at once, which F2 allows.
+            thread::yield_now();
+            return;
+        }
+        let guard = self.hold();
+        // Ordering: Relaxed; the lock orders this against every waker (F1), and the caller reads the
+        // word again with the ordering it needs.
+        if self.word.load(Ordering::Relaxed) != expected {
+            return;
+        }
+        match timeout {
+            None => drop(self.changed.wait(guard)),
+            Some(limit) => drop(self.changed.wait_timeout(guard, limit)),
+        }
+    }
+
+    /// Wakes one sleeper, if there is one.
+    pub(crate) fn wake_one(&self) {
+        drop(self.hold());
+        self.changed.notify_one();
+    }
+
+    /// Wakes every sleeper.
+    pub(crate) fn wake_all(&self) {
+        drop(self.hold());
+        self.changed.notify_all();
+    }
+
+    /// The lock guards nothing that a panic could leave half done.
+    fn hold(&self) -> MutexGuard<'_, ()> {
+        self.lock
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,458 @@
+//! One thread's token: the smallest thing a thread can sleep on without losing a wake.
+//!
+//! An [`Unparker`] leaves the token, the [`Parker`] takes it, sleeping until it is there. Leaving it
+//! twice is leaving it once. The mechanism is the one of `std::thread::park`; what differs is that
+//! the token belongs to the pair and not to the thread (so nobody else's `unpark` can use it up), that
+//! deadlines and very long timeouts are safe, and that the sleeper may first spin for as long as a
+//! sleep and a wake are measured to cost (see [`Spin`]).
+//!
+//! # Operations
+//! | operation                    | caller     | progress  | cost                                      |
+//! |------------------------------|------------|-----------|-------------------------------------------|
+//! | `unpark`                     | anyone     | wait-free | one swap; a system call only if somebody sleeps |
+//! | `park`, token there          | the parker | wait-free | one compare-and-swap                      |
+//! | `park`, token not there      | the parker | blocking  | two compare-and-swaps, a system call      |
+//! | `park_timeout`, `park_until` | the parker | blocking, bounded | as `park`, and the clock is read   |
+//!
+//! # Layout
+//! ```text
+//!            unpark                     unpark + system call
+//!   EMPTY ───────────▶ NOTIFIED ◀─────────────────────────── PARKED
+//!     ▲                  │  ▲ └─ unpark (stays)                 ▲
+//!     └──────────────────┘  park takes it                       │
+//!     └─────────────────────── park, before it sleeps ──────────┘
+//! ```
+//!
+//! # Invariants
+//! - **P1** Only the parker writes EMPTY and PARKED; an unparker writes only NOTIFIED. So a token, once
+//!   left, stays until the parker takes it: it is never lost.
+//! - **P2** The parker reports the token at most once for each time it was taken, and leaves EMPTY
+//!   behind: two `unpark` followed by two `park` let exactly one return at once.
+//! - **P3** The parker sleeps only on a word that holds PARKED. An unparker that replaces PARKED makes
+//!   the system call; one that finds anything else need not, because nobody sleeps.
+//! - **P4** A return from the sleep proves nothing: the parker looks at the word, and sleeps again
+//!   unless it holds NOTIFIED or its time is up.
+//!
+//! # Orderings
+//! | label | operation                                | partner | publishes                        |
+//! |-------|------------------------------------------|---------|----------------------------------|
+//! | PO1   | `unpark`: swap to NOTIFIED, Release      | PO2     | all that the unparker did before |
+//! | PO2   | parker: takes NOTIFIED, Acquire          | PO1     | –                                |
+//!
+//! Two unparkers in a row: the second swap continues the release sequence of the first, so PO2 sees
+//! what both did.
+//!
+//! # Why not …
+//! `std::thread::park`: any library on the same thread may take or leave its token, and a timeout
+//! cannot tell a token from the end of time. A condition variable: two words and a lock where one word
+//! does. A load before `unpark`'s swap, to skip it when the token is already there: then PO1 would not
+//! hold for the second unparker.
+//!
+//! # References
+//! U. Drepper, *Futexes are tricky*; `futex(2)`; the documentation of `std::thread::park`.
+
+use core::cell::Cell;
+
+use stealyard_sync::atomic::{AtomicU64, Ordering};
+use stealyard_sync::time::{Duration, Instant};
+use stealyard_sync::{Arc, CachePadded, MODELLED, hint};
+
+use crate::imp::Futex;
+use crate::spin::{Spin, SpinConfig};
+
+const EMPTY: u32 = 0;
+const PARKED: u32 = 1;
+const NOTIFIED: u32 = 2;
+
+/// How many pauses lie between two looks at the clock while spinning.
+const PAUSES_PER_LOOK: u32 = 8;
+
+/// How a timed park ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a park that timed out took no token"]
+pub enum ParkResult {
+    /// The token was there, or came in time, and has been taken.
+    Notified,
+    /// The time was up and there was no token.
+    TimedOut,
+}
+
+#[derive(Debug)]
+struct Shared {
+    futex: Futex,
+    /// What the parker learns its spin from: present if it spins.
+    clock: Option<WakeClock>,
+}
+
+/// When the last unparker that had to make the system call began, in nanoseconds after `start`; zero
+/// when there is nothing to learn. Only a measurement: a lost or torn-off value costs accuracy.
+#[derive(Debug)]
+struct WakeClock {
+    start: Instant,
+    began_ns: AtomicU64,
+}
+
+impl WakeClock {
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn stamp(&self) {
+        // Ordering: Relaxed; a measurement that nothing depends on.
+        self.began_ns.store(self.now_ns().max(1), Ordering::Relaxed);
+    }
+
+    /// How long ago the wake began, if one was stamped since the last call.
+    fn take(&self) -> Option<Duration> {
+        // Ordering: Relaxed; as above.
+        let began = self.began_ns.swap(0, Ordering::Relaxed);
+        (began != 0).then(|| Duration::from_nanos(self.now_ns().saturating_sub(began)))
+    }
+
+    fn forget(&self) {
+        // Ordering: Relaxed; as above.
+        self.began_ns.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The end that sleeps. One thread at a time: it can be sent, not shared.
+///
+/// ```
+/// use stealyard_park::Parker;
+///
+/// let parker = Parker::new();
+/// let unparker = parker.unparker();
+/// let other = std::thread::spawn(move || unparker.unpark());
+/// parker.park(); // returns when, and only when, the token was left
+/// other.join().unwrap();
+/// ```
+pub struct Parker {
+    shared: Arc<CachePadded<Shared>>,
+    /// The spin so far learned; a `Cell`, so that the parker is not `Sync`.
+    spin: Cell<Option<Spin>>,
+}
+
+/// The end that wakes: cheap to clone, for any thread.
+#[derive(Clone)]
+pub struct Unparker {
+    shared: Arc<CachePadded<Shared>>,
+}
+
+impl Parker {
+    /// A parker whose token is not there. It goes to sleep without spinning.
+    pub fn new() -> Self {
+        Self::build(None)
+    }
+
+    /// A parker that spins before it sleeps, within the bounds of `config`; see [`Spin`].
+    ///
+    /// Worth its CPU time where waits are often shorter than a sleep and a wake, and where the waker
+    /// runs on another core. While it spins, `unpark` makes no system call.
+    pub fn with_spin(config: SpinConfig) -> Self {
+        Self::build(Some(Spin::new(config)))
+    }
+
+    fn build(spin: Option<Spin>) -> Self {
+        let clock = spin.is_some().then(|| WakeClock {
+            start: Instant::now(),
+            began_ns: AtomicU64::new(0),
+        });
+        Self {
+            shared: Arc::new(CachePadded::new(Shared {
+                futex: Futex::new(EMPTY),
+                clock,
+            })),
+            spin: Cell::new(spin),
+        }
+    }
+
+    /// An end that wakes this one.
+    pub fn unparker(&self) -> Unparker {
+        Unparker {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Takes the token, sleeping until it is there. Never returns without it.
+    pub fn park(&self) {
+        if self.take() || self.spin(None) {
+            return;
+        }
+        let taken = self.sleep(None);
+        debug_assert_eq!(taken, ParkResult::Notified, "P4: slept without a deadline");
+    }
+
+    /// Takes the token, sleeping for `timeout` at the most. `Duration::MAX` is [`park`](Self::park).
+    pub fn park_timeout(&self, timeout: Duration) -> ParkResult {
+        if self.take() {
+            return ParkResult::Notified;
+        }
+        if timeout.is_zero() {
+            return ParkResult::TimedOut;
+        }
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.park_until(deadline),
+            None => {
+                self.park();
+                ParkResult::Notified
+            }
+        }
+    }
+
+    /// Takes the token, sleeping until `deadline` at the latest. With a deadline in the past it takes
+    /// the token if it is there.
+    pub fn park_until(&self, deadline: Instant) -> ParkResult {
+        if self.take() || self.spin(Some(deadline)) {
+            return ParkResult::Notified;
+        }
+        self.sleep(Some(deadline))
+    }
+
+    /// How long this parker now spins before it sleeps; zero if it does not.
+    pub fn spin_budget(&self) -> Duration {
+        self.spin.get().map_or(Duration::ZERO, |spin| spin.budget())
+    }
+
+    /// Takes the token if it is there (P2).
+    #[inline]
+    fn take(&self) -> bool {
+        let word = self.shared.futex.word();
+        // Ordering: Acquire (PO2); what the unparker did before is visible after. On failure Relaxed:
+        // nothing was taken.
+        word.compare_exchange(NOTIFIED, EMPTY, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Waits for the token without sleeping, for as long as the learned spin allows.
+    fn spin(&self, deadline: Option<Instant>) -> bool {
+        let budget = self.spin_budget();
+        if MODELLED || budget.is_zero() {
+            return false;
+        }
+        let start = Instant::now();
+        let mut limit = budget;
+        if let Some(deadline) = deadline {
+            limit = limit.min(deadline.saturating_duration_since(start));
+        }
+        loop {
+            for _ in 0..PAUSES_PER_LOOK {
+                // Ordering: Relaxed; a look without taking, so that the line stays shared: `take`
+                // acquires.
+                if self.shared.futex.word().load(Ordering::Relaxed) == NOTIFIED {
+                    return self.take();
+                }
+                hint::spin_loop();
+            }
+            if start.elapsed() >= limit {
+                return false;
+            }
+        }
+    }
+
+    #[cold]
+    fn sleep(&self, deadline: Option<Instant>) -> ParkResult {
+        let word = self.shared.futex.word();
+        if let Some(clock) = &self.shared.clock {
+            clock.forget();
+        }
+        // Ordering: Relaxed on both ways; EMPTY to PARKED publishes nothing, and a token found here is
+        // taken below, with Acquire.
+        let announced = word
+            .compare_exchange(EMPTY, PARKED, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok();
+        let mut slept = false;
+        loop {
+            if announced {
+                let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+                if left.is_some_and(|left| left.is_zero()) {
+                    break;
+                }
+                self.shared.futex.wait(PARKED, left);
+                slept = true;
+            }
+            if self.take() {
+                if slept {
+                    self.learn();
+                }
+                return ParkResult::Notified;
+            }
+            if MODELLED && deadline.is_some() {
+                break; // the model's clock stands still: this is its end of time
+            }
+        }
+        // Ordering: Acquire (PO2), for a token that came at the last moment: it is taken, not lost
+        // (P1).
+        match word.swap(EMPTY, Ordering::Acquire) {
+            NOTIFIED => ParkResult::Notified,
+            _ => ParkResult::TimedOut,
+        }
+    }
+
+    /// Hands the measured cost of this wake to the spin.
+    fn learn(&self) {
+        let cost = self.shared.clock.as_ref().and_then(WakeClock::take);
+        if let (Some(cost), Some(spin)) = (cost, self.spin.get()) {
+            self.spin.set(Some(spin.after_wake(cost)));
+        }
+    }
+}
+
+impl Unparker {
+    /// Leaves the token; wakes the parker if it sleeps. Everything this thread did before is visible
+    /// to the parker when it has taken the token.
+    #[inline]
+    pub fn unpark(&self) {
+        // Ordering: Release (PO1); the parker that takes the token sees what came before. The value
+        // read decides only about the system call (P3).
+        if self.shared.futex.word().swap(NOTIFIED, Ordering::Release) == PARKED {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        if let Some(clock) = &self.shared.clock {
+            clock.stamp();
+        }
+        self.shared.futex.wake_one();
+    }
+}
+
+impl Default for Parker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl core::fmt::Debug for Parker {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Parker")
+            .field("token", &Token(&self.shared))
+            .field("spin", &self.spin.get())
+            .finish()
+    }
+}
+
+impl core::fmt::Debug for Unparker {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Unparker")
+            .field("token", &Token(&self.shared))
+            .finish()
+    }
+}
+
+struct Token<'a>(&'a Shared);
+
+impl core::fmt::Debug for Token<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // Ordering: Relaxed; a snapshot for a human.
+        f.write_str(match self.0.futex.word().load(Ordering::Relaxed) {
+            EMPTY => "EMPTY",
+            PARKED => "PARKED",
+            _ => "NOTIFIED",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stealyard_sync::thread;
+
+    #[test]
+    fn w13_two_unparks_are_one_token() {
+        let parker = Parker::new();
+        let unparker = parker.unparker();
+        unparker.unpark();
+        unparker.unpark();
+        parker.park();
+        assert_eq!(parker.park_timeout(Duration::ZERO), ParkResult::TimedOut);
+        assert_eq!(
+            parker.park_timeout(Duration::from_millis(1)),
+            ParkResult::TimedOut
+        );
+    }
+
+    #[test]
+    fn w12_a_spurious_return_is_not_a_wake() {
+        let parker = Parker::new();
+        let unparker = parker.unparker();
+        let noise = parker.unparker();
+        let stop = Arc::new(AtomicU64::new(0));
+        let seen = Arc::clone(&stop);
+        let pest = thread::spawn(move || {
+            while seen.load(Ordering::Relaxed) == 0 {
+                noise.shared.futex.wake_all(); // wakes the sleeper without leaving the token
+                thread::yield_now();
+            }
+        });
+        for _ in 0..200 {
+            let left = parker.park_timeout(Duration::from_micros(200));
+            assert_eq!(left, ParkResult::TimedOut);
+        }
+        let late = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            unparker.unpark();
+        });
+        parker.park();
+        assert_eq!(parker.park_timeout(Duration::ZERO), ParkResult::TimedOut);
+        stop.store(1, Ordering::Relaxed);
+        pest.join().unwrap();
+        late.join().unwrap();
+    }
+
+    #[test]
+    fn a_very_long_timeout_is_no_timeout() {
+        for timeout in [Duration::MAX, Duration::from_secs(u64::MAX >> 8)] {
+            let parker = Parker::new();
+            let unparker = parker.unparker();
+            let other = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(5));
+                unparker.unpark();
+            });
+            assert_eq!(parker.park_timeout(timeout), ParkResult::Notified);
+            other.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_still_takes_the_token() {
+        let parker = Parker::new();
+        let now = Instant::now();
+        assert_eq!(parker.park_until(now), ParkResult::TimedOut);
+        parker.unparker().unpark();
+        assert_eq!(parker.park_until(now), ParkResult::Notified);
+    }
+
+    #[test]
+    fn a_spinning_parker_takes_every_token_and_learns() {
+        let parker = Parker::with_spin(SpinConfig::default());
+        let back = Parker::new();
+        let (there, again) = (parker.unparker(), back.unparker());
+        let other = thread::spawn(move || {
+            for round in 0..500 {
+                if round % 100 == 0 {
+                    thread::sleep(Duration::from_millis(2)); // long enough to make it sleep
+                }
+                there.unpark();
+                back.park();
+            }
+        });
+        for _ in 0..500 {
+            parker.park();
+            again.unpark();
+        }
+        other.join().unwrap();
+        let budget = parker.spin_budget();
+        let config = SpinConfig::default();
+        assert!((config.min..=config.max).contains(&budget), "{budget:?}");
+    }
+
+    #[test]
+    fn debug_shows_the_token() {
+        let parker = Parker::new();
+        assert!(format!("{parker:?}").contains("EMPTY"));
+        parker.unparker().unpark();
+        assert!(format!("{:?}", parker.unparker()).contains("NOTIFIED"));
+    }
+}
