@@ -45,9 +45,9 @@ pub fn current_cpu() -> Option<(usize, u32)> {
 
 /// How many CPUs there seem to be when no mask can be read, and how that was found.
 pub(crate) fn count_cpus() -> (usize, &'static str) {
-    match core_affinity::get_core_ids() {
-        Some(ids) if !ids.is_empty() => (ids.len(), "CPUs known to the system"),
-        _ => (1, "assumed, for lack of any source"),
+    match std::thread::available_parallelism() {
+        Ok(count) => (count.get(), "CPUs known to the standard library"),
+        Err(_) => (1, "assumed, for lack of any source"),
     }
 }
 

@@ -7,6 +7,8 @@ mod detect;
 mod distance;
 mod error;
 mod limits;
+mod placement;
+mod synthetic;
 mod sysfs;
 mod topology;
 
@@ -15,6 +17,7 @@ pub use cpu_set::{CpuListError, CpuSet};
 pub use distance::{Distances, Matrix};
 pub use error::Error;
 pub use limits::{CpusetLimit, Limits, Parallelism, Quota, Reason, available_parallelism};
+pub use placement::{Bind, PlaceList, Placement, PlacementError, Places, PlacesError, Plan, Seat};
 pub use topology::{
     Cache, CacheKind, Cluster, Core, CoreKind, Cpu, Die, Node, Package, Source, Topology,
 };

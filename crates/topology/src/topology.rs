@@ -390,6 +390,15 @@ impl Topology {
         found
     }
 
+    /// Replaces the distances, which the caller has checked.
+    pub(crate) fn set_node_distances(mut self, rows: &[Vec<u32>]) -> Self {
+        for (node, row) in self.nodes.iter_mut().zip(rows) {
+            node.distances.clone_from(row);
+        }
+        self.notes.retain(|note| note != draft::ASSUMED_DISTANCES);
+        self
+    }
+
     /// Applies what limits this process: only CPUs in the affinity mask and the cpuset stay allowed.
     pub(crate) fn apply(self, limits: &Limits) -> Result<Self, Error> {
         let usable = limits.usable_cpus();

@@ -218,9 +218,7 @@ impl Draft {
         let count = drafts.len();
         if drafts.iter().all(|node| node.distances.is_empty()) {
             if count > 1 {
-                let what =
-                    "No NUMA distances are described: 10 within a node and 20 between are assumed.";
-                self.notes.push(what.into());
+                self.notes.push(ASSUMED_DISTANCES.into());
             }
             for (index, node) in drafts.iter_mut().enumerate() {
                 node.distances = (0..count)
@@ -279,6 +277,9 @@ impl Draft {
     }
 }
 
+/// The note of nodes without distances.
+pub(super) const ASSUMED_DISTANCES: &str =
+    "No NUMA distances are described: 10 within a node and 20 between are assumed.";
 /// The SLIT's own unit: a node's distance from itself.
 const LOCAL: u32 = 10;
 /// What the kernel assumes between two nodes when firmware gives no SLIT.

@@ -1,0 +1,483 @@
+//! Who runs where: n workers on the allowed CPUs of a machine.
+//!
+//! # The policies
+//! | policy | a worker's set | workers next to each other | at most |
+//! |--------|----------------|----------------------------|---------|
+//! | `None` | every allowed CPU, not bound | – | any number |
+//! | `Compact` | one CPU | fill a core, then its L2, L3, node | CPUs |
+//! | `Spread` | one CPU | as far apart as can be, threads of used cores last | CPUs |
+//! | `Balanced` | one CPU | the CPUs of `Spread`, numbered so that neighbours are near | CPUs |
+//! | `OnePerCore` | a core | in order of nearness | cores |
+//! | `PerNode` | a node | share a node, nodes filled by their CPUs | any number |
+//! | `Explicit` | what is given | as given | sets given |
+//! | `Places` | a place | by its [`Bind`] | any number |
+//! | `PerformanceCores` | as the policy within | on performance cores alone | – |
+//!
+//! Names are those of OpenMP, KMP and HPX users. A request that can't be met is an error that says
+//! what was asked, what there is and why; nothing is dropped or doubled in silence.
+//!
+//! # Invariants
+//! - **P1** Every set is not empty and lies within the allowed CPUs.
+//! - **P2** `Compact`, `Spread`, `Balanced` and `OnePerCore` give disjoint sets.
+//! - **P3** The answer is a function of the topology, the policy and the number: no randomness.
+//!
+//! # How nearness becomes an order
+//! Each CPU has a key (package, node, die, last cache, cluster, core, place within the core). Sorted by
+//! it, CPUs that share much are next to each other: the order of `Compact`. Dealing out the groups of
+//! each level in turn, level by level from the outside, gives the order of `Spread`; it is done for
+//! first threads of all cores, then for second threads, so that no core is used twice while another is
+//! free.
+
+mod places;
+
+pub use places::{Bind, PlaceList, Places, PlacesError};
+
+use crate::{CpuSet, Distances, Matrix, PinError, Pinned, Topology, pin};
+use core::fmt;
+
+/// A policy for binding workers to CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Placement {
+    /// Bind nothing; the system moves threads as it likes.
+    #[default]
+    None,
+    /// One CPU each, close together: for workers that share data.
+    Compact,
+    /// One CPU each, far apart: for workers that each want memory bandwidth and cache.
+    Spread,
+    /// As many cores, caches and nodes as `Spread` uses, with neighbouring workers near each other.
+    Balanced,
+    /// One physical core each, free to move between its hardware threads.
+    OnePerCore,
+    /// One NUMA node each, free to move within it: locality without the cost of a busy CPU.
+    PerNode,
+    /// These sets, worker 0 the first.
+    Explicit(Vec<CpuSet>),
+    /// Places and binding as in OpenMP's `OMP_PLACES` and `OMP_PROC_BIND`.
+    Places(Places),
+    /// A policy on the performance cores alone.
+    PerformanceCores(Box<Placement>),
+}
+
+/// Where one worker goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Seat {
+    /// The CPUs the worker may run on.
+    pub cpus: CpuSet,
+    /// The node, by index, if all of them are on one.
+    pub node: Option<usize>,
+    /// Whether the worker is to be bound to them.
+    pub bound: bool,
+}
+
+impl Seat {
+    /// Binds the calling thread to this seat; does nothing for a seat that is not bound.
+    ///
+    /// # Errors
+    /// [`PinError`], as [`pin`].
+    pub fn take(&self) -> Result<Option<Pinned>, PinError> {
+        if self.bound {
+            pin(&self.cpus).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+/// Where every worker goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    seats: Vec<Seat>,
+}
+
+impl Plan {
+    /// The seats, worker 0 first.
+    #[must_use]
+    pub fn seats(&self) -> &[Seat] {
+        &self.seats
+    }
+
+    /// The nearness between the workers, by the farthest CPUs of their sets.
+    #[must_use]
+    pub fn matrix(&self, distances: &Distances) -> Matrix {
+        let sets: Vec<CpuSet> = self.seats.iter().map(|seat| seat.cpus.clone()).collect();
+        distances.matrix(&sets)
+    }
+}
+
+/// A request that can't be met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlacementError {
+    /// More workers than the policy has room for.
+    TooManyWorkers {
+        /// The policy's name.
+        policy: &'static str,
+        /// How many workers were asked for.
+        workers: usize,
+        /// How many it has room for.
+        room: usize,
+        /// What each needs one of.
+        unit: &'static str,
+        /// The CPUs the process may use.
+        allowed: CpuSet,
+    },
+    /// A set that was given is empty.
+    EmptySet {
+        /// Its position in the list.
+        position: usize,
+    },
+    /// A set that was given names a CPU that is not online.
+    NotOnline {
+        /// Its position in the list.
+        position: usize,
+        /// The CPU.
+        cpu: usize,
+        /// Whether the machine has it, switched off.
+        offline: bool,
+        /// The CPUs that are online.
+        online: CpuSet,
+    },
+    /// A set that was given names a CPU this process may not use.
+    NotAllowed {
+        /// Its position in the list.
+        position: usize,
+        /// The CPU.
+        cpu: usize,
+        /// The CPUs it may use.
+        allowed: CpuSet,
+    },
+    /// Performance cores were asked for and this process may use none.
+    NoPerformanceCore {
+        /// The CPUs it may use.
+        allowed: CpuSet,
+    },
+}
+
+impl fmt::Display for PlacementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyWorkers {
+                policy,
+                workers,
+                room,
+                unit,
+                allowed,
+            } => write!(
+                f,
+                "{policy} cannot place {workers} workers: each needs a {unit} of its own and there \
+                 are {room} (allowed CPUs: {allowed})"
+            ),
+            Self::EmptySet { position } => write!(f, "set {position} has no CPU in it"),
+            Self::NotOnline {
+                position,
+                cpu,
+                offline: true,
+                online,
+            } => {
+                write!(
+                    f,
+                    "set {position} names CPU {cpu}, which is offline; online are {online}"
+                )
+            }
+            Self::NotOnline {
+                position,
+                cpu,
+                offline: false,
+                online,
+            } => {
+                write!(
+                    f,
+                    "set {position} names CPU {cpu}, which does not exist; online are {online}"
+                )
+            }
+            Self::NotAllowed {
+                position,
+                cpu,
+                allowed,
+            } => write!(
+                f,
+                "set {position} names CPU {cpu}, which this process may not use; it may use {allowed}"
+            ),
+            Self::NoPerformanceCore { allowed } => {
+                write!(
+                    f,
+                    "none of the allowed CPUs {allowed} is on a performance core"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for PlacementError {}
+
+impl Placement {
+    /// This policy on the performance cores of a hybrid machine alone; elsewhere no change, because
+    /// all cores count as such.
+    #[must_use]
+    pub fn on_performance_cores(self) -> Self {
+        match self {
+            Self::PerformanceCores(_) => self,
+            other => Self::PerformanceCores(Box::new(other)),
+        }
+    }
+
+    /// Seats `workers` workers on the allowed CPUs of `topology`.
+    ///
+    /// ```
+    /// use stealyard_topology::{Placement, Topology};
+    /// let machine = Topology::synthetic("pack:2 [numa] core:2 pu:2")?;
+    /// let plan = Placement::Spread.plan(&machine, 3)?;
+    /// let cpus: Vec<String> = plan.seats().iter().map(|seat| seat.cpus.to_string()).collect();
+    /// assert_eq!(cpus, ["0", "4", "2"]);
+    /// let error = Placement::OnePerCore.plan(&machine, 5).unwrap_err();
+    /// assert!(error.to_string().contains("cannot place 5 workers: each needs a core of its own and there are 4"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PlacementError`], which says which request can't be met and why.
+    pub fn plan(&self, topology: &Topology, workers: usize) -> Result<Plan, PlacementError> {
+        self.plan_within(topology, topology.allowed(), workers)
+    }
+
+    fn plan_within(
+        &self,
+        topology: &Topology,
+        allowed: &CpuSet,
+        workers: usize,
+    ) -> Result<Plan, PlacementError> {
+        let room = |policy, unit, sets: Vec<CpuSet>| {
+            let room = sets.len();
+            if workers > room {
+                let allowed = allowed.clone();
+                return Err(PlacementError::TooManyWorkers {
+                    policy,
+                    workers,
+                    room,
+                    unit,
+                    allowed,
+                });
+            }
+            Ok(sets)
+        };
+        let one = |cpu: usize| CpuSet::from([cpu]);
+        let sets = match self {
+            Self::None => vec![allowed.clone(); workers],
+            Self::Compact => {
+                let order = compact_order(topology, allowed);
+                room("Compact", "CPU", order.into_iter().map(one).collect())?
+            }
+            Self::Spread => {
+                let order = spread_order(topology, allowed);
+                room("Spread", "CPU", order.into_iter().map(one).collect())?
+            }
+            Self::Balanced => {
+                let order = spread_order(topology, allowed);
+                let sets = room("Balanced", "CPU", order.into_iter().map(one).collect())?;
+                let used = sets
+                    .into_iter()
+                    .take(workers)
+                    .fold(CpuSet::new(), |all, set| &all | &set);
+                compact_order(topology, &used)
+                    .into_iter()
+                    .map(one)
+                    .collect()
+            }
+            Self::OnePerCore => room("OnePerCore", "core", cores(topology, allowed))?,
+            Self::PerNode => per_node(topology, allowed, workers),
+            Self::Explicit(sets) => {
+                check_sets(topology, allowed, sets)?;
+                room("Explicit", "set", sets.clone())?
+            }
+            Self::Places(places) => places.assign(topology, allowed, workers)?,
+            Self::PerformanceCores(policy) => {
+                let fast = &topology.performance_cpus() & allowed;
+                if fast.is_empty() {
+                    return Err(PlacementError::NoPerformanceCore {
+                        allowed: allowed.clone(),
+                    });
+                }
+                return policy.plan_within(topology, &fast, workers);
+            }
+        };
+        // Even without binding, a worker that is to keep to performance cores has to be bound to them.
+        let bound = !matches!(self, Self::None) || allowed != topology.allowed();
+        let seat = |cpus: CpuSet| Seat {
+            node: node_of(topology, &cpus),
+            cpus,
+            bound,
+        };
+        Ok(Plan {
+            seats: sets.into_iter().take(workers).map(seat).collect(),
+        })
+    }
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => write!(f, "none"),
+            Self::Compact => write!(f, "compact"),
+            Self::Spread => write!(f, "spread"),
+            Self::Balanced => write!(f, "balanced"),
+            Self::OnePerCore => write!(f, "one-per-core"),
+            Self::PerNode => write!(f, "per-node"),
+            Self::Explicit(sets) => write!(f, "explicit ({} sets)", sets.len()),
+            Self::Places(places) => write!(f, "places {places}"),
+            Self::PerformanceCores(policy) => write!(f, "{policy} on performance cores"),
+        }
+    }
+}
+
+/// The index of the node that holds all of `cpus`.
+fn node_of(topology: &Topology, cpus: &CpuSet) -> Option<usize> {
+    let node = topology.cpu(cpus.first()?)?.node;
+    cpus.is_subset(&topology.nodes()[node].cpus).then_some(node)
+}
+
+/// Levels from the outside in; the last two are the core and the thread within it.
+type Key = [usize; 7];
+
+/// The allowed CPUs with their keys, in the order of `Compact`.
+fn keyed(topology: &Topology, allowed: &CpuSet) -> Vec<(Key, usize)> {
+    let key = |cpu: &crate::Cpu| {
+        let last = topology
+            .last_level_cache(cpu)
+            .and_then(|cache| cache.cpus.first());
+        let siblings = &topology.cores()[cpu.core].cpus & allowed;
+        let thread = siblings
+            .iter()
+            .take_while(|&sibling| sibling != cpu.id)
+            .count();
+        let cluster = cpu.cluster.map_or(0, |cluster| cluster + 1);
+        [
+            cpu.package,
+            cpu.node,
+            cpu.die,
+            last.unwrap_or(0),
+            cluster,
+            cpu.core,
+            thread,
+        ]
+    };
+    let usable = topology
+        .cpus()
+        .iter()
+        .filter(|cpu| allowed.contains(cpu.id));
+    let mut keyed: Vec<(Key, usize)> = usable.map(|cpu| (key(cpu), cpu.id)).collect();
+    keyed.sort_unstable();
+    keyed
+}
+
+fn compact_order(topology: &Topology, allowed: &CpuSet) -> Vec<usize> {
+    keyed(topology, allowed)
+        .into_iter()
+        .map(|(_, cpu)| cpu)
+        .collect()
+}
+
+fn spread_order(topology: &Topology, allowed: &CpuSet) -> Vec<usize> {
+    let keyed = keyed(topology, allowed);
+    let threads = keyed.iter().map(|(key, _)| key[6] + 1).max().unwrap_or(0);
+    let mut order = Vec::with_capacity(keyed.len());
+    for thread in 0..threads {
+        let those: Vec<(Key, usize)> = keyed
+            .iter()
+            .filter(|(key, _)| key[6] == thread)
+            .copied()
+            .collect();
+        order.extend(deal(&those, 0));
+    }
+    order
+}
+
+/// Takes one CPU of each group of `level` in turn, each group being dealt the same way by the levels
+/// within. `cpus` is sorted by key.
+fn deal(cpus: &[(Key, usize)], level: usize) -> Vec<usize> {
+    if level == 6 || cpus.len() < 2 {
+        return cpus.iter().map(|&(_, cpu)| cpu).collect();
+    }
+    let groups = cpus.chunk_by(|(a, _), (b, _)| a[level] == b[level]);
+    let mut hands: Vec<std::vec::IntoIter<usize>> = groups
+        .map(|group| deal(group, level + 1).into_iter())
+        .collect();
+    let mut order = Vec::with_capacity(cpus.len());
+    while order.len() < cpus.len() {
+        order.extend(hands.iter_mut().filter_map(Iterator::next));
+    }
+    order
+}
+
+/// The allowed CPUs of each core that has any, in the order of `Compact`.
+fn cores(topology: &Topology, allowed: &CpuSet) -> Vec<CpuSet> {
+    let mut order: Vec<usize> = keyed(topology, allowed)
+        .iter()
+        .map(|(key, _)| key[5])
+        .collect();
+    order.dedup();
+    order
+        .into_iter()
+        .map(|core| &topology.cores()[core].cpus & allowed)
+        .collect()
+}
+
+/// A node for each worker: every node once, then always the one with the most CPUs per worker. The
+/// workers of a node are next to each other.
+fn per_node(topology: &Topology, allowed: &CpuSet, workers: usize) -> Vec<CpuSet> {
+    let of_node = |node: &crate::Node| &node.cpus & allowed;
+    let nodes: Vec<CpuSet> = topology
+        .nodes()
+        .iter()
+        .map(of_node)
+        .filter(|set| !set.is_empty())
+        .collect();
+    let mut seats = vec![0usize; nodes.len()];
+    for _ in 0..workers {
+        let best = (0..nodes.len()).min_by(|&a, &b| {
+            let (size_a, size_b) = (nodes[a].len(), nodes[b].len());
+            let empty = (seats[a] > 0).cmp(&(seats[b] > 0));
+            let crowded = ((seats[a] + 1) * size_b).cmp(&((seats[b] + 1) * size_a));
+            empty.then(crowded)
+        });
+        seats[best.unwrap_or(0)] += 1;
+    }
+    nodes
+        .into_iter()
+        .zip(seats)
+        .flat_map(|(set, count)| vec![set; count])
+        .collect()
+}
+
+/// Sets that a user wrote: not empty, online, allowed.
+fn check_sets(
+    topology: &Topology,
+    allowed: &CpuSet,
+    sets: &[CpuSet],
+) -> Result<(), PlacementError> {
+    for (position, set) in sets.iter().enumerate() {
+        if set.is_empty() {
+            return Err(PlacementError::EmptySet { position });
+        }
+        let online = topology.online();
+        if let Some(cpu) = (set - online).first() {
+            let (offline, online) = (topology.offline().contains(cpu), online.clone());
+            return Err(PlacementError::NotOnline {
+                position,
+                cpu,
+                offline,
+                online,
+            });
+        }
+        if let Some(cpu) = (set - allowed).first() {
+            return Err(PlacementError::NotAllowed {
+                position,
+                cpu,
+                allowed: allowed.clone(),
+            });
+        }
+    }
+    Ok(())
+}
