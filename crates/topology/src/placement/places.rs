@@ -318,10 +318,7 @@ impl Cursor<'_> {
                 self.position += digits;
                 Ok(number)
             }
-            None => fail(
-                self.position,
-                format!("expected a number up to {MAX_CPU}"),
-            ),
+            None => fail(self.position, format!("expected a number up to {MAX_CPU}")),
         }
     }
 
@@ -339,10 +336,7 @@ impl Cursor<'_> {
     fn shifted(&self, cpu: usize, step: usize, stride: usize) -> Result<usize, PlacesError> {
         match cpu + step * stride {
             moved if moved <= MAX_CPU => Ok(moved),
-            moved => fail(
-                self.position,
-                format!("CPU {moved} is above {MAX_CPU}"),
-            ),
+            moved => fail(self.position, format!("CPU {moved} is above {MAX_CPU}")),
         }
     }
 }

@@ -1,0 +1,351 @@
+//! Goal: the sysfs reader reads every machine right, and answers anything broken with an error that
+//! names the file. Method: captured trees against what is known of the machine; each of them with one
+//! file changed or missing.
+#![cfg(unix)]
+
+#[path = "support/tree.rs"]
+mod tree;
+
+use stealyard_topology::{CacheKind, CoreKind, CpuSet, Error, Topology};
+use tree::{CAPTURED, CPU, NODE, Tree, captured, path_of};
+
+fn set(list: &str) -> CpuSet {
+    list.parse().expect("a list of CPUs")
+}
+
+fn counts(machine: &Topology) -> [usize; 6] {
+    let cpus = machine.cpus().len();
+    let (packages, dies) = (machine.packages().len(), machine.dies().len());
+    [
+        packages,
+        dies,
+        machine.clusters().len(),
+        machine.nodes().len(),
+        machine.cores().len(),
+        cpus,
+    ]
+}
+
+#[test]
+fn captured_trees_have_the_known_numbers_of_parts() {
+    // packages, dies, clusters, nodes, cores, CPUs
+    let known = [
+        ("cpuless", [1, 1, 0, 2, 4, 4]),
+        ("dies", [1, 2, 0, 1, 4, 8]),
+        ("hotplug", [1, 1, 0, 2, 4, 4]),
+        ("hybrid", [1, 1, 0, 1, 6, 8]),
+        ("live", [1, 1, 0, 1, 2, 2]),
+        ("memless", [2, 2, 0, 2, 4, 4]),
+        ("numa2-smt", [2, 2, 0, 2, 4, 8]),
+        ("numa2-uneven", [4, 4, 0, 2, 8, 8]),
+        ("numa4", [4, 4, 0, 4, 16, 16]),
+        ("offline", [2, 2, 0, 2, 4, 6]),
+        ("snc3", [1, 3, 0, 3, 6, 6]),
+    ];
+    assert_eq!(known.len(), CAPTURED.len());
+    for (name, expected) in known {
+        let machine = captured(name)
+            .read(name)
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(counts(&machine), expected, "{name}");
+        assert_eq!(
+            machine,
+            captured(name).read(name).expect(name),
+            "{name} read twice"
+        );
+    }
+}
+
+#[test]
+fn two_nodes_with_smt() {
+    let machine = captured("numa2-smt").read("smt").expect("a sound tree");
+    assert_eq!(machine.nodes()[1].cpus, set("4-7"));
+    assert_eq!(machine.nodes()[0].distances, [10, 21]);
+    assert!(machine.nodes()[0].memory.expect("known") > 400 << 20);
+    let cpu = machine.cpu(5).expect("online");
+    assert_eq!(machine.cores()[cpu.core].cpus, set("4-5"));
+    assert_eq!((cpu.package, cpu.node), (1, 1));
+    let last = machine.last_level_cache(cpu).expect("an L3");
+    assert_eq!(
+        (last.level, last.kind, last.size),
+        (3, CacheKind::Unified, Some(16 << 20))
+    );
+    assert_eq!(last.cpus, set("4-7"));
+    let distances = machine.distances();
+    let ranks: Vec<Option<u8>> = [5, 4, 6, 0, 8].map(|cpu| distances.rank(5, cpu)).into();
+    assert_eq!(ranks, [Some(0), Some(1), Some(3), Some(5), None]);
+}
+
+#[test]
+fn a_ring_of_nodes_has_two_ranks_beyond_its_own() {
+    let machine = captured("numa4").read("ring").expect("a sound tree");
+    let distances = machine.distances();
+    let row: Vec<u8> = (0..4).map(|node| distances.node_rank(0, node)).collect();
+    assert_eq!(row, [4, 5, 6, 5]);
+}
+
+#[test]
+fn o7_offline_cpus_and_an_absent_cpu_0() {
+    let machine = captured("offline").read("o7").expect("a sound tree");
+    assert_eq!(
+        (machine.online().clone(), machine.offline().clone()),
+        (set("0,2-5,7"), set("1,6"))
+    );
+    assert!(machine.cpu(1).is_none());
+    assert_eq!(machine.cores()[0].cpus, set("0"), "the sibling is off");
+
+    let mut tree = captured("numa2-smt");
+    tree.set(&format!("{CPU}/online"), "1-7")
+        .remove(&format!("{CPU}/cpu0"));
+    for file in [
+        "topology/core_cpus_list",
+        "cache/index0/shared_cpu_list",
+        "cache/index1/shared_cpu_list",
+        "cache/index2/shared_cpu_list",
+    ] {
+        tree.set(&format!("{CPU}/cpu1/{file}"), "1");
+    }
+    for cpu in 1..4 {
+        tree.set(
+            &format!("{CPU}/cpu{cpu}/cache/index3/shared_cpu_list"),
+            "1-3",
+        );
+    }
+    tree.set(&format!("{NODE}/node0/cpulist"), "1-3");
+    let machine = tree.read("o7-absent").expect("CPU 0 need not be there");
+    assert_eq!(machine.cpus()[0].id, 1);
+    assert_eq!(machine.offline(), &set("0"));
+}
+
+#[test]
+fn o13_smt_hybrid_and_memory_only_nodes() {
+    let machine = captured("cpuless")
+        .read("o13-cpuless")
+        .expect("a sound tree");
+    assert!(machine.nodes()[1].cpus.is_empty());
+    assert!(machine.nodes()[1].memory.expect("known") > 400 << 20);
+    assert_eq!(machine.nodes()[0].distances, [10, 40]);
+    assert_eq!(machine.nearest_node_with(1, machine.online()), Some(0));
+
+    let machine = captured("memless")
+        .read("o13-memless")
+        .expect("a sound tree");
+    assert_eq!(
+        (machine.nodes()[1].cpus.clone(), machine.nodes()[1].memory),
+        (set("2-3"), Some(0))
+    );
+
+    let mut tree = captured("hybrid");
+    assert!(!tree.read("o13-equal").expect("a sound tree").is_hybrid());
+    tree.set("sys/devices/cpu_core/cpus", "0-3")
+        .set("sys/devices/cpu_atom/cpus", "4,6,8,10");
+    let machine = tree.read("o13-intel").expect("a sound tree");
+    assert_eq!(machine.performance_cpus(), set("0-3"));
+
+    let mut tree = captured("numa4");
+    for (cpus, capacity) in [(0..8, "1024"), (8..12, "800"), (12..16, "325")] {
+        cpus.for_each(|cpu| _ = tree.set(&format!("{CPU}/cpu{cpu}/cpu_capacity"), capacity));
+    }
+    let machine = tree.read("o13-arm").expect("a sound tree");
+    assert_eq!(
+        machine.performance_cpus(),
+        set("0-11"),
+        "the middle cores are not the small ones"
+    );
+    assert_eq!(machine.cores()[15].kind, CoreKind::Efficiency);
+    assert_eq!(machine.cpu(15).and_then(|cpu| cpu.capacity), Some(325));
+}
+
+#[test]
+fn o6_2048_cpus() {
+    let machine = Tree::made_up(2048, 8).read("o6").expect("a sound tree");
+    assert_eq!((machine.cpus().len(), machine.nodes().len()), (2048, 8));
+    assert_eq!(machine.cpu(2047).map(|cpu| cpu.node), Some(7));
+    assert_eq!(machine.distances().rank(0, 2047), Some(5));
+}
+
+#[test]
+fn what_may_be_missing_is_assumed_and_said() {
+    let mut tree = captured("numa2-smt");
+    tree.remove(NODE);
+    (0..8).for_each(|cpu| _ = tree.remove(&format!("{CPU}/cpu{cpu}/cache")));
+    let machine = tree
+        .read("partial")
+        .expect("nodes and caches may be missing");
+    assert_eq!(machine.nodes().len(), 1);
+    let notes = machine.notes().join(" ");
+    assert!(
+        notes.contains("one node is assumed") && notes.contains("CPUs 0-7"),
+        "{notes}"
+    );
+}
+
+/// Each change to `numa2-smt` and the file that the error must name.
+const BROKEN: &[(&str, Option<&str>, &str)] = &[
+    ("cpu/online", None, "cpu/online"),
+    ("cpu/online", Some(""), "cpu/online"),
+    ("cpu/online", Some("7-0"), "cpu/online"),
+    ("cpu/online", Some("0-3,,5"), "cpu/online"),
+    ("cpu/online", Some("-1"), "cpu/online"),
+    ("cpu/online", Some("0-7 x"), "cpu/online"),
+    ("cpu/online", Some("0-4294967295"), "cpu/online"),
+    ("cpu/online", Some("99999999999999999999"), "cpu/online"),
+    ("cpu/online", Some("0-9000"), "cpu/online"), // above kernel_max
+    (
+        "cpu/online",
+        Some("0-8"),
+        "cpu/cpu8/topology/physical_package_id",
+    ),
+    (
+        "cpu/online",
+        Some("0-6"),
+        "cpu/cpu4/cache/index3/shared_cpu_list",
+    ), // still names CPU 7
+    ("cpu/present", Some("x"), "cpu/present"),
+    ("cpu/kernel_max", Some("many"), "cpu/kernel_max"),
+    (
+        "cpu/cpu3/topology/physical_package_id",
+        None,
+        "cpu/cpu3/topology/physical_package_id",
+    ),
+    (
+        "cpu/cpu3/topology/physical_package_id",
+        Some("one"),
+        "cpu/cpu3/topology/physical_package_id",
+    ),
+    (
+        "cpu/cpu3/topology/core_id",
+        Some("99999999999999999999999"),
+        "cpu/cpu3/topology/core_id",
+    ),
+    (
+        "cpu/cpu3/topology/core_id",
+        None,
+        "cpu/cpu3/topology/core_id",
+    ),
+    (
+        "cpu/cpu3/topology/die_id",
+        Some(""),
+        "cpu/cpu3/topology/die_id",
+    ),
+    (
+        "cpu/cpu3/topology/core_cpus_list",
+        Some("2"),
+        "cpu/cpu3/topology/core_cpus_list",
+    ),
+    (
+        "cpu/cpu3/topology/core_cpus_list",
+        Some("3,900"),
+        "cpu/cpu3/topology/core_cpus_list",
+    ),
+    (
+        "cpu/cpu3/topology/core_cpus_list",
+        None,
+        "cpu/cpu3/topology/thread_siblings_list",
+    ),
+    ("cpu/cpu3/topology/core_cpus_list", Some("3-4"), "cpu"), // overlaps two cores
+    ("cpu/cpu3/topology/physical_package_id", Some("1"), "cpu"), // a core in two packages
+    (
+        "cpu/cpu0/cache/index0/level",
+        None,
+        "cpu/cpu0/cache/index0/level",
+    ),
+    (
+        "cpu/cpu0/cache/index0/level",
+        Some("256"),
+        "cpu/cpu0/cache/index0/level",
+    ),
+    (
+        "cpu/cpu0/cache/index0/type",
+        Some("Trace"),
+        "cpu/cpu0/cache/index0/type",
+    ),
+    (
+        "cpu/cpu0/cache/index0/size",
+        Some("32X"),
+        "cpu/cpu0/cache/index0/size",
+    ),
+    (
+        "cpu/cpu0/cache/index0/size",
+        Some("99999999999999999G"),
+        "cpu/cpu0/cache/index0/size",
+    ),
+    (
+        "cpu/cpu0/cache/index3/shared_cpu_list",
+        Some("4-7"),
+        "cpu/cpu0/cache/index3/shared_cpu_list",
+    ),
+    ("cpu/cpu0/cache/index3/shared_cpu_list", Some("0-4"), "cpu"), // overlaps the other L3
+    ("node/online", Some(""), "node/online"),
+    ("node/online", Some("0-2"), "node/node0/distance"),
+    ("node/online", Some("0"), "node/node0/distance"), // two distances for one node
+    ("node/node1/cpulist", Some("4-7,64"), "node/node1/cpulist"), // a CPU that does not exist
+    ("node/node1/cpulist", Some("7-4"), "node/node1/cpulist"),
+    ("node/node1/cpulist", Some("4-6"), "cpu"), // CPU 7 is nowhere
+    ("node/node1/cpulist", Some("3-7"), "cpu"), // CPU 3 is twice
+    ("node/node1/distance", Some("10"), "node/node1/distance"),
+    ("node/node1/distance", Some("0 10"), "node/node1/distance"),
+    ("node/node1/distance", Some("10 far"), "node/node1/distance"),
+    ("node/node1/distance", None, "node/node1/distance"),
+    (
+        "node/node1/meminfo",
+        Some("Node 1 MemFree: 5 kB"),
+        "node/node1/meminfo",
+    ),
+    (
+        "node/node1/meminfo",
+        Some("Node 1 MemTotal: 99999999999999999 kB"),
+        "node/node1/meminfo",
+    ),
+    ("node/node1/meminfo", None, "node/node1/meminfo"),
+];
+
+#[test]
+fn broken_trees_are_errors_that_name_the_file() {
+    let root = captured("numa2-smt").unpack("broken");
+    for (file, content, named) in BROKEN {
+        let path = root.0.join("sys/devices/system").join(file);
+        let sound = std::fs::read(&path).expect("a file of the tree");
+        match content {
+            Some(content) => std::fs::write(&path, content).expect("temporary file"),
+            None => std::fs::remove_file(&path).expect("temporary file"),
+        }
+        let error = Topology::from_sysfs(&root.0).expect_err(&format!("{file} = {content:?}"));
+        let ends = path_of(&error).ends_with(format!("sys/devices/system/{named}"));
+        assert!(ends, "{file} = {content:?}: {error}, expected {named}");
+        std::fs::write(&path, sound).expect("temporary file");
+    }
+    Topology::from_sysfs(&root.0).expect("the tree is whole again");
+}
+
+#[test]
+fn o14_huge_and_hostile_files() {
+    let root = captured("numa2-smt").unpack("o14");
+    let online = root.0.join(CPU).join("online");
+    std::fs::write(&online, vec![b'0'; 50 << 20]).expect("temporary file");
+    let error = Topology::from_sysfs(&root.0).expect_err("50 MB of zeros");
+    assert!(
+        matches!(&error, Error::TooLarge { path, .. } if *path == online),
+        "{error}"
+    );
+
+    std::fs::write(&online, [0xff, 0xfe, 0x00]).expect("temporary file");
+    let error = Topology::from_sysfs(&root.0).expect_err("not text");
+    assert!(
+        matches!(&error, Error::Malformed { path, .. } if *path == online),
+        "{error}"
+    );
+
+    for endless in ["/dev/zero", "/dev/full", "/proc"] {
+        std::fs::remove_file(&online).expect("it is there");
+        std::os::unix::fs::symlink(endless, &online).expect("temporary link");
+        let error = Topology::from_sysfs(&root.0).expect_err(endless);
+        assert_eq!(path_of(&error), online, "{error}");
+    }
+}
+
+#[test]
+fn a_missing_root_is_an_error_that_names_it() {
+    let error = Topology::from_sysfs("/nonexistent/tree").expect_err("no such directory");
+    assert!(path_of(&error).starts_with("/nonexistent/tree"), "{error}");
+}
