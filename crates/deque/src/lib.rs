@@ -1,1 +1,13 @@
-//! Local run queues for work-stealing schedulers: one owner, many thieves.
+#![doc = include_str!("../README.md")]
+
+mod ring;
+mod slot;
+mod steal;
+mod word;
+mod worker;
+
+pub use ring::{CapacityError, Ring, RingStealer};
+pub use slot::Slot;
+pub use steal::Steal;
+pub use word::Word;
+pub use worker::{Order, Stealer, Worker};
