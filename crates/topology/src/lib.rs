@@ -6,6 +6,8 @@ mod cpu_set;
 mod detect;
 mod distance;
 mod error;
+#[cfg(feature = "hwloc")]
+mod hwloc;
 mod limits;
 mod placement;
 mod synthetic;

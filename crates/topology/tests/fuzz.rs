@@ -155,23 +155,33 @@ proptest! {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
-
-    #[test]
-    fn sysfs_takes_any_tree(
-        name in prop::sample::select(vec!["cpuless", "offline", "snc3", "hotplug"]),
-        changes in prop::collection::vec((any::<prop::sample::Index>(), prop::option::of(content())), 1..4),
-    ) {
-        let mut tree = captured(name);
-        let files: Vec<String> = tree.0.keys().cloned().collect();
-        for (index, content) in changes {
-            let file = &files[index.index(files.len())];
+#[test]
+fn sysfs_takes_any_tree() {
+    let trees = ["cpuless", "offline", "snc3", "hotplug"].map(|name| {
+        let tree = captured(name);
+        let root = tree.unpack(&format!("fuzz-{name}"));
+        (tree.0.into_iter().collect::<Vec<(String, String)>>(), root)
+    });
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(256)
+    };
+    let change = (any::<prop::sample::Index>(), prop::option::of(content()));
+    let changes = prop::collection::vec(change, 1..4);
+    proptest!(config, |(tree in 0usize..4, changes in changes)| {
+        let (files, root) = &trees[tree];
+        let pick = |index: &prop::sample::Index| &files[index.index(files.len())];
+        for (index, content) in &changes {
+            let path = root.0.join(&pick(index).0);
             match content {
-                Some(content) => _ = tree.set(file, &content),
-                None => _ = tree.0.remove(file),
+                Some(content) => std::fs::write(&path, content).expect("temporary file"),
+                None => _ = std::fs::remove_file(&path),
             }
         }
-        if let Ok(machine) = tree.read("fuzz") { check_invariants(&machine); }
-    }
+        if let Ok(machine) = Topology::from_sysfs(&root.0) { check_invariants(&machine); }
+        for (index, _) in &changes {
+            let (path, content) = pick(index);
+            std::fs::write(root.0.join(path), content).expect("temporary file");
+        }
+    });
 }

@@ -1,0 +1,306 @@
+//! From hwloc's XML to a [`Draft`].
+//!
+//! A reader for what libhwloc 2 itself writes, not for XML at large: tags, attributes with double
+//! quotes, and numbers between tags. Everything it does not know it skips; what it knows and can't
+//! understand is an error with the byte where it stands.
+//!
+//! | element | gives |
+//! |---------|-------|
+//! | `object type="Machine"` | online CPUs (`cpuset`) and offline ones (`complete_cpuset` without them) |
+//! | `Package`, `Die`, `Core`, `PU`, `L1Cache`…`L5Cache`, `L1iCache`… | the level of that name |
+//! | `Group` | a cluster, if it is no node's set and lies within a die |
+//! | `NUMANode` | a node with its memory; CPUs that an earlier node of the same place has stay there |
+//! | `distances2 name="NUMALatency"` | SLIT distances |
+//! | `cpukind` with `CoreType` or `LinuxCapacity` | kinds and capacities |
+
+use crate::topology::{Draft, DraftCache, DraftNode, Group};
+use crate::{CacheKind, CpuSet};
+
+/// A tag, with its place in the text.
+struct Tag<'a> {
+    name: &'a str,
+    attributes: &'a str,
+    closing: bool,
+    position: usize,
+    /// The text up to the next tag.
+    content: &'a str,
+}
+
+impl<'a> Tag<'a> {
+    fn attribute(&self, name: &str) -> Option<&'a str> {
+        let mut rest = self.attributes;
+        while let Some((key, after)) = rest.split_once("=\"") {
+            let (value, next) = after.split_once('"')?;
+            if key.trim() == name {
+                return Some(value);
+            }
+            rest = next;
+        }
+        None
+    }
+
+    fn error<T>(&self, what: impl core::fmt::Display) -> Result<T, String> {
+        Err(format!("XML at byte {}: {what}", self.position))
+    }
+
+    fn set(&self, name: &str) -> Result<CpuSet, String> {
+        let Some(text) = self.attribute(name) else {
+            return Ok(CpuSet::new());
+        };
+        if text.contains("0xf...f") {
+            return self.error(format!("{name} is endless"));
+        }
+        CpuSet::from_mask(text).or_else(|e| self.error(format!("{name} is not a set, {e}")))
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>, String> {
+        let Some(text) = self.attribute(name) else {
+            return Ok(None);
+        };
+        match text.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => self.error(format!("{name}={text:?} is not a number")),
+        }
+    }
+
+    fn id(&self) -> Result<Option<u32>, String> {
+        Ok(self
+            .number("os_index")?
+            .and_then(|id| u32::try_from(id).ok())
+            .filter(|&id| id != u32::MAX))
+    }
+
+    fn numbers(&self) -> Result<Vec<u32>, String> {
+        let number = |word: &str| {
+            word.parse()
+                .or_else(|_| self.error(format!("{word:?} is not a number")))
+        };
+        self.content.split_whitespace().map(number).collect()
+    }
+}
+
+fn tags(text: &str) -> Result<Vec<Tag<'_>>, String> {
+    let mut tags = Vec::new();
+    let mut from = 0;
+    while let Some(start) = text[from..].find('<').map(|at| from + at) {
+        let Some(end) = text[start..].find('>').map(|at| start + at) else {
+            return Err(format!("XML at byte {start}: the tag has no end"));
+        };
+        let inner = text[start + 1..end].trim_end_matches('/');
+        let closing = inner.starts_with('/');
+        let inner = inner.trim_start_matches('/');
+        let (name, attributes) = inner.split_once(char::is_whitespace).unwrap_or((inner, ""));
+        let next = text[end..].find('<').map_or(text.len(), |at| end + at);
+        let content = &text[end + 1..next.max(end + 1)];
+        tags.push(Tag {
+            name,
+            attributes,
+            closing,
+            position: start,
+            content,
+        });
+        from = end + 1;
+    }
+    Ok(tags)
+}
+
+/// `no_memory` is the memory of a node for which the text gives none.
+pub(super) fn draft(text: &str, no_memory: Option<u64>) -> Result<Draft, String> {
+    let tags = tags(text)?;
+    let mut reader = Reader {
+        no_memory,
+        ..Reader::default()
+    };
+    for tag in tags.iter().filter(|tag| !tag.closing) {
+        match tag.name {
+            "object" => reader.object(tag)?,
+            "distances2" => reader.latency = tag.attribute("name") == Some("NUMALatency"),
+            "indexes" if reader.latency => reader.indexes.extend(tag.numbers()?),
+            "u64values" if reader.latency => reader.values.extend(tag.numbers()?),
+            "cpukind" => reader.kind = tag.set("cpuset")?,
+            "info" => reader.info(tag)?,
+            _ => {}
+        }
+    }
+    reader.finish()
+}
+
+#[derive(Default)]
+struct Reader {
+    draft: Draft,
+    no_memory: Option<u64>,
+    groups: Vec<CpuSet>,
+    /// Within the distances between nodes.
+    latency: bool,
+    indexes: Vec<u32>,
+    values: Vec<u32>,
+    /// The CPUs of the kind that `info` elements speak of.
+    kind: CpuSet,
+}
+
+impl Reader {
+    fn object(&mut self, tag: &Tag<'_>) -> Result<(), String> {
+        let kind = tag.attribute("type").unwrap_or("");
+        let cpus = tag.set("cpuset")?;
+        let id = tag.id()?;
+        match kind {
+            "Machine" => {
+                self.draft.offline = &tag.set("complete_cpuset")? - &cpus;
+                self.draft.online = cpus;
+            }
+            "Package" => self.draft.packages.push(Group { id, cpus }),
+            "Die" => self.draft.dies.push(cpus),
+            "Core" => self.draft.cores.push(Group { id, cpus }),
+            "Group" => self.groups.push(cpus),
+            "NUMANode" => {
+                let Some(id) = id else {
+                    return tag.error("a node without a number");
+                };
+                let memory = tag.number("local_memory")?.or(self.no_memory);
+                self.draft.nodes.push(DraftNode {
+                    id,
+                    cpus,
+                    memory,
+                    distances: Vec::new(),
+                });
+            }
+            _ => {
+                let Some(kind) = cache(kind) else {
+                    return Ok(());
+                };
+                let size = tag.number("cache_size")?.filter(|&size| size > 0);
+                let level = tag
+                    .number("depth")?
+                    .and_then(|level| u8::try_from(level).ok());
+                let Some(level) = level else {
+                    return tag.error("a cache without a depth");
+                };
+                let kind = match (kind, tag.number("cache_type")?) {
+                    (CacheKind::Unified, Some(1)) => CacheKind::Data,
+                    (kind, _) => kind,
+                };
+                self.draft.caches.push(DraftCache {
+                    level,
+                    kind,
+                    size,
+                    cpus,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn info(&mut self, tag: &Tag<'_>) -> Result<(), String> {
+        match tag.attribute("name") {
+            Some("CoreType") => {
+                let known = self.draft.efficiency.take().unwrap_or_default();
+                let small = tag
+                    .attribute("value")
+                    .is_some_and(|value| value.ends_with("Atom"));
+                self.draft.efficiency = Some(if small { &known | &self.kind } else { known });
+            }
+            Some("LinuxCapacity") => {
+                let capacity = tag
+                    .number("value")?
+                    .and_then(|value| u32::try_from(value).ok());
+                let Some(capacity) = capacity else {
+                    return tag.error("a capacity out of range");
+                };
+                self.draft
+                    .capacities
+                    .extend(self.kind.iter().map(|cpu| (cpu, capacity)));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Draft, String> {
+        let draft = &mut self.draft;
+        let cpus = draft.online.clone();
+        let covered = |sets: &mut dyn Iterator<Item = &CpuSet>| {
+            sets.fold(CpuSet::new(), |all, set| &all | set)
+        };
+        let packages = covered(&mut draft.packages.iter().map(|group| &group.cpus));
+        if packages != cpus {
+            draft.packages.push(Group {
+                id: None,
+                cpus: &cpus - &packages,
+            });
+        }
+        let cores = covered(&mut draft.cores.iter().map(|group| &group.cpus));
+        let alone = &cpus - &cores;
+        let single = |cpu| Group {
+            id: None,
+            cpus: CpuSet::from([cpu]),
+        };
+        draft.cores.extend(alone.iter().map(single));
+
+        let node_sets: Vec<CpuSet> = draft.nodes.iter().map(|node| node.cpus.clone()).collect();
+        draft.clusters = self
+            .groups
+            .into_iter()
+            .filter(|set| !node_sets.contains(set))
+            .collect();
+        let dies = &draft.dies;
+        let within = |set: &CpuSet| {
+            dies.iter()
+                .all(|die| set.is_subset(die) || set.is_disjoint(die))
+        };
+        let package_sets: Vec<CpuSet> = draft
+            .packages
+            .iter()
+            .map(|group| group.cpus.clone())
+            .collect();
+        let in_package = |set: &CpuSet| package_sets.iter().any(|package| set.is_subset(package));
+        draft.clusters.retain(|set| within(set) && in_package(set));
+
+        give_cpus(&mut draft.nodes, &cpus);
+        self.draft.nodes = distances(self.draft.nodes, &self.indexes, &self.values)?;
+        Ok(self.draft)
+    }
+}
+
+/// Each CPU to the smallest node around it, the one with the lowest number among equals.
+fn give_cpus(nodes: &mut [DraftNode], online: &CpuSet) {
+    let mut free = online.clone();
+    let mut order: Vec<usize> = (0..nodes.len()).collect();
+    order.sort_by_key(|&index| (nodes[index].cpus.len(), nodes[index].id));
+    for index in order {
+        nodes[index].cpus = &nodes[index].cpus & &free;
+        free = &free - &nodes[index].cpus;
+    }
+}
+
+fn distances(
+    mut nodes: Vec<DraftNode>,
+    indexes: &[u32],
+    values: &[u32],
+) -> Result<Vec<DraftNode>, String> {
+    let count = indexes.len();
+    if count == 0 {
+        return Ok(nodes);
+    }
+    let between = |from: u32, to: u32| {
+        let place = |id: u32| indexes.iter().position(|&index| index == id);
+        values.get(place(from)? * count + place(to)?).copied()
+    };
+    let ids: Vec<u32> = nodes.iter().map(|node| node.id).collect();
+    for node in &mut nodes {
+        let row = ids.iter().map(|&to| between(node.id, to));
+        let Some(row) = row.collect::<Option<Vec<u32>>>() else {
+            return Err(format!("no distances from node {}", node.id));
+        };
+        node.distances = row;
+    }
+    Ok(nodes)
+}
+
+/// What `L1Cache`, `L3Cache`, `L1iCache`… hold; `None` for what is no cache.
+fn cache(kind: &str) -> Option<CacheKind> {
+    let rest = kind.strip_prefix('L')?.strip_suffix("Cache")?;
+    match rest.strip_suffix('i') {
+        Some(_) => Some(CacheKind::Instruction),
+        None => Some(CacheKind::Unified),
+    }
+}
