@@ -19,7 +19,10 @@ pub use cpu_set::{CpuListError, CpuSet};
 pub use distance::{Distances, Matrix};
 pub use error::Error;
 pub use limits::{CpusetLimit, Limits, Parallelism, Quota, Reason, available_parallelism};
-pub use placement::{Bind, PlaceList, Placement, PlacementError, Places, PlacesError, Plan, Seat};
+pub use placement::{
+    Bind, ParsePlacementError, PlaceList, Placement, PlacementError, Places, PlacesError, Plan,
+    Seat,
+};
 pub use topology::{
     Cache, CacheKind, Cluster, Core, CoreKind, Cpu, Die, Node, Package, Source, Topology,
 };

@@ -29,8 +29,10 @@
 //! free.
 
 mod places;
+mod text;
 
 pub use places::{Bind, PlaceList, Places, PlacesError};
+pub use text::ParsePlacementError;
 
 use crate::{CpuSet, Distances, Matrix, PinError, Pinned, Topology, pin};
 use core::fmt;
@@ -313,22 +315,6 @@ impl Placement {
         Ok(Plan {
             seats: sets.into_iter().take(workers).map(seat).collect(),
         })
-    }
-}
-
-impl fmt::Display for Placement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => write!(f, "none"),
-            Self::Compact => write!(f, "compact"),
-            Self::Spread => write!(f, "spread"),
-            Self::Balanced => write!(f, "balanced"),
-            Self::OnePerCore => write!(f, "one-per-core"),
-            Self::PerNode => write!(f, "per-node"),
-            Self::Explicit(sets) => write!(f, "explicit ({} sets)", sets.len()),
-            Self::Places(places) => write!(f, "places {places}"),
-            Self::PerformanceCores(policy) => write!(f, "{policy} on performance cores"),
-        }
     }
 }
 

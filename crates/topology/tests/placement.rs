@@ -169,7 +169,7 @@ fn o13_performance_cores_only() {
     let fast = Placement::OnePerCore.on_performance_cores();
     assert_eq!(seats(&fast, &m, 4), seats(&Placement::OnePerCore, &m, 4));
     assert_eq!(fast.clone().on_performance_cores(), fast);
-    assert_eq!(fast.to_string(), "one-per-core on performance cores");
+    assert_eq!(fast.to_string(), "performance:one-per-core");
 }
 
 #[test]
@@ -250,5 +250,40 @@ fn the_matrix_of_a_plan() {
         for b in 0..4 {
             assert_eq!(matrix.rank(a, b), matrix.rank(b, a));
         }
+    }
+}
+
+#[test]
+fn placements_as_words_and_back() {
+    for text in [
+        "none",
+        "compact",
+        "spread",
+        "balanced",
+        "one-per-core",
+        "per-node",
+        "explicit:0;2;4-5",
+        "places:cores(3) spread",
+        "places:{0-1},{4} close",
+        "performance:balanced",
+    ] {
+        let text_of_places = text.replace("{0-1}", "{0,1}");
+        let placement: Placement = text_of_places.parse().unwrap_or_else(|e| panic!("{e}"));
+        let written = placement.to_string();
+        assert_eq!(written, text_of_places);
+        assert_eq!(written.parse(), Ok(placement));
+    }
+    for text in [
+        "",
+        "compactly",
+        "compact:2",
+        "explicit",
+        "explicit:0;x",
+        "places:",
+        "places:cores near",
+        "performance:",
+    ] {
+        let error = text.parse::<Placement>().expect_err(text);
+        assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
     }
 }

@@ -166,9 +166,12 @@ impl fmt::Display for Places {
             PlaceList::NumaDomains(limit) => name(f, "numa_domains", limit)?,
             PlaceList::Sockets(limit) => name(f, "sockets", limit)?,
             PlaceList::Explicit(sets) => {
-                for (index, set) in sets.iter().enumerate() {
-                    write!(f, "{}{set:?}", if index == 0 { "" } else { "," })?;
-                }
+                let place = |set: &CpuSet| {
+                    let cpus: Vec<String> = set.iter().map(|cpu| cpu.to_string()).collect();
+                    format!("{{{}}}", cpus.join(","))
+                };
+                let places: Vec<String> = sets.iter().map(place).collect();
+                write!(f, "{}", places.join(","))?;
             }
         }
         match self.bind {
