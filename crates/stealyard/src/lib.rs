@@ -1,1 +1,14 @@
-//! A Go-style work-stealing scheduler made of parts that can be used one by one.
+#![doc = include_str!("../README.md")]
+
+mod task;
+
+pub use task::{JoinError, JoinHandle, Payload};
+
+/// The parts behind the scheduler, for its own models and measurements. No promise is made about them.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::task::{
+        Farewell, Local, Memory, Ran, Schedule, StackJob, Task, Why, spawn, spawn_call,
+        spawn_call_detached, spawn_detached, spawn_unchecked,
+    };
+}

@@ -1,0 +1,427 @@
+//! The typed part of a task: its future or closure, later its output, and the functions behind the
+//! vtable that know the types.
+//!
+//! # Panics of the user's code
+//! A panic is caught where it happens and becomes the task's result: in a poll or a closure; in the
+//! destructor of a future that is done, which loses the output; in the destructor of a future that is
+//! cancelled. A second panic, while something that panicked is dropped, is dropped itself. An output
+//! that nobody awaits may panic in its destructor; that panic goes to the scheduler's hook only.
+//! A panic while the same thread already unwinds is an abort, as everywhere in Rust.
+
+use core::alloc::Layout;
+use core::any::Any;
+use core::marker::PhantomData;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::pin::Pin;
+use core::ptr::NonNull;
+use core::task::{Context, Poll};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use stealyard_sync::Arc;
+use stealyard_sync::cell::UnsafeCell;
+
+use super::header::{Header, Joiner, Link, Vtable};
+use super::join::{JoinError, Payload, take_waker};
+use super::memory::{Class, Farewell, Local};
+use super::state::{Begin, Complete, Pause, Release};
+use super::{Ran, Schedule, Task, Why, running, waker};
+
+/// What a task runs.
+///
+/// # Safety
+/// An implementer of `advance` never unwinds, leaves the body as it is when it returns `Pending`, and
+/// has dropped it or moved out of it when it returns `Ready`.
+pub(super) unsafe trait Body {
+    type Output;
+
+    /// # Safety
+    /// 1. `body` is valid, pinned, and the caller's alone.
+    /// 2. It is not used again after `Ready`.
+    unsafe fn advance(
+        body: NonNull<Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Self::Output, Box<dyn Any + Send>>>;
+}
+
+/// A future as a task's body.
+#[repr(transparent)]
+pub(super) struct Async<F>(pub(super) F);
+
+/// A closure as a task's body.
+#[repr(transparent)]
+pub(super) struct Call<F>(pub(super) F);
+
+// SAFETY: both panics are caught; the future stays where it is on `Pending`, and is dropped otherwise.
+unsafe impl<F: Future> Body for Async<F> {
+    type Output = F::Output;
+
+    #[inline(always)]
+    unsafe fn advance(
+        body: NonNull<Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<F::Output, Box<dyn Any + Send>>> {
+        let future = body.as_ptr().cast::<F>();
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: 1. valid and ours (1).
+            let future = unsafe { &mut *future };
+            // SAFETY: 1. pinned (1): it lies in its task until it is dropped.
+            unsafe { Pin::new_unchecked(future) }.poll(context)
+        }));
+        if matches!(polled, Ok(Poll::Pending)) {
+            return Poll::Pending;
+        }
+        // SAFETY: 1. valid and ours (1), not used again (2).
+        let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { future.drop_in_place() }));
+        Poll::Ready(match (polled, dropped) {
+            (Ok(Poll::Ready(output)), Ok(())) => Ok(output),
+            (Ok(output), Err(panic)) => {
+                discard(output);
+                Err(panic)
+            }
+            (Err(panic), Ok(())) => Err(panic),
+            (Err(panic), Err(second)) => {
+                discard(second);
+                Err(panic)
+            }
+            (Ok(Poll::Pending), Ok(())) => unreachable!("returned above"),
+        })
+    }
+}
+
+// SAFETY: the panic is caught; the closure is moved out of the body, and it is never `Pending`.
+unsafe impl<T, F: FnOnce() -> T> Body for Call<F> {
+    type Output = T;
+
+    #[inline(always)]
+    unsafe fn advance(
+        body: NonNull<Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Result<T, Box<dyn Any + Send>>> {
+        // SAFETY: 1. valid and ours (1), not used again (2).
+        let call = unsafe { body.read() }.0;
+        Poll::Ready(catch_unwind(AssertUnwindSafe(call)))
+    }
+}
+
+/// Drops what the user's code left; a panic in its destructor is the panic's loss.
+fn discard<T>(value: T) -> Option<Box<dyn Any + Send>> {
+    let panic = catch_unwind(AssertUnwindSafe(|| drop(value))).err()?;
+    Some(panic)
+}
+
+/// First the body, then the output; both begin where the stage begins.
+#[repr(C)]
+union Stage<B: Body> {
+    body: ManuallyDrop<B>,
+    _output: ManuallyDrop<Result<B::Output, JoinError>>,
+}
+
+/// What lies behind the header.
+struct Rest<B: Body> {
+    joiner: UnsafeCell<MaybeUninit<core::task::Waker>>,
+    stage: UnsafeCell<Stage<B>>,
+}
+
+/// A task in its memory.
+#[repr(C)]
+struct Cell<B: Body, S> {
+    header: Header,
+    rest: Rest<B>,
+    scheduler: PhantomData<S>,
+}
+
+/// Puts a body into task memory.
+#[inline(always)]
+pub(super) fn create<B: Body, S: Schedule>(
+    home: &Arc<S>,
+    local: Option<&Local>,
+    body: B,
+    with_handle: bool,
+) -> Task {
+    let class = Cell::<B, S>::CLASS;
+    let block = match local {
+        Some(local) => local.allocate(home, class),
+        None => home.memory().allocate(home, class),
+    };
+    let cell = block.cast::<Cell<B, S>>();
+    let rest = Rest {
+        joiner: UnsafeCell::new(MaybeUninit::uninit()),
+        stage: UnsafeCell::new(Stage {
+            body: ManuallyDrop::new(body),
+        }),
+    };
+    // SAFETY: 1. the block is a cell's by its class.
+    let place = unsafe { &raw mut (*cell.as_ptr()).rest };
+    // SAFETY: 1. in the block, which is ours.
+    unsafe { place.write(rest) };
+    // SAFETY: 1. every block has a valid header (M4).
+    let header = unsafe { block.as_ref() };
+    let link = Link {
+        task: (&Cell::<B, S>::VTABLE, Arc::as_ptr(home).cast()),
+    };
+    // SAFETY: 1. the block is ours.
+    header.link.with_mut(|place| unsafe { *place = link });
+    header.state.occupy(with_handle);
+    // SAFETY: 1. active, and this is its only `Task` (S1).
+    unsafe { Task::from_header(block) }
+}
+
+impl<B: Body, S: Schedule> Cell<B, S> {
+    const CLASS: Class = Class::of(Layout::new::<Self>());
+
+    const VTABLE: Vtable = Vtable {
+        run: Self::run,
+        cancel: Self::cancel,
+        schedule: Self::schedule,
+        take_output: Self::take_output,
+        drop_output: Self::drop_output,
+        joiner: Self::joiner,
+        vacate: Self::vacate,
+    };
+
+    /// # Safety
+    /// 1. The task is of this type, and the caller keeps it for `'a`.
+    #[inline(always)]
+    unsafe fn rest<'a>(task: NonNull<Header>) -> &'a Rest<B> {
+        let cell = task.cast::<Self>();
+        // SAFETY: 1. a cell of this type (1).
+        unsafe { &(*cell.as_ptr()).rest }
+    }
+
+    /// # Safety
+    /// 1. The task is of this type, and its stage is the caller's (S2, S4) and an output.
+    /// 2. The output is not read again.
+    #[inline(always)]
+    unsafe fn read_output(task: NonNull<Header>) -> Result<B::Output, JoinError> {
+        // SAFETY: 1. as the caller promises (1).
+        let stage = &unsafe { Self::rest(task) }.stage;
+        // SAFETY: 1. an output (1), moved out once (2).
+        stage.with_mut(|stage| unsafe { stage.cast::<Result<B::Output, JoinError>>().read() })
+    }
+
+    /// Called on the stage of an active task that its runner has not completed.
+    #[inline(always)]
+    fn advance(
+        stage: *mut Stage<B>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<B::Output, Box<dyn Any + Send>>> {
+        // SAFETY: 1. a stage is in a cell, never null.
+        let body = unsafe { NonNull::new_unchecked(stage.cast::<B>()) };
+        // SAFETY: 1. valid and pinned in its cell, ours by S2; 2. the runner finishes after `Ready`.
+        unsafe { B::advance(body, context) }
+    }
+
+    unsafe fn run(task: NonNull<Header>) -> Ran {
+        // SAFETY: 1. the `Task` keeps its memory.
+        let state = unsafe { Header::state(task) };
+        if state.begin() == Begin::Cancel {
+            // SAFETY: 1. we hold the `Task` and use it up.
+            unsafe { Self::cancel(task) };
+            return Ran::Done;
+        }
+        // SAFETY: 1. we hold the `Task` during the poll.
+        let waker = unsafe { waker::lend(task) };
+        let mut context = Context::from_waker(&waker);
+        let outer = running::enter(task);
+        // SAFETY: 1. of this type, kept by its `Task`.
+        let stage = &unsafe { Self::rest(task) }.stage;
+        let polled = stage.with_mut(|stage| Self::advance(stage, &mut context));
+        let again = running::leave(outer);
+        match polled {
+            Poll::Ready(result) => {
+                let result = result.map_err(|panic| JoinError::Panic(Payload::new(panic)));
+                // SAFETY: 1. we hold the `Task` and use it up; the body is gone.
+                unsafe { Self::finish(task, result) };
+                Ran::Done
+            }
+            Poll::Pending if again => {
+                // SAFETY: 1. it is still active, and the one we got was used up.
+                Ran::Again(unsafe { Task::from_header(task) })
+            }
+            Poll::Pending => match state.pause() {
+                Pause::Idle => Ran::Pending,
+                Pause::Again => {
+                    // SAFETY: 1. it is still active, and the one we got was used up.
+                    Ran::Again(unsafe { Task::from_header(task) })
+                }
+                Pause::Cancel => {
+                    // SAFETY: 1. we hold the `Task` and use it up.
+                    unsafe { Self::cancel(task) };
+                    Ran::Done
+                }
+            },
+        }
+    }
+
+    #[cold]
+    unsafe fn cancel(task: NonNull<Header>) {
+        // SAFETY: 1. of this type, kept by its `Task`.
+        let stage = &unsafe { Self::rest(task) }.stage;
+        let dropped = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: 1. active, not complete, and ours (S2): the stage is the body.
+            stage.with_mut(|stage| unsafe { stage.cast::<B>().drop_in_place() });
+        }));
+        let error = match dropped {
+            Ok(()) => JoinError::Cancelled,
+            Err(panic) => JoinError::Panic(Payload::new(panic)),
+        };
+        // SAFETY: 1. we hold the `Task` and use it up; the body is gone.
+        unsafe { Self::finish(task, Err(error)) };
+    }
+
+    /// # Safety
+    /// 1. The caller holds the `Task`, which is used up.
+    /// 2. The body is gone.
+    #[inline(always)]
+    unsafe fn finish(task: NonNull<Header>, result: Result<B::Output, JoinError>) {
+        // SAFETY: 1. the task's own reference is given up below only.
+        let state = unsafe { Header::state(task) };
+        if let Err(JoinError::Panic(payload)) = &result {
+            // SAFETY: 1. an active task keeps its scheduler.
+            let home = unsafe { Self::home(task) };
+            // SAFETY: 1. as above.
+            unsafe { home.as_ref() }.task_panicked(payload.as_any());
+        }
+        if state.has_handle() {
+            // SAFETY: 1. of this type, kept by its own reference.
+            let stage = &unsafe { Self::rest(task) }.stage;
+            // SAFETY: 1. until it is complete the stage is ours (S4), and empty (2).
+            stage.with_mut(|stage| unsafe {
+                stage.cast::<Result<B::Output, JoinError>>().write(result);
+            });
+            match state.complete() {
+                Complete::Joined => return,
+                Complete::WakeJoiner => {
+                    // SAFETY: 1. of this type.
+                    let joiner = unsafe { Self::joiner(task) };
+                    // SAFETY: 1. in the cell, which our reference keeps.
+                    let joiner = unsafe { joiner.as_ref() };
+                    // SAFETY: 1. there is a waker, and it is ours (S3).
+                    let joiner = unsafe { take_waker(joiner) };
+                    if let Some(panic) = discard_wake(joiner) {
+                        // SAFETY: 1. our reference keeps the scheduler.
+                        unsafe { Self::report(task, panic) };
+                    }
+                    // SAFETY: 1. our reference, given up here.
+                    unsafe { waker::release(task) };
+                    return;
+                }
+                Complete::Orphaned => {
+                    // SAFETY: 1. the handle is gone: the output is ours (S4).
+                    let output = unsafe { Self::read_output(task) };
+                    // SAFETY: 1. our reference keeps the scheduler.
+                    unsafe { Self::drop_unwanted(task, output) };
+                }
+            }
+        } else {
+            // SAFETY: 1. our reference keeps the scheduler.
+            unsafe { Self::drop_unwanted(task, result) };
+        }
+        if state.leave() == Release::Last {
+            // SAFETY: 1. it was the last (S5).
+            unsafe { Self::vacate(task) };
+        }
+    }
+
+    /// Drops an output that nobody awaits.
+    ///
+    /// # Safety
+    /// 1. The caller has a reference.
+    #[inline(always)]
+    unsafe fn drop_unwanted(task: NonNull<Header>, output: Result<B::Output, JoinError>) {
+        if core::mem::needs_drop::<B::Output>() || output.is_err() {
+            if let Some(panic) = discard(output) {
+                // SAFETY: 1. the caller's reference keeps the scheduler (1).
+                unsafe { Self::report(task, panic) };
+            }
+        } else {
+            core::mem::forget(output);
+        }
+    }
+
+    /// Tells the scheduler of a panic that no joiner will see.
+    ///
+    /// # Safety
+    /// 1. The caller has a reference.
+    #[cold]
+    unsafe fn report(task: NonNull<Header>, panic: Box<dyn Any + Send>) {
+        // SAFETY: 1. the caller has a reference (1).
+        let home = unsafe { Self::home(task) };
+        // SAFETY: 1. a reference keeps the scheduler (1).
+        unsafe { home.as_ref() }.task_panicked(&*panic);
+        // The payload's own destructor is the user's code too: a panic there ends here.
+        if let Some(second) = discard(panic) {
+            core::mem::forget(second);
+        }
+    }
+
+    /// # Safety
+    /// 1. The caller has a reference, which keeps the scheduler.
+    #[inline(always)]
+    unsafe fn home(task: NonNull<Header>) -> NonNull<S> {
+        // SAFETY: 1. the caller has a reference (1).
+        let home = unsafe { Header::home(task) };
+        // SAFETY: 1. `create` put an `Arc`'s address there.
+        unsafe { NonNull::new_unchecked(home.cast::<S>().cast_mut()) }
+    }
+
+    unsafe fn schedule(task: NonNull<Header>, why: Why) {
+        // SAFETY: 1. an active task keeps its scheduler, and so does the caller's reference.
+        let home = unsafe { Self::home(task) };
+        // SAFETY: 1. the caller made it active (S1).
+        let task = unsafe { Task::from_header(task) };
+        // SAFETY: 1. the caller's reference keeps the scheduler, also when the task is done before
+        // `schedule` returns.
+        unsafe { home.as_ref() }.schedule(task, why);
+    }
+
+    unsafe fn take_output(task: NonNull<Header>, place: NonNull<()>) {
+        // SAFETY: 1. complete, and the output is the caller's (S4).
+        let output = unsafe { Self::read_output(task) };
+        // SAFETY: 1. the caller's room for it.
+        unsafe { place.cast().write(output) };
+    }
+
+    unsafe fn drop_output(task: NonNull<Header>) {
+        // SAFETY: 1. complete, and the output is the caller's (S4).
+        let output = unsafe { Self::read_output(task) };
+        drop(output);
+    }
+
+    unsafe fn joiner(task: NonNull<Header>) -> NonNull<Joiner> {
+        // SAFETY: 1. of this type, by the vtable's contract.
+        NonNull::from(&unsafe { Self::rest(task) }.joiner)
+    }
+
+    #[inline(always)]
+    unsafe fn vacate(task: NonNull<Header>) {
+        // SAFETY: 1. the last reference is in our hands.
+        let home = unsafe { Self::home(task) };
+        let cell = task.cast::<Self>();
+        // SAFETY: 1. a cell of this type.
+        let rest = unsafe { &raw mut (*cell.as_ptr()).rest };
+        // SAFETY: 1. body, output and joiner are gone; what is left has no destructor that runs the
+        // user's code.
+        unsafe { rest.drop_in_place() };
+        // SAFETY: 1. headers stay valid (M4).
+        unsafe { Header::state(task) }.vacate();
+        let farewell: Farewell<S> = {
+            // SAFETY: 1. the block is still out, which keeps the scheduler (M2), or whoever lends the
+            // worker's memory does.
+            let home = unsafe { home.as_ref() };
+            home.with_local(|local| match local {
+                // SAFETY: 1. vacant and ours; 2. it came from this memory, by `Schedule`'s contract.
+                Some(local) => unsafe { local.free(home.memory(), Self::CLASS, task) },
+                // SAFETY: 1. and 2. as above.
+                None => unsafe { home.memory().free(Self::CLASS, task) },
+            })
+        };
+        // Possibly the last reference to the scheduler: no reference into it is left here.
+        drop(farewell);
+    }
+}
+
+/// Wakes, and catches what the user's waker throws.
+fn discard_wake(waker: core::task::Waker) -> Option<Box<dyn Any + Send>> {
+    catch_unwind(AssertUnwindSafe(|| waker.wake())).err()
+}

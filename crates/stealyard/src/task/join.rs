@@ -1,0 +1,320 @@
+//! The handle of a task: await it, block on it, abort it, or drop it and let the task go on.
+//!
+//! The handle and the task share the output and the joiner's waker by the rules S3 and S4 of
+//! [`state`](super::state).
+
+use core::any::Any;
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use core::pin::Pin;
+use core::ptr::NonNull;
+use core::task::{Context, Poll, Waker};
+use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
+
+use super::header::{Header, Joiner};
+use super::state::{DropHandle, IsComplete, State, Wake};
+use super::{Why, running, unpark, waker};
+
+/// A task that was spawned. Dropping it detaches the task, which runs on.
+///
+/// It is a future of the task's result, and may be awaited in any executor.
+#[must_use = "dropping the handle detaches the task; its result and its panic are then lost"]
+pub struct JoinHandle<T> {
+    /// `None` once the result was taken.
+    task: Option<NonNull<Header>>,
+    output: PhantomData<T>,
+}
+
+// SAFETY: 1. everything but the output may be reached from any thread; 2. the output is sent from
+// the thread that ran the task to the handle's.
+unsafe impl<T: Send> Send for JoinHandle<T> {}
+// SAFETY: 1. `&JoinHandle` reaches only the state, which is atomic.
+unsafe impl<T: Send> Sync for JoinHandle<T> {}
+
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
+impl<T> Unpin for JoinHandle<T> {}
+
+impl<T> JoinHandle<T> {
+    /// # Safety
+    /// 1. The task was created with a handle, its output is a `T`, and this is its only handle.
+    #[inline(always)]
+    pub(super) unsafe fn new(task: NonNull<Header>) -> Self {
+        Self {
+            task: Some(task),
+            output: PhantomData,
+        }
+    }
+
+    fn state(&self) -> Option<&State> {
+        // SAFETY: 1. the handle's reference keeps the task.
+        self.task.map(|task| unsafe { Header::state(task) })
+    }
+
+    /// Whether the task has ended: its result is there, or was taken.
+    ///
+    /// Wait-free.
+    pub fn is_finished(&self) -> bool {
+        self.state().is_none_or(State::is_complete)
+    }
+
+    /// Asks that the task be dropped at the next moment it is not running. The future is dropped
+    /// without being polled again, on a worker, and the handle gives [`JoinError::Cancelled`]. A task
+    /// that completes before that keeps its result; a closure that runs is not stopped.
+    ///
+    /// Lock-free; may be called more than once.
+    pub fn abort(&self) {
+        let Some(task) = self.task else { return };
+        // SAFETY: 1. the handle's reference keeps the task.
+        let state = unsafe { Header::state(task) };
+        if state.abort() == Wake::Schedule {
+            // SAFETY: 1. the handle's reference keeps the task.
+            let vtable = unsafe { Header::vtable(task) };
+            // SAFETY: 1. we made it active (S1).
+            unsafe { (vtable.schedule)(task, Why::Aborted) };
+        }
+    }
+
+    /// Blocks this thread until the task has ended.
+    ///
+    /// # Errors
+    /// [`JoinError::Cancelled`] if the task was aborted or its scheduler shut down first,
+    /// [`JoinError::Panic`] if it panicked.
+    ///
+    /// # Panics
+    /// If it is called inside a task, where it would stop a worker; `.await` the handle there.
+    pub fn join(mut self) -> Result<T, JoinError> {
+        assert!(
+            !running::is_any(),
+            "JoinHandle::join blocks the thread and was called inside a task: `.await` the handle \
+             instead"
+        );
+        if let Some(result) = self.try_take() {
+            return result;
+        }
+        unpark::block_on(&mut self)
+    }
+
+    /// The result, if the task has ended and it was not taken before.
+    fn try_take(&mut self) -> Option<Result<T, JoinError>> {
+        if !self.state()?.is_complete() {
+            return None;
+        }
+        let task = self.task.take()?;
+        let mut result = MaybeUninit::<Result<T, JoinError>>::uninit();
+        let place = NonNull::from(&mut result).cast::<()>();
+        // SAFETY: 1. the handle's reference keeps the task until `release`.
+        let vtable = unsafe { Header::vtable(task) };
+        // SAFETY: 1. complete, and taken once: `self.task` is empty now; the place fits a `T`.
+        unsafe { (vtable.take_output)(task, place) };
+        // SAFETY: 1. the handle's reference, given up here.
+        unsafe { waker::release(task) };
+        // SAFETY: 1. written just now.
+        Some(unsafe { result.assume_init() })
+    }
+
+    /// Leaves a waker for the completer (S3).
+    fn register(&self, new: Waker) -> Result<(), IsComplete> {
+        let Some(task) = self.task else {
+            return Err(IsComplete);
+        };
+        // SAFETY: 1. the handle's reference keeps the task.
+        let state = unsafe { Header::state(task) };
+        // SAFETY: 1. as above.
+        let vtable = unsafe { Header::vtable(task) };
+        // SAFETY: 1. as above.
+        let slot = unsafe { (vtable.joiner)(task) };
+        // SAFETY: 1. in the task's memory, which is kept.
+        let slot: &Joiner = unsafe { slot.as_ref() };
+        let old = if state.has_joiner() {
+            state.take_back_waker()?;
+            // SAFETY: 1. it was there, and is ours again (S3).
+            Some(unsafe { take_waker(slot) })
+        } else {
+            None
+        };
+        // SAFETY: 1. the slot is ours (S3).
+        slot.with_mut(|slot| unsafe { slot.write(MaybeUninit::new(new)) });
+        let offered = state.offer_waker();
+        if offered.is_err() {
+            // SAFETY: 1. written above, and still ours: the completer saw no waker (S3).
+            drop(unsafe { take_waker(slot) });
+        }
+        drop(old);
+        offered
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    /// # Panics
+    /// If it is polled after it gave its result.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        assert!(
+            self.task.is_some(),
+            "JoinHandle polled after it gave its result"
+        );
+        if let Some(result) = self.try_take() {
+            return Poll::Ready(result);
+        }
+        match self.register(context.waker().clone()) {
+            Ok(()) => Poll::Pending,
+            Err(IsComplete) => match self.try_take() {
+                Some(result) => Poll::Ready(result),
+                None => unreachable!("a complete task whose result was not taken has one"),
+            },
+        }
+    }
+}
+
+/// Moves the joiner's waker out of its slot.
+///
+/// # Safety
+/// 1. There is a waker in the slot, and it is the caller's (S3).
+pub(super) unsafe fn take_waker(slot: &Joiner) -> Waker {
+    // SAFETY: 1. nobody writes to it, it is the caller's (1).
+    let waker = slot.with(|slot| unsafe { slot.read() });
+    // SAFETY: 1. there is one (1).
+    unsafe { waker.assume_init() }
+}
+
+/// Gives up the handle's reference also if the output's destructor panics.
+struct ReleaseOnDrop(NonNull<Header>);
+
+impl Drop for ReleaseOnDrop {
+    fn drop(&mut self) {
+        // SAFETY: 1. the handle's reference, given up here.
+        unsafe { waker::release(self.0) };
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        let Some(task) = self.task.take() else { return };
+        // SAFETY: 1. the handle's reference keeps the task.
+        let state = unsafe { Header::state(task) };
+        // SAFETY: 1. as above.
+        let vtable = unsafe { Header::vtable(task) };
+        match state.drop_handle() {
+            DropHandle::Detached => {}
+            DropHandle::DropWaker => {
+                let _release = ReleaseOnDrop(task);
+                // SAFETY: 1. our reference is given up last.
+                let slot = unsafe { (vtable.joiner)(task) };
+                // SAFETY: 1. in the task's memory.
+                let slot: &Joiner = unsafe { slot.as_ref() };
+                // SAFETY: 1. it was there, and is ours again (S3).
+                drop(unsafe { take_waker(slot) });
+            }
+            DropHandle::DropOutput => {
+                let _release = ReleaseOnDrop(task);
+                // SAFETY: 1. complete, and the output was not taken.
+                unsafe { (vtable.drop_output)(task) };
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("finished", &self.is_finished())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a task has no output.
+#[derive(Debug)]
+pub enum JoinError {
+    /// It was aborted, or its scheduler shut down before it ended.
+    Cancelled,
+    /// It panicked, with this.
+    Panic(Payload),
+}
+
+impl JoinError {
+    /// What the task panicked with.
+    ///
+    /// # Errors
+    /// Gives itself back if the task was cancelled.
+    pub fn into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
+        match self {
+            Self::Panic(payload) => Ok(payload.into_inner()),
+            Self::Cancelled => Err(self),
+        }
+    }
+
+    /// Goes on with the task's panic in this thread, without calling the panic hook again.
+    ///
+    /// # Panics
+    /// With the task's payload if it panicked, with a message if it was cancelled.
+    pub fn resume(self) -> ! {
+        match self {
+            Self::Panic(payload) => resume_unwind(payload.into_inner()),
+            Self::Cancelled => panic!("{}", Self::Cancelled),
+        }
+    }
+
+    /// Whether the task was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+
+    /// Whether the task panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self, Self::Panic(_))
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled => f.write_str("the task was cancelled before it ended"),
+            Self::Panic(payload) => match payload.message() {
+                Some(message) => write!(f, "the task panicked: {message}"),
+                None => f.write_str("the task panicked"),
+            },
+        }
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+/// What a task panicked with.
+pub struct Payload(Box<dyn Any + Send>);
+
+// SAFETY: 1. a shared reference gives out nothing but the message, if the payload is one of the two
+// string types, which are `Sync`.
+unsafe impl Sync for Payload {}
+
+impl Payload {
+    pub(super) fn new(payload: Box<dyn Any + Send>) -> Self {
+        Self(payload)
+    }
+
+    /// The payload itself.
+    pub fn into_inner(self) -> Box<dyn Any + Send> {
+        self.0
+    }
+
+    /// The message, if the panic had one.
+    pub fn message(&self) -> Option<&str> {
+        match self.0.downcast_ref::<&'static str>() {
+            Some(message) => Some(message),
+            None => self.0.downcast_ref::<String>().map(String::as_str),
+        }
+    }
+
+    /// For the scheduler's hook, on the thread that caught the panic.
+    pub(super) fn as_any(&self) -> &(dyn Any + Send) {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Payload").field(&self.message()).finish()
+    }
+}

@@ -1,0 +1,514 @@
+//! The state of a task in one atomic word, and every change it can go through.
+//!
+//! # Operations
+//! | operation       | caller                    | cost                                     |
+//! |-----------------|---------------------------|------------------------------------------|
+//! | `occupy`        | who spawns                | a store                                  |
+//! | `begin`         | the runner                | a load; one RMW if woken since scheduled |
+//! | `pause`         | the runner, after Pending | a store if nobody else holds the task, else one RMW |
+//! | `leave`         | the runner, detached      | a load if nobody else holds the task, else one RMW |
+//! | `complete`      | the runner, with a handle | one RMW                                  |
+//! | `wake`, `abort` | anyone with a reference   | one RMW                                  |
+//! | `retain`        | anyone with a reference   | one RMW                                  |
+//! | `release`       | who gives a reference up  | a load if it is the last, else one RMW   |
+//! | `offer_waker`, `take_back_waker`, `drop_handle` | the join handle | one RMW each     |
+//! | `claim_idle`    | shutdown                  | one RMW                                  |
+//!
+//! All are lock-free; those that say "a load" or "a store" are wait-free.
+//!
+//! # Layout
+//! ```text
+//!   63 (31)                      6      5        4       3        2         1         0
+//!  +------------------------------+----------+--------+--------+----------+----------+--------+
+//!  | references                   | JOINER   | HANDLE | CANCEL | COMPLETE | NOTIFIED | ACTIVE |
+//!  +------------------------------+----------+--------+--------+----------+----------+--------+
+//! ```
+//! - `ACTIVE`: queued, running, or in somebody's hands on the way to a queue. Exactly one
+//!   [`Task`](super::Task) exists.
+//! - `NOTIFIED`: woken while active; poll once more.
+//! - `COMPLETE`: the future is gone, the output (if there is a handle) is there.
+//! - `CANCEL`: the future is to be dropped instead of polled.
+//! - `HANDLE`: the join handle is alive; the output belongs to it.
+//! - `JOINER`: the joiner's waker is in its slot; the slot belongs to who completes the task.
+//! - references: one for the task until it completes, one for the handle, one for each waker.
+//!
+//! The whole word zero is a block of memory that holds no task.
+//!
+//! ```text
+//!              occupy                         begin/poll
+//!   (vacant) ----------> ACTIVE ---------------------------> ACTIVE, polled
+//!                          ^                                  |   |    |
+//!          wake, abort,    |        Pending, not woken        |   |    | Ready, panic, CANCEL
+//!          claim_idle      +------------- idle <--------------+   |    v
+//!                          |                                      |  COMPLETE --> last reference
+//!                          +------ Pending, woken (NOTIFIED) -----+               given up: vacant
+//! ```
+//! There is no bit for "running": a task is queued or run by whoever holds its only `Task`, and all
+//! that a waker needs to know is that somebody will look at `NOTIFIED` later. So starting a task
+//! costs no write.
+//!
+//! # Invariants
+//! - **S1** `ACTIVE` is set if and only if one `Task` exists; who sets it makes that `Task`.
+//! - **S2** The future is touched only by the holder of the `Task`.
+//! - **S3** The joiner's slot belongs to the handle while `JOINER` is clear and to the completer once
+//!   `COMPLETE` is set with `JOINER`; the handle gets it back only by clearing `JOINER` before
+//!   `COMPLETE`.
+//! - **S4** The output belongs to the runner until `COMPLETE` is set with `HANDLE`, then to the handle.
+//! - **S5** The memory is vacated by whoever gives up the last reference, and by nobody else.
+//! - **S6** A task with one reference and no handle is known to its holder alone: while it is active,
+//!   nobody else changes the word. (A waker is a reference; a waker on loan to `poll` has been
+//!   returned when `poll` returns; shutdown claims idle tasks only.)
+//! - **S7** A wake is never lost: whatever the waker did before it is seen by a poll that begins later.
+//!
+//! # Orderings
+//! | label | operation                        | partner | publishes                              |
+//! |-------|----------------------------------|---------|----------------------------------------|
+//! | O1    | `occupy`, `pause`: Release       | O2      | header and future, to the next runner  |
+//! | O2    | `wake`, `abort`, `claim_idle` that set `ACTIVE`: Acquire | O1 | –                   |
+//! | O3    | `wake` of an active task: Release | O4     | what the waker did before              |
+//! | O4    | `begin`, `pause`: Acquire        | O3      | –                                      |
+//! | O5    | `complete`: Release              | O6      | the output, to the handle              |
+//! | O6    | `is_complete` and the failures of the handle's changes: Acquire | O5 | –          |
+//! | O7    | `offer_waker`: Release           | O8      | the joiner's waker, to the completer   |
+//! | O8    | `complete`: Acquire              | O7      | –                                      |
+//! | O9    | `release` and all that give up a reference: Release | O10 | uses of the memory  |
+//! | O10   | `release`, `leave` that find the last reference: Acquire | O9 | –                 |
+
+use core::fmt;
+
+use stealyard_sync::atomic::{AtomicUsize, Ordering};
+
+const ACTIVE: usize = 1;
+const NOTIFIED: usize = 1 << 1;
+const COMPLETE: usize = 1 << 2;
+const CANCEL: usize = 1 << 3;
+const HANDLE: usize = 1 << 4;
+const JOINER: usize = 1 << 5;
+const REFERENCE: usize = 1 << 6;
+/// More references than this are a leak of wakers in a loop; the count must not wrap.
+const REFERENCES_MAX: usize = usize::MAX / 2;
+const VACANT: usize = 0;
+
+const _: () = assert!(
+    (ACTIVE | NOTIFIED | COMPLETE | CANCEL | HANDLE | JOINER) == REFERENCE - 1,
+    "the flags fill the bits under the references"
+);
+
+/// One reading of the word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen(usize);
+
+impl Seen {
+    fn is(self, flag: usize) -> bool {
+        self.0 & flag != 0
+    }
+
+    fn references(self) -> usize {
+        self.0 / REFERENCE
+    }
+
+    /// S6: the holder of the task's own reference is alone.
+    fn is_exclusive(self) -> bool {
+        self.references() == 1 && !self.is(HANDLE)
+    }
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("active", &self.is(ACTIVE))
+            .field("notified", &self.is(NOTIFIED))
+            .field("complete", &self.is(COMPLETE))
+            .field("cancel", &self.is(CANCEL))
+            .field("handle", &self.is(HANDLE))
+            .field("joiner", &self.is(JOINER))
+            .field("references", &self.references())
+            .finish()
+    }
+}
+
+/// The word itself.
+pub(super) struct State(AtomicUsize);
+
+/// What a runner is to do with the task it got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Begin {
+    /// Poll the future.
+    Poll,
+    /// Drop the future.
+    Cancel,
+}
+
+/// What a runner is to do after a poll that returned `Pending`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Pause {
+    /// Nothing: the task is idle and no longer the runner's.
+    Idle,
+    /// It was woken meanwhile: schedule it again.
+    Again,
+    /// It was aborted meanwhile: drop the future.
+    Cancel,
+}
+
+/// What a wake or an abort leaves to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Wake {
+    /// Nothing: it is active or complete already.
+    Nothing,
+    /// The caller has made the task active and must schedule it (S1).
+    Schedule,
+}
+
+/// What is left to the runner that completed a task with a handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Complete {
+    /// Nothing: its reference is given up too.
+    Joined,
+    /// Take the joiner's waker out of its slot and wake it, then `release`.
+    WakeJoiner,
+    /// The handle is gone: drop the output, then `leave`. The task is not complete yet.
+    Orphaned,
+}
+
+/// Whether the last reference was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Release {
+    /// Others hold the task.
+    Shared,
+    /// Nobody does: vacate the memory (S5).
+    Last,
+}
+
+/// What a handle that goes away leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum DropHandle {
+    /// Nothing: its reference is given up too.
+    Detached,
+    /// Its waker is in the slot, which is its own again: drop that, then `release`.
+    DropWaker,
+    /// The task is complete: drop the output, then `release`.
+    DropOutput,
+}
+
+/// The task completed before the handle's change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct IsComplete;
+
+impl State {
+    /// The state of memory that holds no task.
+    pub(super) fn vacant() -> Self {
+        Self(AtomicUsize::new(VACANT))
+    }
+
+    /// A new task, active, with or without a handle.
+    #[inline(always)]
+    pub(super) fn occupy(&self, with_handle: bool) {
+        let word = if with_handle {
+            ACTIVE | HANDLE | (2 * REFERENCE)
+        } else {
+            ACTIVE | REFERENCE
+        };
+        // Ordering: Release (O1). Unmodelled: an active task travels through a queue, which
+        // publishes it; kept so that whoever meets the block by its address reads a whole header.
+        self.0.store(word, Ordering::Release);
+    }
+
+    /// The memory holds no task any more.
+    #[inline(always)]
+    pub(super) fn vacate(&self) {
+        // Ordering: Relaxed; who meets a vacant block does not touch it, and who gets it next gets
+        // it through a free list.
+        self.0.store(VACANT, Ordering::Relaxed);
+    }
+
+    /// The runner begins: whether to poll.
+    #[inline(always)]
+    pub(super) fn begin(&self) -> Begin {
+        // Ordering: Relaxed; the queue published the task, and a wake or abort that is not seen here
+        // is seen by `pause` (S7).
+        let seen = Seen(self.0.load(Ordering::Relaxed));
+        if seen.0 & (NOTIFIED | CANCEL) == 0 {
+            Begin::Poll
+        } else {
+            self.begin_notified()
+        }
+    }
+
+    #[cold]
+    fn begin_notified(&self) -> Begin {
+        // Ordering: Acquire (O4); this poll answers every wake before this change.
+        let seen = Seen(self.0.fetch_and(!NOTIFIED, Ordering::Acquire));
+        if seen.is(CANCEL) {
+            Begin::Cancel
+        } else {
+            Begin::Poll
+        }
+    }
+
+    /// The runner got `Pending` from the future.
+    #[inline(always)]
+    pub(super) fn pause(&self) -> Pause {
+        // Ordering: Acquire (O10); a waker that was made and dropped meanwhile is done with the task.
+        let seen = Seen(self.0.load(Ordering::Acquire));
+        if seen.is_exclusive() && !seen.is(NOTIFIED | CANCEL) {
+            // Ordering: Release (O1); nobody else changes the word (S6), but shutdown may claim it.
+            self.0.store(seen.0 & !ACTIVE, Ordering::Release);
+            return Pause::Idle;
+        }
+        self.pause_shared(seen)
+    }
+
+    fn pause_shared(&self, mut seen: Seen) -> Pause {
+        loop {
+            if seen.is(CANCEL) {
+                return Pause::Cancel;
+            }
+            if seen.is(NOTIFIED) {
+                // `begin` clears it, with the acquire that the wake is owed (O4).
+                return Pause::Again;
+            }
+            // Ordering: Release (O1); failure Relaxed, since it is judged anew.
+            match self.0.compare_exchange_weak(
+                seen.0,
+                seen.0 & !ACTIVE,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Pause::Idle,
+                Err(now) => seen = Seen(now),
+            }
+        }
+    }
+
+    /// A wake from anywhere but the task's own poll.
+    pub(super) fn wake(&self) -> Wake {
+        // Ordering: Relaxed; a first guess for the exchange.
+        let mut seen = Seen(self.0.load(Ordering::Relaxed));
+        loop {
+            if seen.is(COMPLETE) {
+                return Wake::Nothing;
+            }
+            let next = if seen.is(ACTIVE) {
+                // Also when it is set already: the poll that answers must see what we did (S7).
+                seen.0 | NOTIFIED
+            } else {
+                seen.0 | ACTIVE
+            };
+            // Ordering: AcqRel (O3, O2); failure Relaxed, since it is judged anew.
+            match self
+                .0
+                .compare_exchange_weak(seen.0, next, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) if seen.is(ACTIVE) => return Wake::Nothing,
+                Ok(_) => return Wake::Schedule,
+                Err(now) => seen = Seen(now),
+            }
+        }
+    }
+
+    /// Asks that the future be dropped instead of polled.
+    pub(super) fn abort(&self) -> Wake {
+        // Ordering: Relaxed; a first guess for the exchange.
+        let mut seen = Seen(self.0.load(Ordering::Relaxed));
+        loop {
+            if seen.is(COMPLETE) {
+                return Wake::Nothing;
+            }
+            // Ordering: Acquire (O2); an abort publishes nothing; failure Relaxed, judged anew.
+            match self.0.compare_exchange_weak(
+                seen.0,
+                seen.0 | ACTIVE | CANCEL,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) if seen.is(ACTIVE) => return Wake::Nothing,
+                Ok(_) => return Wake::Schedule,
+                Err(now) => seen = Seen(now),
+            }
+        }
+    }
+
+    /// Shutdown met this block: if it holds an idle task, makes it active and cancelled. The caller
+    /// holds no reference; an idle task keeps its own.
+    pub(super) fn claim_idle(&self) -> Wake {
+        // Ordering: Relaxed; a first guess for the exchange.
+        let mut seen = Seen(self.0.load(Ordering::Relaxed));
+        loop {
+            if seen.references() == 0 || seen.0 & (ACTIVE | COMPLETE) != 0 {
+                return Wake::Nothing;
+            }
+            // Ordering: Acquire (O2); failure Relaxed, since it is judged anew.
+            match self.0.compare_exchange_weak(
+                seen.0,
+                seen.0 | ACTIVE | CANCEL,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Wake::Schedule,
+                Err(now) => seen = Seen(now),
+            }
+        }
+    }
+
+    /// Whether the output will go to a handle.
+    #[inline(always)]
+    pub(super) fn has_handle(&self) -> bool {
+        // Ordering: Relaxed; a handle that goes away after this is told apart by `complete`, and
+        // none comes back.
+        Seen(self.0.load(Ordering::Relaxed)).is(HANDLE)
+    }
+
+    /// The runner is done with a task that has no handle, its future and output dropped.
+    #[inline(always)]
+    pub(super) fn leave(&self) -> Release {
+        // Ordering: Acquire (O10); whoever gave up the other references is done with the memory.
+        let seen = Seen(self.0.load(Ordering::Acquire));
+        if seen.references() == 1 {
+            return Release::Last;
+        }
+        let step = COMPLETE.wrapping_sub(ACTIVE).wrapping_sub(REFERENCE);
+        // Ordering: AcqRel (O9, O10).
+        let seen = Seen(self.0.fetch_add(step, Ordering::AcqRel));
+        Self::was_last(seen)
+    }
+
+    /// The runner has put the output in its place.
+    #[inline(always)]
+    pub(super) fn complete(&self) -> Complete {
+        // Ordering: Relaxed; a first guess for the exchange.
+        let mut seen = Seen(self.0.load(Ordering::Relaxed));
+        loop {
+            if !seen.is(HANDLE) {
+                return Complete::Orphaned;
+            }
+            let done = (seen.0 | COMPLETE) & !ACTIVE;
+            let (next, outcome) = if seen.is(JOINER) {
+                (done, Complete::WakeJoiner)
+            } else {
+                (done - REFERENCE, Complete::Joined)
+            };
+            // Ordering: AcqRel (O5, O8, O9); failure Relaxed, since it is judged anew.
+            match self
+                .0
+                .compare_exchange_weak(seen.0, next, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return outcome,
+                Err(now) => seen = Seen(now),
+            }
+        }
+    }
+
+    /// Whether the output is there (for the handle) or will never be (for others).
+    pub(super) fn is_complete(&self) -> bool {
+        // Ordering: Acquire (O6).
+        Seen(self.0.load(Ordering::Acquire)).is(COMPLETE)
+    }
+
+    /// Whether the handle has a waker in the slot; only the handle changes that.
+    pub(super) fn has_joiner(&self) -> bool {
+        // Ordering: Relaxed; the handle reads what it wrote itself.
+        Seen(self.0.load(Ordering::Relaxed)).is(JOINER)
+    }
+
+    /// The handle has put a waker into the slot.
+    pub(super) fn offer_waker(&self) -> Result<(), IsComplete> {
+        // Ordering: Release (O7); failure Acquire (O6), since the output is read next.
+        self.change_unless_complete(|word| word | JOINER, Ordering::Release)
+    }
+
+    /// The handle wants the slot back, to put another waker in.
+    pub(super) fn take_back_waker(&self) -> Result<(), IsComplete> {
+        // Ordering: Relaxed; failure Acquire (O6), since the output is read next.
+        self.change_unless_complete(|word| word & !JOINER, Ordering::Relaxed)
+    }
+
+    fn change_unless_complete(
+        &self,
+        change: impl Fn(usize) -> usize,
+        success: Ordering,
+    ) -> Result<(), IsComplete> {
+        // Ordering: Acquire (O6).
+        let mut seen = Seen(self.0.load(Ordering::Acquire));
+        loop {
+            if seen.is(COMPLETE) {
+                return Err(IsComplete);
+            }
+            // Ordering: as the callers say (O7); failure Acquire (O6).
+            match self
+                .0
+                .compare_exchange_weak(seen.0, change(seen.0), success, Ordering::Acquire)
+            {
+                Ok(_) => return Ok(()),
+                Err(now) => seen = Seen(now),
+            }
+        }
+    }
+
+    /// The handle goes away.
+    pub(super) fn drop_handle(&self) -> DropHandle {
+        // Ordering: Acquire (O6).
+        let mut seen = Seen(self.0.load(Ordering::Acquire));
+        loop {
+            if seen.is(COMPLETE) {
+                return DropHandle::DropOutput;
+            }
+            let gone = seen.0 & !(HANDLE | JOINER);
+            let (next, outcome) = if seen.is(JOINER) {
+                (gone, DropHandle::DropWaker)
+            } else {
+                (gone - REFERENCE, DropHandle::Detached)
+            };
+            // Ordering: Release (O9); failure Acquire (O6), since the output is dropped next.
+            match self
+                .0
+                .compare_exchange_weak(seen.0, next, Ordering::Release, Ordering::Acquire)
+            {
+                Ok(_) => return outcome,
+                Err(now) => seen = Seen(now),
+            }
+        }
+    }
+
+    /// One reference more.
+    pub(super) fn retain(&self) {
+        // Ordering: Relaxed; the caller has a reference already, which keeps the task.
+        let seen = self.0.fetch_add(REFERENCE, Ordering::Relaxed);
+        if seen > REFERENCES_MAX {
+            // A count that wraps frees memory in use: there is no way on.
+            std::process::abort();
+        }
+    }
+
+    /// One reference less.
+    pub(super) fn release(&self) -> Release {
+        // Ordering: Acquire (O10); if ours is the only one, nobody can make another.
+        let seen = Seen(self.0.load(Ordering::Acquire));
+        if seen.references() == 1 {
+            return Release::Last;
+        }
+        // Ordering: AcqRel (O9, O10).
+        Self::was_last(Seen(self.0.fetch_sub(REFERENCE, Ordering::AcqRel)))
+    }
+
+    fn was_last(before: Seen) -> Release {
+        debug_assert!(before.references() > 0, "a reference too many was given up");
+        if before.references() == 1 {
+            Release::Last
+        } else {
+            Release::Shared
+        }
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Ordering: Relaxed; for show.
+        Seen(self.0.load(Ordering::Relaxed)).fmt(f)
+    }
+}
