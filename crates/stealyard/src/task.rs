@@ -38,6 +38,7 @@ use core::mem::ManuallyDrop;
 use core::num::NonZero;
 use core::ptr::NonNull;
 
+use stealyard_deque::Word;
 use stealyard_sync::Arc;
 
 mod cell;
@@ -185,20 +186,19 @@ impl Task {
             Kind::Job(job) => execute(job),
         }
     }
+}
 
-    /// The task as a word that is never zero.
+// SAFETY: 1. the word is the address with its kind, its provenance exposed and taken up again; 2. a
+// `Task` is `Send`; 3. neither call panics.
+unsafe impl Word for Task {
     #[inline(always)]
-    pub fn into_raw(self) -> NonNull<()> {
-        ManuallyDrop::new(self).0
+    fn into_word(self) -> NonZero<usize> {
+        ManuallyDrop::new(self).0.expose_provenance()
     }
 
-    /// The task of a word.
-    ///
-    /// # Safety
-    /// 1. `word` came from [`into_raw`](Self::into_raw), and no other `Task` was made of it since.
     #[inline(always)]
-    pub unsafe fn from_raw(word: NonNull<()>) -> Self {
-        Self(word)
+    unsafe fn from_word(word: NonZero<usize>) -> Self {
+        Self(NonNull::with_exposed_provenance(word))
     }
 }
 
