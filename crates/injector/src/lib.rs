@@ -1,1 +1,7 @@
-//! Global run queues for schedulers: many producers, many consumers, batches both ways.
+#![doc = include_str!("../README.md")]
+
+mod injector;
+mod locked;
+
+pub use injector::Injector;
+pub use locked::Locked;

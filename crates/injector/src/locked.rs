@@ -1,0 +1,242 @@
+//! A global queue behind a lock: the baseline, and hard to beat while few threads meet at it.
+//!
+//! A list of chunks. A batch is built into a chunk of its own before the lock is taken and linked in
+//! with one operation under it, so that the lock is held for a few instructions however large the
+//! batch. The number of items is kept in an atomic beside the lock: a worker that only wants to know
+//! whether there is something does not take it.
+//!
+//! # Operations
+//! | operation                  | caller | progress | under the lock        |
+//! |----------------------------|--------|----------|-----------------------|
+//! | `push`                     | anyone | blocking | one item moved        |
+//! | `push_batch`, `push_front` | anyone | blocking | one chunk linked, O(1) |
+//! | `pop`                      | anyone | blocking; wait-free if empty | one item moved |
+//! | `pop_batch`                | anyone | blocking; wait-free if empty | the share moved |
+//! | `len`                      | anyone | wait-free | nothing: one load    |
+//!
+//! # Layout
+//! ```text
+//!   front                              back
+//!   [a b c] -> [d] -> [e f g h ...] -> [x y _ _]     singles fill the last chunk up to 64
+//! ```
+//!
+//! # Invariants
+//! - **K1** Items leave in the order in which they, or the batch they came in, entered; a batch pushed to
+//!   the front leaves before everything that was there, in its own order.
+//! - **K2** No chunk in the list is empty.
+//! - **K3** `len` is written under the lock and is the number of items whenever the lock is free.
+//!
+//! # Orderings
+//! | label | operation            | partner | publishes                                   |
+//! |-------|----------------------|---------|---------------------------------------------|
+//! | K4    | `len` stores and loads | –     | only the number: the lock hands the items over |
+//!
+//! A producer that pushes and then asks whether somebody sleeps, and a consumer that says it will
+//! sleep and then asks whether there is something, need a store–load barrier between the two. It is
+//! theirs to make: see the idle protocol of `stealyard-park`.
+//!
+//! # References
+//! `globrunqputbatch` and `globrunqget` in Go's `runtime/proc.go`.
+
+use core::fmt;
+use std::collections::VecDeque;
+
+use stealyard_sync::atomic::{AtomicUsize, Ordering};
+use stealyard_sync::{CachePadded, Mutex, MutexGuard};
+
+use crate::injector::{Injector, share};
+
+/// Single pushes fill a chunk up to this many items.
+const CHUNK: usize = 64;
+
+/// A global queue behind a lock; first in, first out. See the [crate's](crate) overview.
+pub struct Locked<T> {
+    len: CachePadded<AtomicUsize>,
+    chunks: Mutex<Chunks<T>>,
+}
+
+/// The list of chunks, and one emptied chunk kept for the next push.
+struct Chunks<T> {
+    list: VecDeque<VecDeque<T>>,
+    spare: VecDeque<T>,
+}
+
+impl<T: Send> Locked<T> {
+    /// An empty queue. Nothing is allocated before the first push.
+    #[must_use]
+    pub fn new() -> Self {
+        let chunks = Chunks {
+            list: VecDeque::new(),
+            spare: VecDeque::new(),
+        };
+        Self {
+            len: CachePadded::new(AtomicUsize::new(0)),
+            chunks: Mutex::new(chunks),
+        }
+    }
+
+    /// Puts `item` at the back.
+    pub fn push(&self, item: T) {
+        let mut chunks = self.lock();
+        chunks.push(item);
+        self.grow(1);
+    }
+
+    /// Puts all of `items` at the back, together and in their order; O(1) under the lock.
+    pub fn push_batch(&self, items: impl IntoIterator<Item = T>) {
+        self.link(items.into_iter().collect(), VecDeque::push_back);
+    }
+
+    /// Puts all of `items` before everything that is there, in their order; O(1) under the lock. For
+    /// the queue of a processor that retires: its tasks have waited longest.
+    pub fn push_front(&self, items: impl IntoIterator<Item = T>) {
+        self.link(items.into_iter().collect(), VecDeque::push_front);
+    }
+
+    fn link(&self, chunk: VecDeque<T>, put: fn(&mut VecDeque<VecDeque<T>>, VecDeque<T>)) {
+        let count = chunk.len();
+        if count > 0 {
+            let mut chunks = self.lock();
+            put(&mut chunks.list, chunk);
+            self.grow(count);
+        }
+    }
+
+    /// Takes the oldest item. An empty queue costs one load.
+    pub fn pop(&self) -> Option<T> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut chunks = self.lock();
+        let item = chunks.pop()?;
+        self.shrink(1);
+        Some(item)
+    }
+
+    /// Takes one worker's share, `min(max, len / workers + 1)`, oldest first, and gives it to `sink`
+    /// after the lock is free again. Returns how many. An empty queue costs one load.
+    pub fn pop_batch(&self, max: usize, workers: usize, sink: impl FnMut(T)) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
+        let mut chunks = self.lock();
+        // Ordering: Relaxed (K4); under the lock it is exact (K3).
+        let count = share(self.len.load(Ordering::Relaxed), max, workers);
+        let batch = chunks.take(count);
+        self.shrink(count);
+        drop(chunks);
+        batch.into_iter().flatten().for_each(sink);
+        count
+    }
+
+    /// How many items there were at this moment; one load.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        // Ordering: Relaxed (K4); a moment's view.
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// True if the queue was empty at this moment; one load.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Chunks<T>> {
+        // No code of a user runs under the lock, and a failed allocation leaves the list whole.
+        match self.chunks.lock() {
+            Ok(guard) => guard,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+
+    /// The caller holds the lock (K3), so a load and a store are enough.
+    fn grow(&self, count: usize) {
+        // Ordering: Relaxed on both (K4).
+        let len = self.len.load(Ordering::Relaxed) + count;
+        self.len.store(len, Ordering::Relaxed);
+    }
+
+    /// The caller holds the lock (K3).
+    fn shrink(&self, count: usize) {
+        // Ordering: Relaxed on both (K4).
+        let len = self.len.load(Ordering::Relaxed) - count;
+        self.len.store(len, Ordering::Relaxed);
+    }
+}
+
+impl<T> Chunks<T> {
+    fn push(&mut self, item: T) {
+        match self.list.back_mut() {
+            Some(last) if last.len() < CHUNK => last.push_back(item),
+            _ => {
+                let mut chunk = core::mem::take(&mut self.spare);
+                chunk.push_back(item);
+                self.list.push_back(chunk);
+            }
+        }
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        let first = self.list.front_mut()?;
+        let item = first.pop_front();
+        if first.is_empty() {
+            self.spare = self.list.pop_front().unwrap_or_default();
+            // A chunk that came as a large batch is not worth keeping.
+            self.spare.shrink_to(2 * CHUNK);
+        }
+        item
+    }
+
+    /// The first `count` items, in chunks; whole chunks are not copied.
+    fn take(&mut self, count: usize) -> Vec<VecDeque<T>> {
+        let mut batch = Vec::new();
+        let mut missing = count;
+        while missing > 0 {
+            let Some(mut first) = self.list.pop_front() else {
+                break;
+            };
+            if first.len() > missing {
+                let rest = first.split_off(missing);
+                self.list.push_front(rest);
+            }
+            missing -= first.len();
+            batch.push(first);
+        }
+        batch
+    }
+}
+
+impl<T: Send> Injector<T> for Locked<T> {
+    fn push(&self, item: T) {
+        self.push(item);
+    }
+
+    fn push_batch(&self, items: impl IntoIterator<Item = T>) {
+        self.push_batch(items);
+    }
+
+    fn pop(&self) -> Option<T> {
+        self.pop()
+    }
+
+    fn pop_batch(&self, max: usize, workers: usize, sink: impl FnMut(T)) -> usize {
+        self.pop_batch(max, workers, sink)
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+}
+
+impl<T: Send> Default for Locked<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Send> fmt::Debug for Locked<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Locked").field("len", &self.len()).finish()
+    }
+}
