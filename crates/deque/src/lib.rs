@@ -10,4 +10,4 @@ pub use ring::{CapacityError, Ring, RingStealer};
 pub use slot::Slot;
 pub use steal::Steal;
 pub use word::Word;
-pub use worker::{Order, Stealer, Worker};
+pub use worker::{Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Stealer, Worker};

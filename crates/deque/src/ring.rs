@@ -57,14 +57,16 @@
 use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
-use core::num::NonZeroUsize;
+use core::ptr::{self, NonNull};
 
-use stealyard_sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use stealyard_sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use stealyard_sync::{Arc, CachePadded};
 
 use crate::steal::Steal;
 use crate::word::Word;
-use crate::worker::{Order, Stealer, Worker};
+use crate::worker::{
+    Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Stealer, Worker,
+};
 
 /// The default capacity: Go's. Half of it is a batch that is worth a trip to the global queue.
 pub(crate) const DEFAULT_CAPACITY: usize = 256;
@@ -99,7 +101,7 @@ struct Shared<T: Word> {
     head: CachePadded<AtomicU64>,
     /// One past the newest item's position. Written by the owner.
     tail: CachePadded<AtomicU64>,
-    slots: Box<[AtomicUsize]>,
+    slots: Box<[AtomicPtr<()>]>,
     items: PhantomData<fn() -> T>,
 }
 
@@ -134,7 +136,9 @@ impl<T: Word> Ring<T> {
         let shared = Shared {
             head: CachePadded::new(AtomicU64::new(position)),
             tail: CachePadded::new(AtomicU64::new(position)),
-            slots: (0..capacity).map(|_| AtomicUsize::new(0)).collect(),
+            slots: (0..capacity)
+                .map(|_| AtomicPtr::new(ptr::null_mut()))
+                .collect(),
             items: PhantomData,
         };
         Self {
@@ -281,14 +285,9 @@ impl<T: Word> RingStealer<T> {
     }
 
     /// Claims a batch: the first `keep` (zero or one) go to the caller, the rest to `to`.
-    fn grab(
-        &self,
-        to: &Ring<T>,
-        limit: usize,
-        keep: usize,
-    ) -> Steal<(Option<NonZeroUsize>, usize)> {
+    fn grab(&self, to: &Ring<T>, limit: usize, keep: usize) -> Steal<(Option<NonNull<()>>, usize)> {
         let shared = &*self.shared;
-        if core::ptr::eq(shared, &raw const *to.shared) {
+        if ptr::eq(shared, &raw const *to.shared) {
             return Steal::Empty;
         }
         let Some((head, available)) = shared.view() else {
@@ -369,22 +368,22 @@ impl<T: Word> Shared<T> {
     }
 
     #[inline]
-    fn slot(&self, position: u64) -> &AtomicUsize {
+    fn slot(&self, position: u64) -> &AtomicPtr<()> {
         &self.slots[position as usize & (self.slots.len() - 1)]
     }
 
     #[inline]
-    fn write(&self, position: u64, word: NonZeroUsize) {
+    fn write(&self, position: u64, word: NonNull<()>) {
         // Ordering: Relaxed; published by the store of `tail` (O1).
-        self.slot(position).store(word.get(), Ordering::Relaxed);
+        self.slot(position).store(word.as_ptr(), Ordering::Relaxed);
     }
 
     /// The word in a slot: the item of `position` only if a claim from there succeeds afterwards.
     #[inline]
-    fn read(&self, position: u64) -> NonZeroUsize {
+    fn read(&self, position: u64) -> NonNull<()> {
         // Ordering: Relaxed; the thief's load of `tail` (O2) made the item visible.
         let word = self.slot(position).load(Ordering::Relaxed);
-        NonZeroUsize::new(word).expect("a slot before the tail has been written")
+        NonNull::new(word).expect("a slot before the tail has been written")
     }
 
     fn len(&self) -> usize {
@@ -414,7 +413,17 @@ impl<T: Word> Worker for Ring<T> {
     type Item = T;
     type Stealer = RingStealer<T>;
 
-    const ORDER: Order = Order::Fifo;
+    const PROMISES: Promises = Promises {
+        order: Order::Fifo,
+        capacity: Capacity::Bounded,
+        hidden: Hidden::Nothing,
+        max_steal: MaxSteal::Half,
+        push: Progress::WaitFree,
+        pop: Progress::LockFree,
+        steal: Progress::LockFree,
+        owner: Callers::OneAtATime,
+        thieves: Callers::Many,
+    };
 
     #[inline]
     fn push(&self, item: T) -> Result<(), T> {

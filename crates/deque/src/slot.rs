@@ -28,16 +28,16 @@
 
 use core::fmt;
 use core::marker::PhantomData;
-use core::num::NonZeroUsize;
+use core::ptr::{self, NonNull};
 
 use stealyard_sync::CachePadded;
-use stealyard_sync::atomic::{AtomicUsize, Ordering};
+use stealyard_sync::atomic::{AtomicPtr, Ordering};
 
 use crate::word::Word;
 
 /// A place for one item; empty at first. What is in it when it is dropped is dropped with it.
 pub struct Slot<T: Word> {
-    word: CachePadded<AtomicUsize>,
+    word: CachePadded<AtomicPtr<()>>,
     items: PhantomData<fn() -> T>,
 }
 
@@ -46,7 +46,7 @@ impl<T: Word> Slot<T> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            word: CachePadded::new(AtomicUsize::new(0)),
+            word: CachePadded::new(AtomicPtr::new(ptr::null_mut())),
             items: PhantomData,
         }
     }
@@ -58,7 +58,7 @@ impl<T: Word> Slot<T> {
         // Ordering: AcqRel (N1, N2); whoever takes the item sees what it owns, and we see what the
         // displaced one owns. Unmodelled: the Acquire half; the displaced item was put by the same
         // owner, or handed over with the slot, which orders the two already.
-        let before = self.word.swap(item.into_word().get(), Ordering::AcqRel);
+        let before = self.word.swap(item.into_word().as_ptr(), Ordering::AcqRel);
         Self::item(before)
     }
 
@@ -72,11 +72,11 @@ impl<T: Word> Slot<T> {
     #[inline]
     pub fn steal(&self) -> Option<T> {
         // Ordering: Relaxed; only spares the swap of an empty slot.
-        if self.word.load(Ordering::Relaxed) == 0 {
+        if self.word.load(Ordering::Relaxed).is_null() {
             return None;
         }
         // Ordering: Acquire (N2); what the item owns is visible.
-        let before = self.word.swap(0, Ordering::Acquire);
+        let before = self.word.swap(ptr::null_mut(), Ordering::Acquire);
         Self::item(before)
     }
 
@@ -84,12 +84,12 @@ impl<T: Word> Slot<T> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         // Ordering: Relaxed; a moment's view.
-        self.word.load(Ordering::Relaxed) == 0
+        self.word.load(Ordering::Relaxed).is_null()
     }
 
     #[inline]
-    fn item(word: usize) -> Option<T> {
-        NonZeroUsize::new(word).map(|word| {
+    fn item(word: *mut ()) -> Option<T> {
+        NonNull::new(word).map(|word| {
             // SAFETY: 1. only `put` writes words other than zero; 2. the swap that returned it made
             // the caller the only one who has it (S1).
             unsafe { T::from_word(word) }

@@ -1,64 +1,76 @@
-//! What an attempt to steal can end in.
+//! What an attempt to steal comes to.
+//!
+//! A thief has three answers to tell apart: it got something, there was nothing, or somebody else was
+//! quicker and trying again makes sense. Folding the last two into `None` makes callers either give up
+//! too early or spin on an empty queue.
 
-/// The outcome of one attempt to steal.
-#[must_use = "a stolen item is lost if it is not used"]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The outcome of an attempt to steal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "a stolen item is lost when it is ignored, and `Retry` asks for another attempt"]
 pub enum Steal<T> {
-    /// This was taken.
+    /// What was stolen.
     Success(T),
-    /// There was nothing to take at some moment during the attempt.
+    /// There was nothing to take.
     Empty,
-    /// Somebody else was quicker: trying again may succeed.
+    /// Another thread took it first: trying again may succeed.
     Retry,
 }
 
 impl<T> Steal<T> {
-    /// What was taken, if anything was.
-    pub fn success(self) -> Option<T> {
-        match self {
-            Self::Success(item) => Some(item),
-            Self::Empty | Self::Retry => None,
-        }
-    }
-
-    /// True if something was taken.
+    /// Whether something was stolen.
+    #[inline]
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Success(_))
     }
 
-    /// True if there was nothing to take.
+    /// Whether there was nothing to take.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
     }
 
-    /// True if trying again may succeed.
+    /// Whether trying again makes sense.
+    #[inline]
     pub fn is_retry(&self) -> bool {
         matches!(self, Self::Retry)
     }
 
-    /// The same outcome with another item.
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Steal<U> {
+    /// What was stolen, if anything: forgets the difference between the other two answers.
+    #[inline]
+    pub fn success(self) -> Option<T> {
         match self {
-            Self::Success(item) => Steal::Success(change(item)),
+            Self::Success(stolen) => Some(stolen),
+            Self::Empty | Self::Retry => None,
+        }
+    }
+
+    /// Applies `f` to what was stolen.
+    #[inline]
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Steal<U> {
+        match self {
+            Self::Success(stolen) => Steal::Success(f(stolen)),
             Self::Empty => Steal::Empty,
             Self::Retry => Steal::Retry,
         }
     }
 
-    /// This outcome if it is a success; else `next`'s, and `Retry` if either said so.
-    pub fn or_else(self, next: impl FnOnce() -> Self) -> Self {
+    /// This, or what `f` steals if this got nothing. `Retry` is kept unless `f` succeeds: a search
+    /// over several queues that met one race must not report that all were empty.
+    #[inline]
+    pub fn or_else(self, f: impl FnOnce() -> Self) -> Self {
         match self {
             Self::Success(_) => self,
-            Self::Empty => next(),
-            Self::Retry => match next() {
-                Self::Empty => Self::Retry,
-                other => other,
+            Self::Empty => f(),
+            Self::Retry => match f() {
+                Self::Success(stolen) => Self::Success(stolen),
+                Self::Empty | Self::Retry => Self::Retry,
             },
         }
     }
 }
 
-/// The first success of several attempts; `Retry` if there was none and one of them said so.
+/// The first success of a sequence of attempts, stopping there; else `Retry` if there was any; else
+/// `Empty`.
 impl<T> FromIterator<Self> for Steal<T> {
     fn from_iter<I: IntoIterator<Item = Self>>(attempts: I) -> Self {
         let mut outcome = Self::Empty;
@@ -75,15 +87,38 @@ impl<T> FromIterator<Self> for Steal<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    //! Goal: every combinator on every answer. Method: the nine pairs, written out.
+
+    use super::Steal::{self, Empty, Retry, Success};
 
     #[test]
-    fn a_retry_is_not_forgotten() {
-        let outcome: Steal<u8> = [Steal::Retry, Steal::Empty].into_iter().collect();
-        assert!(outcome.is_retry());
-        assert!(Steal::<u8>::Retry.or_else(|| Steal::Empty).is_retry());
-        let outcome: Steal<u8> = [Steal::Retry, Steal::Success(1)].into_iter().collect();
-        assert_eq!(outcome.success(), Some(1));
-        assert_eq!(Steal::Success(1).map(|n| n + 1), Steal::Success(2));
+    fn questions_and_maps() {
+        assert!(Success(1).is_success() && !Success(1).is_empty() && !Success(1).is_retry());
+        assert!(Steal::<u8>::Empty.is_empty() && !Steal::<u8>::Empty.is_success());
+        assert!(Steal::<u8>::Retry.is_retry() && !Steal::<u8>::Retry.is_empty());
+        assert_eq!(Success(2).map(|n| n + 1), Success(3));
+        assert_eq!(Steal::<u8>::Empty.map(|n| n + 1), Empty);
+        assert_eq!(Steal::<u8>::Retry.map(|n| n + 1), Retry);
+        assert_eq!(Success(2).success(), Some(2));
+        assert_eq!(Steal::<u8>::Retry.success(), None);
+    }
+
+    #[test]
+    fn or_else_and_collect_agree_on_all_pairs() {
+        let expected = [
+            (Success(1), Success(2), Success(1)),
+            (Success(1), Empty, Success(1)),
+            (Success(1), Retry, Success(1)),
+            (Empty, Success(2), Success(2)),
+            (Empty, Empty, Empty),
+            (Empty, Retry, Retry),
+            (Retry, Success(2), Success(2)),
+            (Retry, Empty, Retry),
+            (Retry, Retry, Retry),
+        ];
+        for (first, second, outcome) in expected {
+            assert_eq!(first.or_else(|| second), outcome);
+            assert_eq!([first, second].into_iter().collect::<Steal<_>>(), outcome);
+        }
     }
 }

@@ -1,91 +1,258 @@
-//! Items of one machine word.
+//! Items that are one machine word.
 //!
-//! A thief copies a slot *before* it knows whether the item is its own: the claim comes afterwards,
-//! and a copy whose claim failed is thrown away. With items of any type that copy would race with the
-//! owner's next write, which is undefined behaviour however little is done with it. With items of one
-//! word the slot is an atomic, and the copy is an ordinary atomic load.
+//! A thief copies a slot first and finds out afterwards, by its compare-exchange, whether the copy is
+//! its own. Meanwhile the owner may write the same slot. For an arbitrary `T` that copy is a data race
+//! and undefined behaviour, even when it is thrown away; for a word in an atomic it is an ordinary
+//! relaxed load. So the queues of this crate hold words, and anything else travels in a box.
+//!
+//! The word is a raw pointer and not an integer, so that a pointer keeps its provenance on its way
+//! through a queue. It is never null, so that null can say "nothing here" in a [`Slot`](crate::Slot).
 
-use core::num::NonZeroUsize;
+use core::num::{NonZero, NonZeroU8, NonZeroU16, NonZeroU32, NonZeroUsize};
+use core::pin::Pin;
 use core::ptr::NonNull;
 
-/// A value that is one non-zero machine word: a pointer, or a number that is never zero.
+/// A value that can travel as one machine word.
+///
+/// Implemented for `Box`, `Pin<Box>`, `Arc`, shared references and the integers that fit. Implement it
+/// for a task pointer of your own:
+///
+/// ```
+/// use core::ptr::NonNull;
+/// use stealyard_deque::{Ring, Word};
+///
+/// struct Header {/* what every task begins with */}
+///
+/// /// Owns one reference to a task.
+/// struct Task(NonNull<Header>);
+///
+/// // SAFETY: a task may be run and freed by any thread.
+/// unsafe impl Send for Task {}
+///
+/// // SAFETY: 1. the pointer is the whole value; 2. the reference it owns goes with the word: `Task` has
+/// // no destructor that `into_word` would run; 3. a pointer can be copied without effect.
+/// unsafe impl Word for Task {
+///     fn into_word(self) -> NonNull<()> {
+///         self.0.cast()
+///     }
+///     unsafe fn from_word(word: NonNull<()>) -> Self {
+///         Self(word.cast())
+///     }
+/// }
+///
+/// let queue = Ring::<Task>::new();
+/// assert!(queue.pop().is_none());
+/// ```
 ///
 /// # Safety
-/// An implementor promises:
-/// 1. `from_word(into_word(x))` is `x`, with everything that `x` owned.
-/// 2. A word may be handed to another thread between the two calls (so `Self` is `Send`, which the
-///    bound asks for), and may be copied any number of times, as long as `from_word` is called for
-///    one copy only.
-/// 3. Neither call panics.
+/// 1. `from_word(value.into_word())` is `value` again, on this or any other thread.
+/// 2. `into_word` gives up the value without dropping it: whoever calls `from_word` owns it.
+/// 3. A word that is copied and forgotten, any number of times, has no effect: only `from_word` brings
+///    the value back to life.
 pub unsafe trait Word: Send + Sized {
-    /// The value as a word, with its ownership.
-    fn into_word(self) -> NonZeroUsize;
+    /// Turns the value into its word. Must not panic: the value would be lost.
+    fn into_word(self) -> NonNull<()>;
 
-    /// The value again.
+    /// Turns the word back into the value. Must not panic: the value would be lost.
     ///
     /// # Safety
-    /// 1. `word` came from `into_word` of this type.
-    /// 2. `from_word` has not been called for it since, and will not be called again.
-    unsafe fn from_word(word: NonZeroUsize) -> Self;
+    /// 1. `word` came out of [`Word::into_word`] of this type.
+    /// 2. No other copy of that word is turned back: each `into_word` is matched by at most one
+    ///    `from_word`.
+    unsafe fn from_word(word: NonNull<()>) -> Self;
 }
 
-// SAFETY: 1. the address that `into_raw` gives is the box, and its provenance is exposed by the cast
-// and taken up again by the cast back; 2. a box of `Send` content is `Send`; 3. neither call panics.
+// SAFETY: 1. `from_raw` undoes `into_raw`; 2. `into_raw` does not drop; 3. copying a pointer has no
+// effect.
 unsafe impl<T: Send> Word for Box<T> {
-    fn into_word(self) -> NonZeroUsize {
-        exposed(Box::into_raw(self))
+    #[inline]
+    fn into_word(self) -> NonNull<()> {
+        let pointer = Self::into_raw(self);
+        // SAFETY: 1. a box's pointer is never null, also for a zero-sized `T`.
+        unsafe { NonNull::new_unchecked(pointer.cast()) }
     }
 
-    unsafe fn from_word(word: NonZeroUsize) -> Self {
-        // SAFETY: 1. the pointer came from `Box::into_raw`; 2. the caller makes it a box once only.
-        unsafe { Self::from_raw(with_exposed(word)) }
+    #[inline]
+    unsafe fn from_word(word: NonNull<()>) -> Self {
+        // SAFETY: 1. it came from `into_raw`, and this is the only copy turned back.
+        unsafe { Self::from_raw(word.cast().as_ptr()) }
     }
 }
 
-// SAFETY: 1. the address that `into_raw` gives stands for one reference count; 2. a shared pointer to
-// `Send + Sync` content is `Send`; 3. neither call panics.
+// SAFETY: 1. as for `Box`; the value never moves; 2. as for `Box`; 3. as for `Box`.
+unsafe impl<T: Send> Word for Pin<Box<T>> {
+    #[inline]
+    fn into_word(self) -> NonNull<()> {
+        // SAFETY: 1. the value stays where it is: nobody reaches it before `from_word` pins it again.
+        let inner = unsafe { Self::into_inner_unchecked(self) };
+        inner.into_word()
+    }
+
+    #[inline]
+    unsafe fn from_word(word: NonNull<()>) -> Self {
+        // SAFETY: 1. the word came from a box; 2. this is the only copy turned back.
+        let inner = unsafe { Box::<T>::from_word(word) };
+        Self::from(inner)
+    }
+}
+
+// SAFETY: 1. `from_raw` undoes `into_raw`; 2. the count is not touched; 3. copying a pointer has no
+// effect.
 #[cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 unsafe impl<T: Send + Sync> Word for stealyard_sync::Arc<T> {
-    fn into_word(self) -> NonZeroUsize {
-        exposed(Self::into_raw(self).cast_mut())
+    #[inline]
+    fn into_word(self) -> NonNull<()> {
+        let pointer = Self::into_raw(self).cast_mut();
+        // SAFETY: 1. an `Arc`'s pointer is never null.
+        unsafe { NonNull::new_unchecked(pointer.cast()) }
     }
 
-    unsafe fn from_word(word: NonZeroUsize) -> Self {
-        // SAFETY: 1. the pointer came from `Arc::into_raw`; 2. the caller takes its count once only.
-        unsafe { Self::from_raw(with_exposed::<T>(word).cast_const()) }
-    }
-}
-
-// SAFETY: 1. the address is the reference; 2. a reference to `Sync` content is `Send`; 3. no panic.
-unsafe impl<T: Sync> Word for &'static T {
-    fn into_word(self) -> NonZeroUsize {
-        exposed(core::ptr::from_ref(self).cast_mut())
-    }
-
-    unsafe fn from_word(word: NonZeroUsize) -> Self {
-        // SAFETY: 1. the pointer came from a reference that lives for ever.
-        unsafe { &*with_exposed::<T>(word).cast_const() }
+    #[inline]
+    unsafe fn from_word(word: NonNull<()>) -> Self {
+        // SAFETY: 1. it came from `into_raw`, and this is the only copy turned back.
+        unsafe { Self::from_raw(word.cast::<T>().as_ptr().cast_const()) }
     }
 }
 
-// SAFETY: 1. the number is its own word; 2. numbers are `Send`; 3. no panic.
-unsafe impl Word for NonZeroUsize {
-    fn into_word(self) -> NonZeroUsize {
-        self
+// SAFETY: 1. the pointer is the whole value, and the queue's type keeps the lifetime; 2. a reference
+// has no destructor; 3. a reference is `Copy`.
+unsafe impl<T: Sync> Word for &T {
+    #[inline]
+    fn into_word(self) -> NonNull<()> {
+        NonNull::from_ref(self).cast()
     }
 
-    unsafe fn from_word(word: NonZeroUsize) -> Self {
-        word
+    #[inline]
+    unsafe fn from_word(word: NonNull<()>) -> Self {
+        // SAFETY: 1. it came from a reference of this very type, lifetime included.
+        unsafe { word.cast().as_ref() }
     }
 }
 
-/// The address of a pointer that is known not to be null, its provenance exposed.
-fn exposed<T>(pointer: *mut T) -> NonZeroUsize {
-    NonNull::new(pointer)
-        .expect("a pointer to a value is not null")
-        .expose_provenance()
+// SAFETY: 1. there is only one value; 2. it has no destructor; 3. a pointer is `Copy`.
+unsafe impl Word for () {
+    #[inline]
+    fn into_word(self) -> NonNull<()> {
+        NonNull::dangling()
+    }
+
+    #[inline]
+    unsafe fn from_word(_word: NonNull<()>) -> Self {}
 }
 
-fn with_exposed<T>(word: NonZeroUsize) -> *mut T {
-    core::ptr::with_exposed_provenance_mut(word.get())
+macro_rules! word_for_small_integers {
+    ($($integer:ty),*) => {$(
+        // SAFETY: 1. the integer is narrower than an address, so adding one and taking it away again keeps
+        // it; 2. an integer has no destructor; 3. an integer is `Copy`.
+        unsafe impl Word for $integer {
+            #[inline]
+            fn into_word(self) -> NonNull<()> {
+                NonNull::without_provenance(NonZero::<usize>::MIN.saturating_add(self as usize))
+            }
+
+            #[inline]
+            unsafe fn from_word(word: NonNull<()>) -> Self {
+                (word.addr().get() - 1) as Self
+            }
+        }
+    )*};
+}
+
+macro_rules! word_for_non_zero_integers {
+    ($($non_zero:ty),*) => {$(
+        // SAFETY: 1. the number is not wider than an address, and not zero either way; 2. it has no
+        // destructor; 3. it is `Copy`.
+        unsafe impl Word for $non_zero {
+            #[inline]
+            fn into_word(self) -> NonNull<()> {
+                // SAFETY: 1. it is not zero, and no bit of it is lost.
+                let address = unsafe { NonZeroUsize::new_unchecked(self.get() as usize) };
+                NonNull::without_provenance(address)
+            }
+
+            #[inline]
+            unsafe fn from_word(word: NonNull<()>) -> Self {
+                // SAFETY: 1. it was not zero when it went in, and no bit was lost.
+                unsafe { Self::new_unchecked(word.addr().get() as _) }
+            }
+        }
+    )*};
+}
+
+word_for_small_integers!(u8, u16);
+word_for_non_zero_integers!(NonZeroU8, NonZeroU16, NonZeroU32, NonZeroUsize);
+
+#[cfg(target_pointer_width = "64")]
+mod wide {
+    //! Integers that need an address of 64 bits.
+
+    use core::num::{NonZero, NonZeroU64, NonZeroUsize};
+    use core::ptr::NonNull;
+
+    use super::Word;
+
+    word_for_small_integers!(u32);
+    word_for_non_zero_integers!(NonZeroU64);
+}
+
+#[cfg(all(test, not(any(stealyard_loom, stealyard_shuttle))))]
+mod tests {
+    //! Goal: words come back as the values they were, and ownership goes with them (Q5).
+    //! Method: round trips of boundary values and of counted pointers.
+
+    use core::num::NonZeroU64;
+    use core::ptr;
+
+    use stealyard_sync::Arc;
+
+    use super::*;
+
+    fn round_trip<T: Word>(value: T) -> T {
+        let word = value.into_word();
+        // SAFETY: 1. made one line above; 2. turned back once.
+        unsafe { T::from_word(word) }
+    }
+
+    #[test]
+    fn q5_integers_of_every_width_survive() {
+        for edge in [0, 1, u8::MAX] {
+            assert_eq!(round_trip(edge), edge);
+        }
+        for edge in [0, 1, u16::MAX] {
+            assert_eq!(round_trip(edge), edge);
+        }
+        for edge in [0, 1, u32::MAX] {
+            assert_eq!(round_trip(edge), edge);
+        }
+        assert_eq!(round_trip(NonZeroU8::MAX), NonZeroU8::MAX);
+        assert_eq!(round_trip(NonZeroU64::MAX), NonZeroU64::MAX);
+        assert_eq!(round_trip(NonZeroUsize::MIN), NonZeroUsize::MIN);
+        round_trip(());
+    }
+
+    #[test]
+    fn q5_pointers_keep_their_target_and_their_count() {
+        static STATIC: u8 = 7;
+        let back: &u8 = round_trip(&STATIC);
+        assert!(ptr::eq(back, &raw const STATIC));
+        let borrowed = 8_u32;
+        let back: &u32 = round_trip(&borrowed);
+        assert!(ptr::eq(back, &raw const borrowed));
+
+        let counted = Arc::new(5);
+        let back = round_trip(Arc::clone(&counted));
+        assert_eq!(Arc::strong_count(&counted), 2);
+        drop(back);
+        assert_eq!(Arc::strong_count(&counted), 1);
+
+        assert_eq!(*round_trip(Box::new([3_u8; 32 << 10])), [3; 32 << 10]);
+        round_trip(Box::new(())); // dangling, but not null
+    }
+
+    #[test]
+    fn q5_a_pinned_future_does_not_move() {
+        let pinned = Box::pin(async { 5 });
+        let address = ptr::from_ref(&*pinned).addr();
+        assert_eq!(ptr::from_ref(&*round_trip(pinned)).addr(), address);
+    }
 }

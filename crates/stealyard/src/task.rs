@@ -188,17 +188,17 @@ impl Task {
     }
 }
 
-// SAFETY: 1. the word is the address with its kind, its provenance exposed and taken up again; 2. a
-// `Task` is `Send`; 3. neither call panics.
+// SAFETY: 1. the word is the pointer with its kind; 2. `into_word` forgets the `Task` without dropping
+// it; 3. a pointer that is copied and forgotten has no effect.
 unsafe impl Word for Task {
     #[inline(always)]
-    fn into_word(self) -> NonZero<usize> {
-        ManuallyDrop::new(self).0.expose_provenance()
+    fn into_word(self) -> NonNull<()> {
+        ManuallyDrop::new(self).0.cast()
     }
 
     #[inline(always)]
-    unsafe fn from_word(word: NonZero<usize>) -> Self {
-        Self(NonNull::with_exposed_provenance(word))
+    unsafe fn from_word(word: NonNull<()>) -> Self {
+        Self(word.cast())
     }
 }
 
