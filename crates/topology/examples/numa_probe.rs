@@ -124,7 +124,7 @@ mod linux {
 
     /// What a worker saw while it was bound.
     struct Seen {
-        thread: i64,
+        thread: libc::c_long,
         cpu: Option<(usize, u32)>,
         /// The node of each page it touched first.
         pages: Vec<i32>,

@@ -44,7 +44,7 @@ impl Topology {
     pub fn from_hwloc() -> Result<Self, Error> {
         let limits = Limits::read();
         limits.affinity().as_ref().map_err(Clone::clone)?;
-        Self::from_hwloc_unlimited()?.apply(&limits)
+        Self::from_hwloc_unlimited()?.with_limits(&limits)
     }
 
     /// As [`Topology::from_hwloc`], with every online CPU allowed, as [`Topology::from_sysfs`] has it.

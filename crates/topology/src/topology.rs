@@ -349,6 +349,32 @@ impl Topology {
         Ok(self)
     }
 
+    /// The same machine with those CPUs allowed that `limits` leaves, whichever were before: for
+    /// following limits that change. Where no limit is known, all stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] if none of the CPUs left is online.
+    pub fn with_limits(mut self, limits: &Limits) -> Result<Self, Error> {
+        if limits.affinity().is_err() && limits.cpuset().is_none() {
+            return Ok(self);
+        }
+        let usable = limits.usable_cpus();
+        let allowed = &self.online & &usable;
+        if allowed.is_empty() {
+            let root = match &self.source {
+                Source::Sysfs(root) => root.clone(),
+                _ => PathBuf::new(),
+            };
+            let what = format!(
+                "this process may use {usable}, of which none is online ({})",
+                self.online
+            );
+            return Err(Error::inconsistent(&root, what));
+        }
+        self.allowed = allowed;
+        Ok(self)
+    }
+
     /// The allowed CPUs that are on performance cores.
     #[must_use]
     pub fn performance_cpus(&self) -> CpuSet {
@@ -397,20 +423,6 @@ impl Topology {
         }
         self.notes.retain(|note| note != draft::ASSUMED_DISTANCES);
         self
-    }
-
-    /// Applies what limits this process: only CPUs in the affinity mask and the cpuset stay allowed.
-    pub(crate) fn apply(self, limits: &Limits) -> Result<Self, Error> {
-        let usable = limits.usable_cpus();
-        let online = self.online.clone();
-        self.restricted_to(&usable).map_err(|topology| {
-            let root = match &topology.source {
-                Source::Sysfs(root) => root.clone(),
-                _ => PathBuf::new(),
-            };
-            let what = format!("this process may use {usable}, of which none is online ({online})");
-            Error::inconsistent(&root, what)
-        })
     }
 }
 

@@ -99,6 +99,7 @@ fn init(machine: &Machine, programs: &[Program]) -> String {
          for s in 1 2; do stty -F /dev/ttyS$s raw -echo -opost; done\n\
          exec >/dev/ttyS1 2>&1 </dev/null\n",
     );
+    script += &format!("export STEALYARD_MUST_RUN={}\n", machine.must_run);
     script += machine.setup;
     script += "\ngroup=/sys/fs/cgroup\n";
     for group in machine.groups {

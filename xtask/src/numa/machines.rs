@@ -22,6 +22,8 @@ pub(super) struct Machine {
     pub(super) groups: &'static [Group],
     /// All virtual CPUs on one thread of the host: faster where there are many.
     pub(super) single: bool,
+    /// Tests, separated by commas, that may be skipped elsewhere and not here.
+    pub(super) must_run: &'static str,
     /// What `numa_probe` is to find.
     pub(super) expect: &'static [&'static str],
 }
@@ -59,6 +61,7 @@ const PLAIN: Machine = Machine {
     setup: "",
     groups: &[],
     single: false,
+    must_run: "o5_a_mask_changed_underneath_is_seen",
     expect: &[],
 };
 
@@ -128,6 +131,7 @@ pub(super) const MACHINES: &[Machine] = &[
         smp: "8,sockets=2,cores=2,threads=2",
         nodes: &[node("0-3", 512), node("4-7", 512)],
         distances: &[(0, 1, 21)],
+        must_run: "o7_an_offline_cpu_is_said_to_be_so",
         setup: "for c in 1 6; do echo 0 > /sys/devices/system/cpu/cpu$c/online; done",
         expect: &[
             "cpus=6",
@@ -144,6 +148,7 @@ pub(super) const MACHINES: &[Machine] = &[
         smp: "8,sockets=2,cores=4,threads=1",
         nodes: &[node("0-3", 512), node("4-7", 512)],
         distances: &[(0, 1, 31)],
+        must_run: "o4_outside_the_cpuset",
         groups: &[
             Group {
                 name: "outer",

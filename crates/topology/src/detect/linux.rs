@@ -17,5 +17,5 @@ pub(super) fn detect() -> Result<Topology, Error> {
     }
     let limits = Limits::read();
     limits.affinity().as_ref().map_err(Clone::clone)?;
-    result?.apply(&limits)
+    result?.with_limits(&limits)
 }
