@@ -54,51 +54,59 @@
 //! | label | operation                                             | partner  | publishes               |
 //! |-------|-------------------------------------------------------|----------|-------------------------|
 //! | IO1   | PZ: parking steps on `searching`, Release             | IO2, IO3 | its bit in `sleepers`   |
-//! | IO2   | `announce`: loads `searching`, Acquire                | IO1      | –                       |
+//! | IO2   | PZ as well, Acquire                                   | IO1      | –                       |
 //! | IO3   | found, gave up, or woke nobody: minus one, Acquire    | IO1      | –                       |
-//! | IO4   | `announce`: light fence between push and load         | IO5      | the pushed item         |
-//! | IO5   | heavy fence between PZ and the look at the queues     | IO4      | –                       |
+//! | IO4   | `announce`: light fence between push and load         | IO5, IO6 | the pushed item         |
+//! | IO5   | heavy fence between PZ and the look at the queues     | IO4      | PB, and all bits that IO2 showed |
+//! | IO6   | `found_with`: heavy fence before it believes there is no more | IO4 | –                  |
+//! | IO7   | `join`: takes the number, Acquire                     | IO8      | –                       |
+//! | IO8   | a token is dropped: frees the number, Release         | IO7      | what its holder did     |
 //!
 //! # Why I5 holds
 //! The events of one announcement by B and of one parking by W:
 //! ```text
 //!   B: Push    the item x becomes visible in a queue
 //!      AL      light fence                              (IO4)
-//!      AS      reads searching                          (IO2)
+//!      AS      reads searching
 //!      AB      reads sleepers; or not, if AS saw a searcher
 //!   W: PB      sets its bit
-//!      PZ      steps on searching                       (IO1)
+//!      PZ      steps on searching                       (IO1, IO2)
 //!      PH      heavy fence, if searching is zero now    (IO5)
 //!      PL      looks at every queue, if PH
 //! ```
-//! All writes of `searching` are read-modify-writes, so they have one order and each continues the
-//! release sequence of every earlier one. Let `p` be the place in that order of the value AS read.
+//! All writes of `searching` are read-modify-writes, so they have one order, and each continues the
+//! release sequence of every earlier one. Let `p` be the place in that order of the value AS read, and
+//! let Z stand for any write that brings `searching` to zero, R for its thread.
 //!
-//! *Lemma 1.* If PZ is at or before `p`, AB sees W's bit, unless it has been cleared since: AS
-//! acquires from a write in the release sequence of PZ. The same holds for an IO3 in place of AS.
+//! *Lemma 1.* R sees, after Z, the bit of every sleeper whose PZ is before Z: Z acquires (IO2, IO3)
+//! from a write in the release sequence of that PZ (IO1).
 //!
-//! *Lemma 2.* If PZ is after `p` and W passes PH, then PL sees x, unless it has been taken: were PH
-//! before AL in the order of fences, PZ would be visible to AS, which read an older value. So AL is
-//! before PH, and the push is visible to PL. The same holds for any heavy fence after a write of
-//! `searching` that is after `p`.
+//! *Lemma 2.* If a heavy fence H comes after a write of `searching` that is after `p`, then a look that
+//! comes after H sees x, unless it has been taken: were H before AL in the order of fences, that write
+//! would be visible to AS, which read an older value. So AL is before H, and the push is visible.
 //!
-//! Now B ends its announcement in one of three ways.
-//! - **A1** *It wakes a worker.* That one is counted in `searching` before it is claimed.
-//! - **A2** *AS read a searcher.* Then some write after `p` will be the next to bring `searching` to
-//!   zero; until then I5 holds by its first clause, and at that write by its third.
-//! - **A3** *AS read zero and AB saw no sleeper.* A worker that sleeps later has its PZ after `p`
-//!   (Lemma 1). If `searching` is zero at PZ, W looks and finds x (I4, Lemma 2). If not, somebody will
-//!   bring it to zero after `p`, and until then I5 holds by its first clause.
+//! *The duty.* Let R bring `searching` to zero by a Z after `p`, while x is in a queue and has been
+//! announced. R *parks*: PL finds x or another item (Lemma 2); with an item in hand it wakes a sleeper
+//! if any work may be left. R *has found work, or claimed nobody*: it sees the bits that were set
+//! before Z (Lemma 1) and wakes a sleeper, unless somebody else has counted itself in since, or nobody
+//! sleeps; and who sleeps later has its PZ after Z, hence after `p`, and looks itself or leaves it to a
+//! later Z. R *looks whether there is more* behind a heavy fence: it sees x (Lemma 2) and wakes as
+//! before. In each case there is again a searcher, with a place after `p`, so that the next Z is after
+//! `p` too, or nobody sleeps. Each link of this chain takes an item or ends in somebody that finds x;
+//! so x is found once items stop being put before it.
 //!
-//! What is left is the duty of R, who brings `searching` to zero by a write Z after `p`, while x is in
-//! a queue and has been announced. R *parks*: it finds x or another item (Lemma 2), and with an item in
-//! hand wakes the next if any work may be left. R *has found work, or found nobody to claim*: Z
-//! acquires (IO3), so R sees the bit of every worker that sleeps and has its PZ before Z (Lemma 1), and
-//! wakes one, which is a searcher with a place after `p`, to whom the same applies; or somebody else
-//! has counted itself in meanwhile, with the same result; or it sees no sleeper, and those that sleep
-//! later have their PZ after Z, as in A3. R *has found work and looks whether there is more*, behind a
-//! heavy fence: it sees x (Lemma 2), and wakes as before. Each link of this chain takes an item or ends
-//! in somebody that looks at x, so x is found once items stop being put before it.
+//! B ends its announcement in one of three ways.
+//! - **A1** *It wakes a worker.* That one is counted in `searching` before it is claimed, after `p`.
+//! - **A2** *AS read a searcher.* Then the next Z is after `p`; until then I5 holds by its first clause,
+//!   and from there by the duty.
+//! - **A3** *AS read zero and AB saw no sleeper.* Take any W that sleeps without having seen x. If it
+//!   passed PH: PH before AL would have shown its bit to AB, so AL is before PH and PL would have seen x.
+//!   So it saw a searcher at PZ and left the look to him. If PZ is after `p`, so is the next Z, and the
+//!   duty holds. If PZ is before `p`, there are Zs between PZ and `p`, because AS read zero; take the
+//!   last. Its R saw W's bit (Lemma 1). If R parked or looked for more, it passed a heavy fence: before
+//!   AL, the bit would have been visible to AB; after AL, R saw x. If R had found work or claimed
+//!   nobody, it woke a sleeper or found that somebody else had counted himself in; either is a count
+//!   after that Z, and so after `p`, and the next Z is after `p` as well.
 //!
 //! # What the caller owes
 //! The look at the queues (PL) must cover every place where an announced item can be; an item in a
@@ -110,7 +118,7 @@
 //! thread can hold. A count of sleepers beside the bitmask, in one word with `searching`: a worker that
 //! wakes by itself could no longer leave alone. A counter of announcements (rayon): every announcement
 //! would write. A heavy fence by everyone who parks: an interrupt for each running core, although only
-//! those who see no searcher left need it (Lemma 1 carries the others).
+//! those who see no searcher left need it; the others leave the look to him.
 //!
 //! # References
 //! The comment on worker thread parking in `runtime/proc.go` of Go 1.24; P1202R5, *Asymmetric fences*.
@@ -197,9 +205,8 @@ impl Idle {
     #[must_use = "dropping the token leaves again"]
     pub fn join(&self, index: usize) -> Option<Active> {
         let seat = self.shared.seats.get(index)?;
-        // Ordering: Acquire, partner: the Release of `Shared::leave`; the next holder of a number
-        // comes after all that the last one did with it. Unmodelled: what it did is visible through
-        // the atomics themselves; kept so that a waker's own state may be handed on with the number.
+        // Ordering: Acquire (IO7); the next holder of a number comes after all that the last one did
+        // with it. On failure Relaxed: nothing was taken.
         let taken = seat.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
         taken.ok()?;
         // Ordering: Relaxed; only the bound on searchers reads it.
@@ -291,9 +298,8 @@ impl Shared {
     pub(crate) fn announce(&self, from: Option<usize>, items: usize) -> usize {
         // Ordering: IO4, partner: the heavy fences of IO5; the push comes before, the loads after.
         asymmetric::light();
-        // Ordering: Acquire (IO2); if this is zero because a searcher parked or gave up, the bits of
-        // all who parked before are visible below.
-        if self.searching.load(Ordering::Acquire) >= items || self.sleepers.is_empty() {
+        // Ordering: Relaxed; the fence above does what is needed, here and for the bits (A2, A3).
+        if self.searching.load(Ordering::Relaxed) >= items || self.sleepers.is_empty() {
             return 0;
         }
         self.wake(from, items)
@@ -370,8 +376,9 @@ impl Shared {
     pub(crate) fn enter(&self, index: usize, searched: bool) -> Left {
         self.sleepers.enter(index);
         let step = usize::from(searched);
-        // Ordering: Release (IO1); whoever reads this or a later count and acquires sees our bit.
-        let before = self.searching.fetch_sub(step, Ordering::Release);
+        // Ordering: AcqRel; Release (IO1): whoever acquires this or a later count sees our bit. Acquire
+        // (IO2): if it is zero now, we see the bits of all who left the look to us.
+        let before = self.searching.fetch_sub(step, Ordering::AcqRel);
         debug_assert!(before >= step, "I1: more searchers park than came");
         match (before - step, searched) {
             (0, true) => Left::NobodyByUs,
@@ -385,16 +392,10 @@ impl Shared {
         self.sleepers.leave(index)
     }
 
-    /// PH.
-    pub(crate) fn heavy(&self) {
-        // Ordering: IO5, partner: the light fence of IO4.
-        asymmetric::heavy();
-    }
-
     pub(crate) fn leave(&self, index: usize) {
         // Ordering: Relaxed; only the bound on searchers reads it.
         self.joined.fetch_sub(1, Ordering::Relaxed);
-        // Ordering: Release, partner: the Acquire of `Idle::join`. Unmodelled: see there.
+        // Ordering: Release (IO8); what we did with the number is visible to its next holder.
         self.seats[index].store(0, Ordering::Release);
     }
 }

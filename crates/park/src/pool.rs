@@ -115,7 +115,7 @@ impl ThreadPool {
     /// [`Refused`] gives the job back: the pool is closed, or it has no thread at all and none can be
     /// started.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<Placed, Refused> {
-        self.shared.place(Box::new(job), true)
+        Shared::place(&self.shared, Box::new(job), true)
     }
 
     /// Has `job` run at once, on an idle or a new thread; never queues.
@@ -124,7 +124,7 @@ impl ThreadPool {
     /// [`Refused`] gives the job back: the pool is closed, every thread is busy and there may be no
     /// more, or none can be started.
     pub fn run_now(&self, job: impl FnOnce() + Send + 'static) -> Result<Placed, Refused> {
-        self.shared.place(Box::new(job), false)
+        Shared::place(&self.shared, Box::new(job), false)
     }
 
     /// No more jobs; those queued still run, then the threads end. Does not wait.
@@ -167,8 +167,8 @@ impl Shared {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn place(self: &Arc<Self>, job: Job, may_queue: bool) -> Result<Placed, Refused> {
-        let mut state = self.lock();
+    fn place(shared: &Arc<Self>, job: Job, may_queue: bool) -> Result<Placed, Refused> {
+        let mut state = shared.lock();
         if state.closed {
             return Err(Refused::new(job, RefusedReason::Closed));
         }
@@ -176,8 +176,8 @@ impl Shared {
             seat.give(job); // under the lock: T2
             return Ok(Placed::Reused);
         }
-        if state.threads < self.config.threads_max {
-            return self.start(state, job, may_queue);
+        if state.threads < shared.config.threads_max {
+            return Self::start(shared, state, job, may_queue);
         }
         if may_queue {
             state.queue.push_back(job); // threads > 0, because threads_max is (T1)
@@ -189,7 +189,7 @@ impl Shared {
 
     /// Starts a thread for `job`, with the lock held (T1).
     fn start(
-        self: &Arc<Self>,
+        shared: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
         job: Job,
         may_queue: bool,
@@ -198,10 +198,10 @@ impl Shared {
         state.next += 1;
         let (seat, parker) = Seat::new();
         seat.give(job); // T3
-        let (shared, own) = (Arc::clone(self), Arc::clone(&seat));
-        let body = Box::new(move || thread::work(&shared, &own, &parker, number));
-        let name = format!("{}-{number}", self.config.name);
-        let error = match self.starter.start(name, self.config.stack_size, body) {
+        let (pool, own) = (Arc::clone(shared), Arc::clone(&seat));
+        let body = Box::new(move || thread::work(&pool, &own, &parker, number));
+        let name = format!("{}-{number}", shared.config.name);
+        let error = match shared.starter.start(name, shared.config.stack_size, body) {
             Ok(handle) => {
                 state.threads += 1;
                 state.handles.insert(number, handle);

@@ -23,7 +23,7 @@
 //! | SO2   | `leave`: clears a bit, Acquire  | SO1     | –                                      |
 //!
 //! The orderings that make a *set* bit visible to those who must see it are the idle protocol's: see
-//! `idle.rs`, I3 and IO1 to IO4.
+//! `idle.rs`, IO1 to IO6.
 
 use stealyard_sync::atomic::{AtomicU64, Ordering};
 
@@ -102,8 +102,8 @@ impl Sleepers {
 
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
-        // Ordering: Relaxed; that the bits which matter are visible is shown in `idle.rs` (I3): each
-        // caller has passed a light fence or an Acquire on the searcher count.
+        // Ordering: Relaxed; each caller has passed a light fence (IO4) or an Acquire on the searcher
+        // count (IO2, IO3), and that shows the bits which matter.
         self.words
             .iter()
             .all(|word| word.load(Ordering::Relaxed) == 0)

@@ -4,10 +4,9 @@
 //! as a deadlock, which loom reports; visibility is checked with a value written by a plain store.
 #![cfg(stealyard_loom)]
 
-use std::cell::Cell;
-
-use stealyard_park::idle::{Active, Recheck, Woken};
-use stealyard_park::{Idle, ParkResult, Parker};
+use stealyard_park::idle::{Active, Recheck, Searching, Woken};
+use stealyard_park::pool::ShutdownResult;
+use stealyard_park::{EventCount, Idle, ParkResult, Parker, PoolConfig, ThreadPool};
 use stealyard_sync::atomic::{AtomicUsize, Ordering};
 use stealyard_sync::cell::UnsafeCell;
 use stealyard_sync::model::check;
@@ -150,8 +149,7 @@ impl World {
     }
 
     /// Takes one item, sleeping as the protocol says, and returns as an active worker.
-    fn take_one(&self, active: Active, parker: &Parker) -> Active {
-        let mut state = Woken::Active(active);
+    fn take_one(&self, mut state: Woken, parker: &Parker) -> Active {
         loop {
             if self.items.pop().is_some() {
                 return match state {
@@ -165,6 +163,19 @@ impl World {
             };
         }
     }
+
+    fn active(&self, index: usize) -> Woken {
+        Woken::Active(self.idle.join(index).unwrap())
+    }
+
+    fn searching(&self, index: usize) -> Woken {
+        Woken::Searching(self.idle.join(index).unwrap().search().unwrap())
+    }
+
+    fn assert_over(&self) {
+        assert!(!self.items.any());
+        assert_eq!((self.idle.searching(), self.idle.sleeping()), (0, 0));
+    }
 }
 
 #[test]
@@ -172,16 +183,16 @@ fn i5_one_worker_and_an_outside_submitter() {
     check(3, || {
         let (world, mut parkers) = World::new(1);
         let parker = parkers.remove(0);
-        let active = world.idle.join(0).unwrap();
+        let active = world.active(0);
         let shared = Arc::clone(&world);
         let worker = thread::spawn(move || drop(shared.take_one(active, &parker)));
         world.submit();
         worker.join().unwrap();
-        assert!(!world.items.any());
-        assert_eq!((world.idle.searching(), world.idle.sleeping()), (0, 0));
+        world.assert_over();
     });
 }
 
+/// Both workers in threads of their own, two items one after the other.
 #[test]
 fn i5_two_workers_and_an_outside_submitter_of_two_items() {
     check(2, || {
@@ -190,7 +201,7 @@ fn i5_two_workers_and_an_outside_submitter_of_two_items() {
             .into_iter()
             .enumerate()
             .map(|(index, parker)| {
-                let active = world.idle.join(index).unwrap();
+                let active = world.active(index);
                 let shared = Arc::clone(&world);
                 thread::spawn(move || drop(shared.take_one(active, &parker)))
             })
@@ -200,8 +211,260 @@ fn i5_two_workers_and_an_outside_submitter_of_two_items() {
         for thread in threads {
             thread.join().unwrap();
         }
-        assert!(!world.items.any());
+        world.assert_over();
+    });
+}
+
+/// The batch wakes as many as it has items, whoever else is about.
+#[test]
+fn i5_a_batch_wakes_enough() {
+    check(2, || {
+        let (world, parkers) = World::new(2);
+        let threads: Vec<_> = parkers
+            .into_iter()
+            .enumerate()
+            .map(|(index, parker)| {
+                let active = world.active(index);
+                let shared = Arc::clone(&world);
+                thread::spawn(move || drop(shared.take_one(active, &parker)))
+            })
+            .collect();
+        world.items.push();
+        world.items.push();
+        world.idle.announce(2);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        world.assert_over();
+    });
+}
+
+/// One worker is a searcher that ends as `first` says, with an item of its own in hand; another parks
+/// and leaves the look to it; the submitter relies on it. The item must be taken all the same.
+fn relying_on_a_searcher(first: fn(&World, Searching)) {
+    let (world, mut parkers) = World::new(2);
+    let Woken::Searching(searching) = world.searching(0) else {
+        unreachable!("the first is let search");
+    };
+    let (sleeper, parker) = (world.active(1), parkers.remove(1));
+    let shared = Arc::clone(&world);
+    let searcher = thread::spawn(move || first(&shared, searching));
+    let shared = Arc::clone(&world);
+    let second = thread::spawn(move || drop(shared.take_one(sleeper, &parker)));
+    world.submit();
+    searcher.join().unwrap();
+    second.join().unwrap();
+    world.assert_over();
+}
+
+#[test]
+fn i3_the_last_searcher_to_find_work_wakes_the_next() {
+    check(2, || {
+        relying_on_a_searcher(|_, searching| drop(searching.found()))
+    });
+}
+
+#[test]
+fn i3_the_last_searcher_sees_that_there_is_more() {
+    check(2, || {
+        relying_on_a_searcher(|world, searching| {
+            drop(searching.found_with(|| world.items.any()));
+        });
+    });
+}
+
+#[test]
+fn i3_who_finds_work_in_the_last_look_wakes_the_next() {
+    check(2, || {
+        relying_on_a_searcher(|world, searching| {
+            match searching
+                .park()
+                .recheck_with(|| Some(()), || world.items.any())
+            {
+                Recheck::Work(active, ()) => drop(active),
+                // The other had parked already, and counts as nobody: somebody else was counted in.
+                Recheck::Nothing(sleeping) => match sleeping.cancel() {
+                    Woken::Searching(searching) => drop(searching.found()),
+                    Woken::Active(active) => drop(active),
+                },
+            }
+        });
+    });
+}
+
+#[test]
+fn i3_a_dropped_searcher_passes_its_duty_on() {
+    check(2, || relying_on_a_searcher(|_, searching| drop(searching)));
+}
+
+/// One announcer counts itself in and then finds nobody to claim, because the sleeper it saw has gone;
+/// meanwhile a submitter has relied on the count, and a worker has left the look to it.
+#[test]
+fn i3_who_claimed_nobody_looks_again() {
+    check(2, || {
+        let (world, mut parkers) = World::new(2);
+        let sleeping = match world.active(0).park().recheck(|| world.items.pop()) {
+            Recheck::Work(..) => unreachable!("there is nothing yet"),
+            Recheck::Nothing(sleeping) => sleeping,
+        };
+        let goes = thread::spawn(move || drop(sleeping));
+        let (active, parker) = (world.active(1), parkers.remove(1));
+        let shared = Arc::clone(&world);
+        let worker = thread::spawn(move || drop(shared.take_one(active, &parker)));
+        let shared = Arc::clone(&world);
+        let other = thread::spawn(move || shared.submit());
+        world.idle.announce(1); // in vain, which is allowed
+        goes.join().unwrap();
+        worker.join().unwrap();
+        other.join().unwrap();
+        world.assert_over();
+    });
+}
+
+/// A worker that wakes by itself in the moment in which it is claimed is a searcher, and sees what was
+/// announced; the claim is its only link to the submitter.
+#[test]
+fn i2_a_claimed_worker_that_wakes_by_itself_sees_the_item() {
+    check(3, || {
+        let (world, _parkers) = World::new(1);
+        let value = Plain::new();
+        let active = world.active(0);
+        let (shared, read) = (Arc::clone(&world), Arc::clone(&value));
+        let worker = thread::spawn(move || {
+            let sleeping = match active.park().recheck(|| shared.items.pop()) {
+                Recheck::Work(active, ()) => return drop(active),
+                Recheck::Nothing(sleeping) => sleeping,
+            };
+            match sleeping.sleep(|| ()) {
+                Woken::Searching(searching) => {
+                    assert_eq!(read.get(), 7);
+                    assert!(shared.items.pop().is_some());
+                    drop(searching.found());
+                }
+                Woken::Active(active) => drop(active),
+            }
+        });
+        value.set(7);
+        world.submit();
+        worker.join().unwrap();
         assert_eq!((world.idle.searching(), world.idle.sleeping()), (0, 0));
-        let _unused = Cell::new(0);
+    });
+}
+
+#[test]
+fn a_number_is_held_by_one_and_handed_on_with_what_was_done() {
+    check(3, || {
+        let (world, _parkers) = World::new(1);
+        let value = Plain::new();
+        let (shared, written) = (Arc::clone(&world), Arc::clone(&value));
+        let first = thread::spawn(move || {
+            if let Some(active) = shared.idle.join(0) {
+                written.set(written.get() + 1);
+                drop(active);
+            }
+        });
+        if let Some(active) = world.idle.join(0) {
+            value.set(value.get() + 1);
+            drop(active);
+        }
+        first.join().unwrap();
+        assert!((1..=2).contains(&value.get()));
+        assert_eq!(world.idle.joined(), 0);
+    });
+}
+
+// --- Event count ----------------------------------------------------------------------------------
+
+#[test]
+fn e2_no_waiter_sleeps_through_the_last_notification() {
+    check(3, || {
+        let event = Arc::new(EventCount::new());
+        let ready = Arc::new(AtomicUsize::new(0));
+        let (waited, condition) = (Arc::clone(&event), Arc::clone(&ready));
+        let waiter = thread::spawn(move || {
+            while condition.load(Ordering::Relaxed) == 0 {
+                let waiting = waited.prepare();
+                if condition.load(Ordering::Relaxed) == 0 {
+                    waiting.wait();
+                }
+            }
+        });
+        ready.store(1, Ordering::Relaxed);
+        event.notify_one();
+        waiter.join().unwrap();
+        assert_eq!(event.waiters(), 0);
+    });
+}
+
+#[test]
+fn e3_every_notification_ends_a_wait_whoever_cancels() {
+    check(2, || {
+        let event = Arc::new(EventCount::new());
+        let items = Arc::new(Items(AtomicUsize::new(0)));
+        let takers: Vec<_> = (0..2)
+            .map(|_| {
+                let (event, items) = (Arc::clone(&event), Arc::clone(&items));
+                thread::spawn(move || {
+                    loop {
+                        let waiting = event.prepare();
+                        if items.pop().is_some() {
+                            return waiting.cancel();
+                        }
+                        waiting.wait();
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..2 {
+            items.push();
+            event.notify_one();
+        }
+        for taker in takers {
+            taker.join().unwrap();
+        }
+        assert_eq!(event.waiters(), 0);
+    });
+}
+
+#[test]
+fn e1_a_wait_that_ends_shows_what_the_notifier_did() {
+    check(3, || {
+        let event = Arc::new(EventCount::new());
+        let value = Plain::new();
+        let waiting = event.prepare();
+        let (notified, written) = (Arc::clone(&event), Arc::clone(&value));
+        let notifier = thread::spawn(move || {
+            written.set(7);
+            notified.notify_all();
+        });
+        waiting.wait();
+        assert_eq!(value.get(), 7);
+        notifier.join().unwrap();
+    });
+}
+
+// --- Thread pool ----------------------------------------------------------------------------------
+
+/// The thread's idle time is over as soon as it begins (a model has no time), so that it retires in
+/// every possible moment, also the one in which it is given a job.
+#[test]
+fn t2_a_thread_never_retires_with_a_job() {
+    check(2, || {
+        let pool = ThreadPool::new(PoolConfig {
+            threads_max: 1,
+            ..PoolConfig::default()
+        })
+        .unwrap();
+        let ran = Arc::new(AtomicUsize::new(0));
+        for _ in 0..2 {
+            let ran = Arc::clone(&ran);
+            let _any_place = pool
+                .run(move || {
+                    ran.fetch_add(1, Ordering::Relaxed);
+                })
+                .unwrap();
+        }
+        assert_eq!(pool.shutdown(Duration::MAX), ShutdownResult::Complete);
+        assert_eq!(ran.load(Ordering::Relaxed), 2);
     });
 }

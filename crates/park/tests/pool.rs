@@ -211,7 +211,7 @@ fn retiring_and_reuse_race_and_no_job_is_lost() {
 fn a_panic_ends_neither_the_thread_nor_the_pool() {
     let pool = ThreadPool::new(PoolConfig {
         threads_max: 1,
-        on_start: Some(Arc::new(|_| panic!("a hook may panic"))),
+        on_start: Some(Box::new(|_| panic!("a hook may panic"))),
         ..PoolConfig::default()
     })
     .unwrap();
@@ -228,7 +228,7 @@ fn threads_have_names_and_hooks_and_dropping_the_pool_runs_what_is_queued() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let note = |what: &'static str| {
         let seen = Arc::clone(&seen);
-        Arc::new(move |number: usize| {
+        Box::new(move |number: usize| {
             let name = std::thread::current().name().unwrap_or("").to_owned();
             seen.lock().unwrap().push(format!("{what} {number} {name}"));
         })

@@ -4,7 +4,7 @@
 //! A token that is dropped instead (by a panic in the caller's search, say) takes the worker out in
 //! good order: a searcher's duty is passed on, a bit is taken back, the number becomes free.
 
-use stealyard_sync::Arc;
+use stealyard_sync::{Arc, asymmetric};
 
 use super::{Left, Shared};
 
@@ -171,7 +171,9 @@ impl Searching {
         if seat.shared.count_out() == Left::NobodyByUs && !seat.shared.sleepers.is_empty() {
             let pass_on = PassOn(&seat);
             let needed = more() || {
-                seat.shared.heavy(); // Lemma 2: what was announced in reliance on us is visible now
+                // Ordering: IO6, partner: the light fence of IO4; what was announced in reliance on us is
+                // visible after (Lemma 2).
+                asymmetric::heavy();
                 more()
             };
             if !needed {
@@ -232,7 +234,9 @@ impl Parking {
         if left == Left::Others {
             return Recheck::Nothing(Sleeping(self.0.into(State::Sleeping)));
         }
-        self.0.shared.heavy();
+        // Ordering: IO5, partner: the light fence of IO4; what was announced in reliance on us is
+        // visible to the look (Lemma 2).
+        asymmetric::heavy();
         let Some(work) = look() else {
             return Recheck::Nothing(Sleeping(self.0.into(State::Sleeping)));
         };

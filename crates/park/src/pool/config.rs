@@ -2,17 +2,15 @@
 
 use core::fmt;
 use std::io;
-use std::sync::Arc;
 
 use stealyard_sync::thread::{Builder, JoinHandle};
 use stealyard_sync::time::Duration;
 
 /// Called on a pool thread with the thread's number.
-pub type ThreadHook = Arc<dyn Fn(usize) + Send + Sync>;
+pub type ThreadHook = Box<dyn Fn(usize) + Send + Sync>;
 
 /// The bounds and habits of a [`ThreadPool`](crate::ThreadPool). Plain data; `..PoolConfig::default()`
 /// fills the rest.
-#[derive(Clone)]
 pub struct PoolConfig {
     /// Threads are named this, a hyphen and a number counted from 0. Default: `stealyard-blocking`.
     /// Linux shows the first 15 bytes.
