@@ -301,7 +301,7 @@ fn i3_a_dropped_searcher_passes_its_duty_on() {
 /// meanwhile a submitter has relied on the count, and a worker has left the look to it.
 #[test]
 fn i3_who_claimed_nobody_looks_again() {
-    check(2, || {
+    check(1, || {
         let (world, mut parkers) = World::new(2);
         let sleeping = match world.active(0).park().recheck(|| world.items.pop()) {
             Recheck::Work(..) => unreachable!("there is nothing yet"),
