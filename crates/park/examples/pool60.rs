@@ -69,7 +69,8 @@ fn main() {
         })));
     }
     let sum: u64 = receiver.iter().take(1000).sum();
-    assert_eq!(sum, (0..1000).map(|number| number * number).sum());
+    let expected: u64 = (0..1000).map(|number| number * number).sum();
+    assert_eq!(sum, expected);
     for _ in &threads {
         pool.submit(None);
     }

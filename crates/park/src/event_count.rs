@@ -161,7 +161,9 @@ impl EventCount {
 
     #[cold]
     fn advance(&self) {
-        // Ordering: Release (EO3); a waiter that sees the new epoch sees the condition.
+        // Ordering: Release (EO3); a waiter that sees the new epoch sees the condition. Unmodelled: the
+        // light fence just before is a full one in a model, and releases as well; with membarrier it
+        // is none.
         self.inner.epoch.word().fetch_add(1, Ordering::Release);
     }
 }

@@ -297,6 +297,13 @@ fn i3_a_dropped_searcher_passes_its_duty_on() {
     check(2, || relying_on_a_searcher(|_, searching| drop(searching)));
 }
 
+#[test]
+fn i3_a_parking_worker_that_is_dropped_before_it_looks_passes_its_duty_on() {
+    check(2, || {
+        relying_on_a_searcher(|_, searching| drop(searching.park()))
+    });
+}
+
 /// One announcer counts itself in and then finds nobody to claim, because the sleeper it saw has gone;
 /// meanwhile a submitter has relied on the count, and a worker has left the look to it.
 #[test]
@@ -348,6 +355,36 @@ fn i2_a_claimed_worker_that_wakes_by_itself_sees_the_item() {
         world.submit();
         worker.join().unwrap();
         assert_eq!((world.idle.searching(), world.idle.sleeping()), (0, 0));
+    });
+}
+
+/// As above, claimed by a searcher that has found work and wakes the next: no fence is between.
+#[test]
+fn i2_a_worker_claimed_by_a_searcher_sees_what_that_did_before() {
+    check(3, || {
+        let (world, _parkers) = World::new(2);
+        let value = Plain::new();
+        let Woken::Searching(searching) = world.searching(0) else {
+            unreachable!("the first is let search");
+        };
+        let sleeping = match world.idle.join(1).unwrap().park().recheck(|| None::<()>) {
+            Recheck::Work(..) => unreachable!("there is nothing"),
+            Recheck::Nothing(sleeping) => sleeping,
+        };
+        let written = Arc::clone(&value);
+        let searcher = thread::spawn(move || {
+            written.set(7);
+            drop(searching.found());
+        });
+        match sleeping.sleep(|| ()) {
+            Woken::Searching(searching) => {
+                assert_eq!(value.get(), 7);
+                drop(searching.found());
+            }
+            Woken::Active(active) => drop(active),
+        }
+        searcher.join().unwrap();
+        world.assert_over();
     });
 }
 
