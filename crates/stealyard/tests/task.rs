@@ -7,6 +7,8 @@
 
 #[path = "task/by_hand.rs"]
 mod by_hand;
+#[path = "task/quietly.rs"]
+mod quietly;
 
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +17,7 @@ use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use by_hand::{Counted, Counter, Scheduler};
+use quietly::quietly;
 use stealyard::JoinError;
 
 /// A future that is woken by hand: it hands out its waker each time it is polled.
@@ -211,7 +214,7 @@ fn t5_panics_are_caught_wherever_they_happen() {
         JoinError::Panic(payload) => payload.message().unwrap_or("?").to_owned(),
         JoinError::Cancelled => "cancelled".to_owned(),
     };
-    by_hand::quietly(|| {
+    quietly(|| {
         let scheduler = Scheduler::new();
         // In a poll, and in a closure.
         let handle = scheduler.spawn(async { std::panic::panic_any("poll") });
@@ -426,7 +429,7 @@ fn memory_goes_back_to_the_system_after_a_flood() {
 
 #[test]
 fn joining_inside_a_task_is_an_error_that_says_what_to_do() {
-    by_hand::quietly(|| {
+    quietly(|| {
         let scheduler = Scheduler::new();
         let shared = scheduler.share();
         let handle = scheduler.spawn(async move {

@@ -250,28 +250,3 @@ pub(crate) fn calling_waker(f: impl Fn() + Send + Sync + 'static) -> Waker {
     // SAFETY: 1. the four functions own and share the box as the contract says.
     unsafe { Waker::from_raw(raw(Arc::new(f))) }
 }
-
-/// Runs `f` without the default message for each panic on this thread.
-pub(crate) fn quietly(f: impl FnOnce()) {
-    use std::cell::Cell;
-    use std::sync::Once;
-    thread_local! {
-        static QUIET: Cell<bool> = const { Cell::new(false) };
-    }
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if !QUIET.get()
-                || info
-                    .payload_as_str()
-                    .is_some_and(|text| text.contains("assert"))
-            {
-                loud(info);
-            }
-        }));
-    });
-    QUIET.set(true);
-    f();
-    QUIET.set(false);
-}

@@ -1,0 +1,185 @@
+//! A crew for tests: the test's own thread is the one that joins; thieves ask it, and each other, for
+//! jobs all the time.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder, JoinHandle};
+
+use stealyard::internals::{self, Jobs, Ran, Task};
+
+struct Shared {
+    jobs: Vec<Jobs>,
+    queue: Mutex<VecDeque<Task>>,
+    stop: AtomicBool,
+    pause: AtomicBool,
+    /// How often each thief went through its loop.
+    rounds: Vec<AtomicUsize>,
+}
+
+fn count(rounds: &AtomicUsize) -> usize {
+    // Ordering: Acquire; a thief that has gone round has seen the flags set before.
+    rounds.load(Ordering::Acquire)
+}
+
+impl internals::Crew for Shared {
+    fn offered(&self) {}
+
+    fn hungry(&self) -> bool {
+        // Ordering: Relaxed; a hint.
+        self.jobs.len() > 1 && !self.pause.load(Ordering::Relaxed)
+    }
+
+    fn push(&self, task: Task) {
+        self.queue.lock().unwrap().push_back(task);
+    }
+
+    fn workers(&self) -> usize {
+        self.jobs.len()
+    }
+}
+
+impl Shared {
+    fn steal(&self, own: usize) -> Option<Task> {
+        if let Some(task) = self.queue.lock().unwrap().pop_front() {
+            return Some(task);
+        }
+        // Ordering: Relaxed; a hint.
+        if self.pause.load(Ordering::Relaxed) {
+            return None;
+        }
+        for (index, jobs) in self.jobs.iter().enumerate() {
+            if index != own {
+                if let Some(task) = jobs.steal() {
+                    return Some(task);
+                }
+                jobs.want();
+            }
+        }
+        None
+    }
+
+    fn force(&self, own: usize) -> Option<Task> {
+        let others = self
+            .jobs
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != own);
+        others.filter_map(|(_, jobs)| jobs.force()).next()
+    }
+
+    fn thief(&self, index: usize) {
+        // SAFETY: 1. each thread its own; 2. dropped at the end of this function; 3. `Crew` joins the
+        // threads before the jobs are dropped.
+        let _entered = unsafe { self.jobs[index].enter(self) };
+        let mut misses = 0;
+        // Ordering: Relaxed; a flag of its own.
+        while !self.stop.load(Ordering::Relaxed) {
+            // Ordering: Release; see `count`.
+            self.rounds[index - 1].fetch_add(1, Ordering::Release);
+            let found = self.steal(index).or_else(|| {
+                misses += 1;
+                // As a worker does before it sleeps.
+                // Ordering: Relaxed; a hint.
+                (misses % 20 == 0 && !self.pause.load(Ordering::Relaxed))
+                    .then(|| self.force(index))?
+            });
+            match found {
+                Some(task) => assert!(matches!(task.run(), Ran::Done)),
+                None => std::thread::yield_now(),
+            }
+        }
+    }
+}
+
+/// The threads; the one that installs is the first worker.
+pub(crate) struct Crew {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    stack: usize,
+}
+
+impl Crew {
+    pub(crate) fn new(thieves: usize) -> Self {
+        Self::with_stack(thieves, 8 * 1024 * 1024)
+    }
+
+    pub(crate) fn with_stack(thieves: usize, stack: usize) -> Self {
+        let shared = Arc::new(Shared {
+            jobs: (0..=thieves).map(|_| Jobs::new()).collect(),
+            queue: Mutex::default(),
+            stop: AtomicBool::new(false),
+            pause: AtomicBool::new(false),
+            rounds: (0..thieves).map(|_| AtomicUsize::new(0)).collect(),
+        });
+        let threads = (1..=thieves)
+            .map(|index| {
+                let shared = Arc::clone(&shared);
+                Builder::new()
+                    .stack_size(stack)
+                    .spawn(move || shared.thief(index))
+                    .unwrap()
+            })
+            .collect();
+        Self {
+            shared,
+            threads,
+            stack,
+        }
+    }
+
+    /// Runs `f` on a worker's thread of its own.
+    pub(crate) fn install<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        std::thread::scope(|threads| {
+            let worker = Builder::new()
+                .stack_size(self.stack)
+                .spawn_scoped(threads, || {
+                    // SAFETY: 1. one install at a time, by the test; 2. dropped here; 3. as in `thief`.
+                    let _entered = unsafe { self.shared.jobs[0].enter(&*self.shared) };
+                    let result = f();
+                    // What is left in the queue are tickets that come late.
+                    let left = std::mem::take(&mut *self.shared.queue.lock().unwrap());
+                    drop(left);
+                    result
+                });
+            match worker.unwrap().join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    pub(crate) fn pause_thieves(&self, pause: bool) {
+        // Ordering: Relaxed; a hint.
+        self.shared.pause.store(pause, Ordering::Relaxed);
+    }
+
+    /// Pauses the thieves, or not, and waits until none is at it any more.
+    pub(crate) fn settle(&self, pause: bool) {
+        self.pause_thieves(pause);
+        let rounds: Vec<_> = self.shared.rounds.iter().map(count).collect();
+        for (thief, before) in self.shared.rounds.iter().zip(rounds) {
+            while pause && count(thief) < before + 2 {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// How many jobs the joining thread offered.
+    pub(crate) fn offers(&self) -> u64 {
+        self.shared.jobs[0].offers()
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        // Ordering: Relaxed; a flag of its own.
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended.unwrap();
+            }
+        }
+    }
+}
