@@ -4,105 +4,140 @@
 //! copies up to half of the items straight into its own ring and then claims them all with one
 //! compare-and-swap. What differs: the slots are atomics, so that the copy before the claim is no data
 //! race (items are one [`Word`] for that reason); positions are 64 bits wide and only grow, so that a
-//! thief which sleeps through any number of operations cannot mistake one round for another; and the
-//! capacity is the user's choice.
+//! thief which sleeps through any number of operations cannot mistake one round for another; the
+//! capacity is the user's choice; and the owner *claims* several items with one compare-and-swap and pops
+//! them with plain loads and stores. A thief that found nothing else may revoke what is left of a claim.
 //!
 //! # Operations
-//! | operation                | caller | progress  | cost                              |
-//! |--------------------------|--------|-----------|-----------------------------------|
-//! | `push`                   | owner  | wait-free | two loads, two stores, no RMW     |
-//! | `push_or_overflow`, full | owner  | lock-free | one RMW for the half that leaves  |
-//! | `pop`                    | owner  | lock-free | one RMW                           |
-//! | `steal`                  | anyone | lock-free | one RMW an attempt                |
-//! | `steal_batch`, `…_and_pop` | anyone | lock-free | one RMW an attempt, for the batch |
-//! | `len`                    | anyone | wait-free | two loads                         |
+//! | operation                  | caller | progress  | cost                                        |
+//! |----------------------------|--------|-----------|---------------------------------------------|
+//! | `push`                     | owner  | wait-free | no RMW (with a claim outstanding and the ring full: at most two for each item claimed) |
+//! | `push_or_overflow`, full   | owner  | lock-free | one RMW for the half that leaves            |
+//! | `pop`                      | owner  | lock-free | one RMW for up to 8 items, a light barrier for the others |
+//! | `steal`                    | anyone | lock-free | one RMW an attempt                          |
+//! | `steal_batch`, `…_and_pop` | anyone | lock-free | one RMW an attempt, for the whole batch     |
+//! | `force_steal`              | anyone | lock-free | two RMWs and a heavy barrier                |
+//! | `len`                      | anyone | wait-free | loads                                       |
 //!
 //! # Layout
 //! ```text
-//!             head                      tail
-//!              v                         v
-//!   slots ... [ ][a][b][c][d][e][ ][ ] ...      position p is in slot p & (capacity - 1)
-//!              ^ owner and thieves take here     ^ only the owner writes here
+//!        cursor     end          head                 tail
+//!          v         v            v                    v
+//!   [ ][ ][a][b][c][ ][ ][ ][ ][d][e][f][g][h][i][j][ ][ ]      position p is in slot p mod capacity
+//!          ^^^^^^^^^ ^^^^^^^^^^^^ ^^^^^^^^^^^^^^^^^^^^
+//!          claimed   stolen       visible to thieves
 //! ```
+//! The owner pops `cursor..end`; when that is used up, it moves `head` by half of what is visible, at most
+//! by 8, and what it passed is its next claim. A claim is described by one word, `ClaimWord`, drawn in
+//! `ring/claim.rs`: its end, whether a thief contests it, and which of its items were taken while contested.
 //!
 //! # Invariants
-//! - **R1** `head <= tail <= head + capacity`.
-//! - **R2** Positions only grow; the item at a position never changes while `head` has not passed it.
-//! - **R3** Only the owner writes `tail` and the slots, and a slot only when its position is outside
-//!   `head..tail`.
+//! - **R1** `cursor <= end <= head <= tail <= cursor + capacity`.
+//! - **R2** `head`, `tail` and `end` only grow; the item at a position of `head..tail` never changes while
+//!   `head` has not passed it.
+//! - **R3** Only the owner writes `tail`, `cursor` and the slots, and a slot only when no item is at its
+//!   position: outside `cursor..end` and `head..tail`.
 //! - **R4** Whoever moves `head` from `p` to `q` by a successful compare-and-swap owns the items of
 //!   `p..q`, and nobody else does.
+//! - **R5** While its claim is not contested, the owner owns `cursor..end`. Once it is contested, an item of
+//!   it belongs to whoever sets its bit in the claim's word: a thief sets bits only of positions that the
+//!   cursor had not passed after the thief's heavy barrier, and the owner sets the bit of what it pops.
+//! - **R6** No two claims with more than one item have the same end, and a claim is published after its
+//!   cursor.
 //!
 //! Why R4: a compare-and-swap from `p` succeeds only while `head` is still `p` (it never returns to
 //! `p`, by R2), so the copies that were made after reading `p` are of the items at those positions.
 //!
+//! Why R5: the owner's pop stores `cursor = c + 1`, executes a light barrier and loads the claim's word; a
+//! thief marks the word contested, executes a heavy barrier and loads the cursor. Either the owner's light
+//! barrier comes first: then the thief sees `cursor > c` and does not touch `c`, whatever the owner saw.
+//! Or the thief's heavy barrier comes first: then the owner sees a contested word, and both must set
+//! the bit of `c` in it, which only one can. A thief that comes too late finds a word with another end (R6),
+//! so its compare-and-swap fails.
+//!
 //! # Orderings
-//! | label | operation                             | partner | publishes                             |
-//! |-------|---------------------------------------|---------|---------------------------------------|
-//! | O1    | owner stores `tail`, Release          | O2      | the slots before it, and what they own |
-//! | O2    | thief loads `tail`, Acquire           | O1      | –                                     |
-//! | O3    | anyone moves `head`, Release          | O4, O5  | the `tail` it was taken under; that the slots have been read |
-//! | O4    | thief loads `head`, Acquire           | O3      | –                                     |
-//! | O5    | owner loads `head` to find room, Acquire | O3   | –                                     |
+//! | label | operation                                 | partner    | publishes                          |
+//! |-------|-------------------------------------------|------------|------------------------------------|
+//! | O1    | owner stores `tail`, Release              | O2         | the slots before it, and what they own |
+//! | O2    | thief loads `tail`, Acquire               | O1         | –                                  |
+//! | O3    | anyone moves `head`, Release              | O4, O5     | the `tail` it was taken under; that the slots have been read |
+//! | O4    | thief loads `head`, Acquire               | O3         | –                                  |
+//! | O5    | owner loads `head`, Acquire               | O3         | –                                  |
+//! | O6    | owner stores the claim's word, Release    | O7         | `cursor`, and the claimed slots    |
+//! | O7    | thief loads the claim's word, Acquire     | O6         | –                                  |
+//! | O8    | thief sets bits in the word, Release      | O9         | that the slots have been read      |
+//! | O9    | owner loads a contested word, Acquire     | O8         | –                                  |
+//! | O10   | owner's light barrier in `pop`            | O11        | `cursor` before the word (R5)      |
+//! | O11   | thief's heavy barrier                     | O10        | the word before `cursor` (R5)      |
+//!
+//! # Where membarrier is not to be had
+//! There a light barrier is a full fence and costs the owner as much as a compare-and-swap. So a ring made
+//! in a process without membarrier claims one item at a time, as Go does, and hides nothing.
+//!
+//! # On 32-bit targets
+//! Positions are 64 bits there too, and need 64-bit atomics (as i686 and ARMv7 have them); a target
+//! without them is not supported. The claim's word keeps 55 bits of its end: a thief would have to sleep
+//! through 2^55 pops to be deceived.
 //!
 //! # Why not …
 //! Two positions packed in one word, as tokio and st3 have: they need them because they read slots
 //! after the claim, and pay with a window in which no other thief may enter. 32-bit positions, as Go
-//! has: a thief that sleeps through 2^32 pops would claim what it has not seen.
+//! has: a thief that sleeps through 2^32 pops would claim what it has not seen. A lock between the owner
+//! and a thief that revokes: the owner would wait for a thief that is not running. Moving `head` back over
+//! the claim: thieves may have taken what lies between, and R2 would be lost.
 //!
 //! # References
 //! `runqput`, `runqget` and `runqgrab` in Go's `runtime/proc.go`; D. Hendler and N. Shavit,
-//! *Non-blocking steal-half work queues*, 2002.
+//! *Non-blocking steal-half work queues*, 2002; T. van Dijk and J. van de Pol, *Lace: non-blocking split
+//! deque for work-stealing*, 2014, for the part that the owner keeps to itself.
 
 use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
-use stealyard_sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use stealyard_sync::{Arc, CachePadded};
+use stealyard_sync::Arc;
+use stealyard_sync::asymmetric;
+use stealyard_sync::atomic::Ordering;
 
-use crate::steal::Steal;
 use crate::word::Word;
-use crate::worker::{
-    Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Stealer, Worker,
-};
+use crate::worker::{Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker};
+
+mod claim;
+mod shared;
+mod stealer;
+
+use claim::{ClaimWord, MAX_CLAIM};
+use shared::Shared;
+pub use stealer::RingStealer;
 
 /// The default capacity: Go's. Half of it is a batch that is worth a trip to the global queue.
-pub(crate) const DEFAULT_CAPACITY: usize = 256;
+const DEFAULT_CAPACITY: usize = 256;
 
 /// The greatest capacity: beyond it the ring's memory, not its bound, is the question.
 const MAX_CAPACITY: usize = 1 << 30;
+
+/// How many items of a full ring leave in one batch at most; one word each on the stack.
+const MAX_OVERFLOW: usize = 128;
 
 /// The owner's end of a bounded first-in-first-out run queue; see the [crate's](crate) overview.
 ///
 /// It can be sent to another thread, and must not be used by two at once: it is `Send` and not `Sync`.
 /// When it and all its stealers are dropped, the items left in it are dropped.
+///
+/// The algorithm is Go's ring with a claim for the owner; the file `ring.rs` has its proof.
 pub struct Ring<T: Word> {
     shared: Arc<Shared<T>>,
-    /// `Cell` makes the handle `!Sync`: its methods take `&self` and assume one caller at a time.
-    owner: PhantomData<Cell<()>>,
+    /// Where the owner's claim ends; it begins at the shared cursor. Also what makes this `!Sync`.
+    end: Cell<u64>,
+    /// How many items one claim takes at most.
+    claim_most: u64,
 }
 
-/// The thieves' end of a [`Ring`].
-pub struct RingStealer<T: Word> {
-    shared: Arc<Shared<T>>,
-}
-
-/// A capacity that a [`Ring`] cannot have.
+/// Why a queue could not be made: the capacity asked for is not one it can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CapacityError {
-    /// The capacity that was asked for.
-    pub capacity: usize,
-}
-
-struct Shared<T: Word> {
-    /// The oldest item's position. Written by whoever takes.
-    head: CachePadded<AtomicU64>,
-    /// One past the newest item's position. Written by the owner.
-    tail: CachePadded<AtomicU64>,
-    slots: Box<[AtomicPtr<()>]>,
-    items: PhantomData<fn() -> T>,
+    capacity: usize,
 }
 
 impl<T: Word> Ring<T> {
@@ -125,6 +160,18 @@ impl<T: Word> Ring<T> {
         }
     }
 
+    /// This queue, with claims of at most `most` items; less than 1 counts as 1, more than 8 as 8.
+    ///
+    /// The owner returns the first item of a claim at once, so up to `most - 1` items are hidden from
+    /// thieves until they [force](RingStealer::force_steal) them out. With 1 everything is visible at
+    /// all times, and each pop costs a compare-and-swap. The default is 8 where membarrier is allowed, else
+    /// 1; a greater number is sound there, but pays a full fence for each pop.
+    #[must_use]
+    pub fn claiming(mut self, most: usize) -> Self {
+        self.claim_most = (most as u64).clamp(1, MAX_CLAIM);
+        self
+    }
+
     /// A queue whose positions start at `position`: for tests of what happens far from zero.
     #[doc(hidden)]
     #[must_use]
@@ -133,96 +180,236 @@ impl<T: Word> Ring<T> {
     }
 
     fn build(capacity: usize, position: u64) -> Self {
-        let shared = Shared {
-            head: CachePadded::new(AtomicU64::new(position)),
-            tail: CachePadded::new(AtomicU64::new(position)),
-            slots: (0..capacity)
-                .map(|_| AtomicPtr::new(ptr::null_mut()))
-                .collect(),
-            items: PhantomData,
+        let claim_most = match asymmetric::mode() {
+            asymmetric::Mode::Membarrier => MAX_CLAIM,
+            asymmetric::Mode::Fence => 1,
         };
         Self {
-            shared: Arc::new(shared),
-            owner: PhantomData,
+            shared: Arc::new(Shared::new(capacity, position)),
+            end: Cell::new(position),
+            claim_most,
         }
     }
 
-    /// Puts `item` at the back.
+    /// Puts `item` at the back. Wait-free.
     ///
     /// # Errors
     /// The item itself, if the queue is full.
     #[inline]
     pub fn push(&self, item: T) -> Result<(), T> {
         let shared = &*self.shared;
-        // Ordering: Relaxed; only the owner writes it (R3).
-        let tail = shared.tail.load(Ordering::Relaxed);
-        if shared.room(tail) == 0 {
+        let tail = shared.own_tail();
+        if shared.room_above_cursor(tail) == 0 && self.make_room(tail) == 0 {
             return Err(item);
         }
         shared.write(tail, item.into_word());
-        // Ordering: Release (O1); a thief that sees the new tail sees the item.
-        shared.tail.store(tail.wrapping_add(1), Ordering::Release);
+        self.publish(tail, 1);
         Ok(())
     }
 
-    /// Puts `item` at the back. If the queue is full, its older half leaves: those items and then
-    /// `item` go to `overflow`, oldest first, in one batch.
-    pub fn push_or_overflow(&self, item: T, mut overflow: impl FnMut(T)) {
-        let mut item = item;
-        while let Err(back) = self.push(item) {
-            item = back;
-            let half = self.shared.slots.len() / 2;
-            let Some(batch) = self.take_oldest(half) else {
-                continue;
-            };
-            batch.for_each(&mut overflow);
-            overflow(item);
-            return;
+    /// Puts `item` at the back. If the queue is full, the older half of what thieves can see leaves (at
+    /// most 128 items): those and then `item` go to `overflow`, oldest first, one call after the other.
+    ///
+    /// If `overflow` panics, the rest of the batch is dropped and the queue stays whole. `overflow` may
+    /// push to this queue.
+    #[inline]
+    pub fn push_or_overflow(&self, item: T, overflow: impl FnMut(T)) {
+        if let Err(item) = self.push(item) {
+            self.spill(item, overflow);
         }
     }
 
-    /// Claims the `count` oldest items of a full queue; none if a thief has made room meanwhile.
-    fn take_oldest(&self, count: usize) -> Option<impl Iterator<Item = T> + use<'_, T>> {
+    #[cold]
+    fn spill(&self, item: T, mut overflow: impl FnMut(T)) {
+        let mut item = item;
+        loop {
+            if let Some(batch) = self.take_older_half() {
+                batch.for_each(&mut overflow);
+                overflow(item);
+                return;
+            }
+            match self.push(item) {
+                Ok(()) => return,
+                Err(back) => item = back,
+            }
+        }
+    }
+
+    /// Claims the older half of what is visible in a full queue; none if a thief was quicker, which
+    /// made room.
+    fn take_older_half(&self) -> Option<Batch<T>> {
         let shared = &*self.shared;
-        // Ordering: Relaxed; only the owner writes it (R3).
-        let tail = shared.tail.load(Ordering::Relaxed);
-        let head = tail.wrapping_sub(shared.slots.len() as u64);
+        let (head, visible) = shared.own_view();
+        let count = visible.min(shared.capacity() / 2).min(MAX_OVERFLOW);
+        debug_assert!(count > 0, "{self:?} is full, and a claim leaves half of it");
         if !shared.claim(head, count) {
             return None;
         }
-        let positions = (0..count as u64).map(move |offset| head.wrapping_add(offset));
-        Some(positions.map(move |position| {
-            let word = shared.read(position);
-            // SAFETY: 1. the word came from `push`; 2. the claim above made this position ours (R4),
-            // and each is visited once. A panic of the caller's closure leaks the rest, no more.
-            unsafe { T::from_word(word) }
-        }))
+        let mut words = [NonNull::dangling(); MAX_OVERFLOW];
+        for (offset, word) in words[..count].iter_mut().enumerate() {
+            *word = shared.read(head.wrapping_add(offset as u64));
+        }
+        Some(Batch {
+            words,
+            next: 0,
+            count,
+            items: PhantomData,
+        })
     }
 
-    /// Takes the oldest item.
+    /// Takes the oldest item. Lock-free: a claim is tried again only if a thief took something.
     #[inline]
     pub fn pop(&self) -> Option<T> {
         let shared = &*self.shared;
-        // Ordering: Relaxed; only the owner writes it (R3).
-        let tail = shared.tail.load(Ordering::Relaxed);
-        // Ordering: Relaxed; a stale head only makes the claim fail.
-        let mut head = shared.head.load(Ordering::Relaxed);
-        while head != tail {
-            let word = shared.read(head);
-            if shared.claim(head, 1) {
-                // SAFETY: 1. the word came from `push`; 2. the claim made it ours alone (R4).
-                return Some(unsafe { T::from_word(word) });
-            }
-            // Ordering: Relaxed; as above.
-            head = shared.head.load(Ordering::Relaxed);
+        let cursor = shared.own_cursor();
+        let end = self.end.get();
+        if cursor == end {
+            return self.claim_and_pop();
         }
-        None
+        shared.set_cursor(cursor.wrapping_add(1));
+        // Ordering: a light barrier (O10); the cursor is stored before the word is looked at (R5).
+        asymmetric::light();
+        // Ordering: Relaxed; ordered by the barrier, and only compared.
+        let word = ClaimWord(shared.claim_word().load(Ordering::Relaxed));
+        if word != ClaimWord::fresh(end) && !self.win(cursor, end) {
+            return self.claim_and_pop();
+        }
+        let word = shared.read(cursor);
+        // SAFETY: 1. the word came from `push`; 2. the claim was not contested, or the bit of this
+        // position is ours: nobody else has the item (R5).
+        Some(unsafe { T::from_word(word) })
     }
 
-    /// How many items there are; thieves may take some of them at any moment.
+    /// Claims the next items and pops the first of them.
+    #[inline(never)]
+    fn claim_and_pop(&self) -> Option<T> {
+        let shared = &*self.shared;
+        loop {
+            let (head, visible) = shared.own_view();
+            if visible == 0 {
+                return None;
+            }
+            let count = (visible as u64).div_ceil(2).min(self.claim_most);
+            let first = shared.read(head);
+            if shared.claim(head, count as usize) {
+                self.install(head.wrapping_add(1), count - 1);
+                // SAFETY: 1. the word came from `push`; 2. the claim made it ours alone (R4), and the
+                // cursor has passed it.
+                return Some(unsafe { T::from_word(first) });
+            }
+        }
+    }
+
+    /// Sets up the claim of `count` items from `cursor`, which `head` has passed.
+    fn install(&self, cursor: u64, count: u64) {
+        let end = cursor.wrapping_add(count);
+        self.shared.set_cursor(cursor);
+        self.end.set(end);
+        if count > 0 {
+            // Ordering: Release (O6); a thief that sees this word sees the cursor and the items.
+            self.shared
+                .claim_word()
+                .store(ClaimWord::fresh(end).0, Ordering::Release);
+        }
+    }
+
+    /// Settles with the thieves who gets the item at `position` of a contested claim that ends at `end`;
+    /// the cursor has passed it. If a thief got it, the claim is used up: thieves take what they take from
+    /// its end.
+    #[cold]
+    fn win(&self, position: u64, end: u64) -> bool {
+        let shared = &*self.shared;
+        loop {
+            // Ordering: Acquire (O9); a thief that set bits has read their slots, which we may reuse.
+            // Unmodelled: without it a thief's load of a slot would have to return what is stored later
+            // on account of that very load (load buffering), which loom does not explore.
+            let word = ClaimWord(shared.claim_word().load(Ordering::Acquire));
+            debug_assert!(word.is_contested(), "{word:?} ended a claim up to {end}");
+            let Some(taken) = word.with_taken(end.wrapping_sub(position)) else {
+                shared.set_cursor(end);
+                return false;
+            };
+            // Ordering: Relaxed; the bit is the message.
+            let set = shared.claim_word().compare_exchange(
+                word.0,
+                taken.0,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            if set.is_ok() {
+                return true;
+            }
+        }
+    }
+
+    /// Looks again how many items fit, moving the claim out of the way if need be.
+    #[cold]
+    fn make_room(&self, tail: u64) -> usize {
+        let shared = &*self.shared;
+        let (head, _) = shared.own_view();
+        let (cursor, end) = (shared.own_cursor(), self.end.get());
+        if cursor == end {
+            self.install(head, 0);
+        } else if end != head {
+            self.move_claim_up(cursor, end, head);
+        }
+        shared.room_above_cursor(tail)
+    }
+
+    /// Moves what is left of the claim up to `head`: thieves have emptied the slots between, which
+    /// would stay out of use for as long as the claim does.
+    fn move_claim_up(&self, cursor: u64, end: u64, head: u64) {
+        let shared = &*self.shared;
+        let left = end.wrapping_sub(cursor);
+        let mine = loop {
+            // Ordering: Acquire (O9); as in `win`. Unmodelled: as in `win`.
+            let word = ClaimWord(shared.claim_word().load(Ordering::Acquire));
+            let free = word.free(left);
+            let closed = word.contested().with_bits(free);
+            // Ordering: Relaxed; from here on no thief can take anything of this claim (R5).
+            let set = shared.claim_word().compare_exchange(
+                word.0,
+                closed.0,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            if set.is_ok() {
+                break u64::from(free.count_ones());
+            }
+        };
+        let moved_to = head.wrapping_sub(mine);
+        // From the last to the first, since the two ranges may overlap.
+        for offset in (0..mine).rev() {
+            let word = shared.read(cursor.wrapping_add(offset));
+            shared.write(moved_to.wrapping_add(offset), word);
+        }
+        self.install(moved_to, mine);
+    }
+
+    /// How many items fit beyond `tail`; looks twice if that is fewer than `wanted`.
+    fn room_for(&self, tail: u64, wanted: usize) -> usize {
+        let room = self.shared.room_above_cursor(tail);
+        if room < wanted {
+            self.make_room(tail)
+        } else {
+            room
+        }
+    }
+
+    /// Makes the `count` items that were written from `tail` visible.
+    #[inline]
+    fn publish(&self, tail: u64, count: usize) {
+        if count > 0 {
+            let next = tail.wrapping_add(count as u64);
+            // Ordering: Release (O1); a thief of ours that sees the new tail sees the items.
+            self.shared.tail.store(next, Ordering::Release);
+        }
+    }
+
+    /// How many items there are, claimed ones included; thieves may take some of them at any moment.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.len()
+        self.shared.visible() + self.shared.claimed()
     }
 
     /// True if there is nothing to pop. Nothing but this handle's own pushes can make it false.
@@ -234,178 +421,39 @@ impl<T: Word> Ring<T> {
     /// The greatest number of items.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.shared.slots.len()
+        self.shared.capacity()
     }
 
     /// A new handle for a thief.
     #[must_use]
     pub fn stealer(&self) -> RingStealer<T> {
-        RingStealer {
-            shared: Arc::clone(&self.shared),
-        }
+        RingStealer::new(Arc::clone(&self.shared))
     }
 }
 
-impl<T: Word> RingStealer<T> {
-    /// Takes the oldest item.
-    pub fn steal(&self) -> Steal<T> {
-        let shared = &*self.shared;
-        let Some((head, _)) = shared.view() else {
-            return Steal::Empty;
-        };
-        let word = shared.read(head);
-        if shared.claim(head, 1) {
-            // SAFETY: 1. the word came from `push`; 2. the claim made it ours alone (R4).
-            Steal::Success(unsafe { T::from_word(word) })
-        } else {
-            Steal::Retry
-        }
-    }
+/// Items that have left the ring and are on their way to the overflow. What nobody takes is dropped.
+struct Batch<T: Word> {
+    words: [NonNull<()>; MAX_OVERFLOW],
+    next: usize,
+    count: usize,
+    items: PhantomData<T>,
+}
 
-    /// Moves half of the items (rounded up), at most `limit` and no more than fit, to the back of
-    /// `to`, keeping their order, with one claim. Gives the number moved.
-    ///
-    /// Stealing from `to`'s own queue moves nothing and gives `Empty`, as does a `limit` of zero or a
-    /// full `to`.
-    pub fn steal_batch(&self, to: &Ring<T>, limit: usize) -> Steal<usize> {
-        self.grab(to, limit, 0).map(|(_, moved)| moved)
-    }
+impl<T: Word> Iterator for Batch<T> {
+    type Item = T;
 
-    /// As [`steal_batch`](Self::steal_batch), but gives the oldest item of the batch to the caller;
-    /// the others go to `to`.
-    pub fn steal_batch_and_pop(&self, to: &Ring<T>, limit: usize) -> Steal<T> {
-        match self.grab(to, limit, 1) {
-            Steal::Success((Some(word), _)) => {
-                // SAFETY: 1. the word came from `push`; 2. `grab` claimed it and put it nowhere else.
-                Steal::Success(unsafe { T::from_word(word) })
-            }
-            Steal::Success((None, _)) | Steal::Empty => Steal::Empty,
-            Steal::Retry => Steal::Retry,
-        }
-    }
-
-    /// Claims a batch: the first `keep` (zero or one) go to the caller, the rest to `to`.
-    fn grab(&self, to: &Ring<T>, limit: usize, keep: usize) -> Steal<(Option<NonNull<()>>, usize)> {
-        let shared = &*self.shared;
-        if ptr::eq(shared, &raw const *to.shared) {
-            return Steal::Empty;
-        }
-        let Some((head, available)) = shared.view() else {
-            return Steal::Empty;
-        };
-        // Ordering: Relaxed; we own `to`, and only its owner writes its tail (R3).
-        let to_tail = to.shared.tail.load(Ordering::Relaxed);
-        let room = to.shared.room(to_tail) + keep;
-        let count = available.div_ceil(2).min(limit).min(room);
-        if count == 0 {
-            return Steal::Empty;
-        }
-        let first = (keep == 1).then(|| shared.read(head));
-        for offset in keep..count {
-            let word = shared.read(head.wrapping_add(offset as u64));
-            to.shared
-                .write(to_tail.wrapping_add((offset - keep) as u64), word);
-        }
-        if !shared.claim(head, count) {
-            // What was written beyond `to`'s tail is nobody's, and will be written over.
-            return Steal::Retry;
-        }
-        let moved = count - keep;
-        // Ordering: Release (O1); a thief of ours that sees the new tail sees the items.
-        to.shared
-            .tail
-            .store(to_tail.wrapping_add(moved as u64), Ordering::Release);
-        Steal::Success((first, moved))
-    }
-
-    /// How many items could be stolen at this moment.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.shared.len()
-    }
-
-    /// True if there was nothing to steal at some moment during the call.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    fn next(&mut self) -> Option<T> {
+        let word = *self.words[..self.count].get(self.next)?;
+        self.next += 1;
+        // SAFETY: 1. the word came from `push`; 2. it was claimed for this batch (R4), which turns each
+        // back once.
+        Some(unsafe { T::from_word(word) })
     }
 }
 
-impl<T: Word> Shared<T> {
-    /// The oldest position and the number of items from there, as a thief sees them; none if empty.
-    fn view(&self) -> Option<(u64, usize)> {
-        // Ordering: Acquire (O4); the tail below is at least the one under which this was taken, so
-        // that R1 holds between the two.
-        let head = self.head.load(Ordering::Acquire);
-        // Ordering: Acquire (O2); the items up to it are visible.
-        let tail = self.tail.load(Ordering::Acquire);
-        let available = tail.wrapping_sub(head);
-        // More than fit means that `head` is from a time long before `tail`: the claim would fail.
-        let sane = available.min(self.slots.len() as u64);
-        debug_assert!(available < 1 << 63, "R1: tail {tail} behind head {head}");
-        (sane > 0).then_some((head, sane as usize))
-    }
-
-    /// How many items fit beyond the owner's `tail`.
-    #[inline]
-    fn room(&self, tail: u64) -> usize {
-        // Ordering: Acquire (O5); the readers of the slots that are free now have finished with them.
-        // Unmodelled: without it a reader's load would have to return a value stored later on account
-        // of that very load (load buffering), which loom does not explore.
-        let head = self.head.load(Ordering::Acquire);
-        self.slots.len() - tail.wrapping_sub(head) as usize
-    }
-
-    /// Moves `head` by `count`; true if the items in between are now the caller's (R4).
-    #[inline]
-    fn claim(&self, head: u64, count: usize) -> bool {
-        let next = head.wrapping_add(count as u64);
-        // Ordering: Release (O3) on success, for the thieves' O4 and the owner's O5; Relaxed on
-        // failure: the caller starts again or gives up.
-        self.head
-            .compare_exchange(head, next, Ordering::Release, Ordering::Relaxed)
-            .is_ok()
-    }
-
-    #[inline]
-    fn slot(&self, position: u64) -> &AtomicPtr<()> {
-        &self.slots[position as usize & (self.slots.len() - 1)]
-    }
-
-    #[inline]
-    fn write(&self, position: u64, word: NonNull<()>) {
-        // Ordering: Relaxed; published by the store of `tail` (O1).
-        self.slot(position).store(word.as_ptr(), Ordering::Relaxed);
-    }
-
-    /// The word in a slot: the item of `position` only if a claim from there succeeds afterwards.
-    #[inline]
-    fn read(&self, position: u64) -> NonNull<()> {
-        // Ordering: Relaxed; the thief's load of `tail` (O2) made the item visible.
-        let word = self.slot(position).load(Ordering::Relaxed);
-        NonNull::new(word).expect("a slot before the tail has been written")
-    }
-
-    fn len(&self) -> usize {
-        self.view().map_or(0, |(_, available)| available)
-    }
-}
-
-impl<T: Word> Drop for Shared<T> {
+impl<T: Word> Drop for Batch<T> {
     fn drop(&mut self) {
-        // Ordering: Relaxed on both; this is the last handle, and dropping the others' is ordered
-        // before by their reference count.
-        let (mut head, tail) = (
-            self.head.load(Ordering::Relaxed),
-            self.tail.load(Ordering::Relaxed),
-        );
-        while head != tail {
-            let word = self.read(head);
-            // SAFETY: 1. the word came from `push`; 2. nobody else can take it, and each is visited
-            // once.
-            drop(unsafe { T::from_word(word) });
-            head = head.wrapping_add(1);
-        }
+        self.for_each(drop);
     }
 }
 
@@ -416,7 +464,7 @@ impl<T: Word> Worker for Ring<T> {
     const PROMISES: Promises = Promises {
         order: Order::Fifo,
         capacity: Capacity::Bounded,
-        hidden: Hidden::Nothing,
+        hidden: Hidden::Oldest(MAX_CLAIM as usize - 1),
         max_steal: MaxSteal::Half,
         push: Progress::WaitFree,
         pop: Progress::LockFree,
@@ -453,38 +501,9 @@ impl<T: Word> Worker for Ring<T> {
     }
 }
 
-impl<T: Word> Stealer for RingStealer<T> {
-    type Item = T;
-    type Worker = Ring<T>;
-
-    fn steal(&self) -> Steal<T> {
-        self.steal()
-    }
-
-    fn steal_batch(&self, to: &Ring<T>, limit: usize) -> Steal<usize> {
-        self.steal_batch(to, limit)
-    }
-
-    fn steal_batch_and_pop(&self, to: &Ring<T>, limit: usize) -> Steal<T> {
-        self.steal_batch_and_pop(to, limit)
-    }
-
-    fn len(&self) -> usize {
-        self.len()
-    }
-}
-
 impl<T: Word> Default for Ring<T> {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl<T: Word> Clone for RingStealer<T> {
-    fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
     }
 }
 
@@ -492,15 +511,8 @@ impl<T: Word> fmt::Debug for Ring<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ring")
             .field("len", &self.len())
+            .field("claimed", &self.shared.claimed())
             .field("capacity", &self.capacity())
-            .finish()
-    }
-}
-
-impl<T: Word> fmt::Debug for RingStealer<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RingStealer")
-            .field("len", &self.len())
             .finish()
     }
 }
