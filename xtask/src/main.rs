@@ -11,6 +11,7 @@ mod numa;
 mod orderings;
 mod run;
 mod source;
+mod targets;
 mod tidy;
 mod verify;
 mod weaken;
@@ -42,6 +43,8 @@ enum Command {
     Numa(numa::Args),
     /// Write docs/orderings.md from the `// Ordering:` comments
     Orderings(orderings::Args),
+    /// Compile the users' crates for the other systems whose standard library is installed
+    Targets(targets::Args),
     /// Check the house rules that a program can check
     Tidy(tidy::Args),
     /// The long checks: deep models, weakened orderings, sanitizers, soaks, emulated machines
@@ -58,6 +61,7 @@ fn main() -> std::process::ExitCode {
         Command::Loom(args) => loom::run(&args),
         Command::Numa(args) => numa::run(&args),
         Command::Orderings(args) => orderings::run(&args),
+        Command::Targets(args) => targets::run(&args),
         Command::Tidy(args) => tidy::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Weaken(args) => weaken::run(&args),
