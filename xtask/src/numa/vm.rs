@@ -46,6 +46,8 @@ pub(super) fn boot(
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
     let mut child = child.map_err(|error| format!("QEMU can't be started: {error}"))?;
     let ended = wait(&mut child)?;
+    // Large, and made anew each time.
+    let _ = std::fs::remove_file(file("initrd"));
     let read = |port: &str| {
         String::from_utf8_lossy(&std::fs::read(file(port)).unwrap_or_default()).replace('\r', "")
     };

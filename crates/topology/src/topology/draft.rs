@@ -408,3 +408,87 @@ pub(super) fn flat(cpus: &CpuSet, why: &str) -> Topology {
     let built = draft.finish(Source::Flat(why.into()), &PathBuf::new());
     built.expect("one package and one core per CPU of a set that is not empty")
 }
+
+#[cfg(test)]
+mod tests {
+    //! Goal: what no reader of ours lets through is refused here too. Method: a sound draft with one
+    //! thing wrong.
+
+    use super::*;
+
+    fn sound() -> Draft {
+        let online = CpuSet::first_n(4);
+        Draft {
+            packages: vec![Group {
+                id: Some(0),
+                cpus: online.clone(),
+            }],
+            cores: online
+                .iter()
+                .map(|cpu| Group {
+                    id: None,
+                    cpus: CpuSet::from([cpu]),
+                })
+                .collect(),
+            online,
+            ..Draft::default()
+        }
+    }
+
+    fn finish(draft: Draft) -> Result<Topology, String> {
+        draft
+            .finish(Source::Flat(String::new()), Path::new("here"))
+            .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn t4_a_cache_keeps_to_the_online_cpus() {
+        assert_eq!(finish(sound()).map(|machine| machine.cores().len()), Ok(4));
+        let mut draft = sound();
+        let cpus = CpuSet::from([3, 4]);
+        draft.caches.push(DraftCache {
+            level: 2,
+            kind: CacheKind::Unified,
+            size: None,
+            cpus,
+        });
+        let error = finish(draft).expect_err("CPU 4 is not there");
+        assert!(
+            error.starts_with("here: the L2 Unified cache of CPUs 3-4"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn t6_a_node_is_there_once_with_all_its_distances() {
+        let node = |id, cpus: &str, distances: &[u32]| DraftNode {
+            id,
+            cpus: cpus.parse().expect("a list"),
+            memory: None,
+            distances: distances.to_vec(),
+        };
+        for (nodes, what) in [
+            (
+                vec![node(1, "0-1", &[10, 20]), node(1, "2-3", &[20, 10])],
+                "node 1 is there twice",
+            ),
+            (
+                vec![node(0, "0-1", &[10, 20]), node(1, "2-3", &[])],
+                "node 1 gives 0 distances for 2",
+            ),
+            (vec![node(0, "0-1", &[10])], "CPU 2 is in no node"),
+        ] {
+            let error = finish(Draft { nodes, ..sound() }).expect_err(what);
+            assert!(error.contains(what), "{error}");
+        }
+        // In any order, distances go with their nodes.
+        let nodes = vec![node(7, "0-1", &[10, 33]), node(2, "2-3", &[31, 12])];
+        let machine = finish(Draft { nodes, ..sound() }).expect("sound");
+        let rows: Vec<(u32, Vec<u32>)> = machine
+            .nodes()
+            .iter()
+            .map(|node| (node.id, node.distances.clone()))
+            .collect();
+        assert_eq!(rows, [(2, vec![12, 31]), (7, vec![33, 10])]);
+    }
+}
