@@ -8,6 +8,7 @@ mod svg;
 mod text;
 
 use crate::run::Outcome;
+use std::io::Write;
 use std::path::PathBuf;
 use stealyard_topology::{Limits, Placement, Plan, Source, Topology};
 
@@ -49,11 +50,12 @@ struct Findings {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let findings = find_out(args)?;
-    if args.json {
-        println!("{:#}", json::value(&findings));
-    } else {
-        print!("{}", report::report(&findings));
-    }
+    let text = match args.json {
+        true => format!("{:#}\n", json::value(&findings)),
+        false => report::report(&findings),
+    };
+    // A reader that has seen enough, `head` for instance, is no failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
     if let Some(file) = &args.svg {
         std::fs::write(file, svg::draw(&findings))
             .map_err(|error| format!("{}: cannot be written: {error}", file.display()))?;

@@ -3,20 +3,29 @@
 use super::outline::{Kind, Part};
 use std::fmt::Write;
 
-/// From how many equal neighbours on only their number is shown.
-const MANY: usize = 9;
+/// From how many equal neighbours on only the first is shown with its parts: many on a machine that fits a
+/// page, few on one that does not.
+const MANY: (usize, usize) = (9, 3);
+
+/// A machine of more CPUs does not fit a page.
+const PAGE: usize = 64;
 
 /// The lines of the parts of `whole`, each with its branch.
 pub(super) fn tree(whole: &Part) -> String {
     let mut out = String::new();
-    branches(whole, "", &mut out);
+    let many = if whole.cpus.len() > PAGE {
+        MANY.1
+    } else {
+        MANY.0
+    };
+    branches(whole, many, "", &mut out);
     out
 }
 
-fn branches(part: &Part, indent: &str, out: &mut String) {
+fn branches(part: &Part, many: usize, indent: &str, out: &mut String) {
     let groups: Vec<&[Part]> = part.parts.chunk_by(|a, b| a.shape() == b.shape()).collect();
     let lines: Vec<(String, Option<&Part>)> =
-        groups.iter().flat_map(|group| lines(group)).collect();
+        groups.iter().flat_map(|group| lines(group, many)).collect();
     let last = lines.len();
     for (index, (line, part)) in lines.into_iter().enumerate() {
         let (branch, below) = match index + 1 == last {
@@ -25,14 +34,14 @@ fn branches(part: &Part, indent: &str, out: &mut String) {
         };
         let _ = writeln!(out, "{indent}{branch}{line}");
         if let Some(part) = part {
-            branches(part, &format!("{indent}{below}"), out);
+            branches(part, many, &format!("{indent}{below}"), out);
         }
     }
 }
 
 /// The lines of neighbours of one shape: each its own, or one for all of many.
-fn lines(group: &[Part]) -> Vec<(String, Option<&Part>)> {
-    if group.len() < MANY {
+fn lines(group: &[Part], many: usize) -> Vec<(String, Option<&Part>)> {
+    if group.len() < many {
         return group.iter().map(|part| (line(part), Some(part))).collect();
     }
     let first = &group[0];
