@@ -25,9 +25,12 @@
 //! The orderings that make a *set* bit visible to those who must see it are the idle protocol's: see
 //! `idle.rs`, IO1 to IO6.
 
+use stealyard_sync::MODELLED;
 use stealyard_sync::atomic::{AtomicU64, Ordering};
 
-const BITS: usize = u64::BITS as usize;
+/// Under a model each worker has a word of its own: in one word, coherence alone would show every
+/// earlier bit, and hide what the protocol owes to workers of different words.
+const BITS: usize = if MODELLED { 1 } else { u64::BITS as usize };
 
 #[derive(Debug)]
 pub(crate) struct Sleepers {

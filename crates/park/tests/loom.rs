@@ -6,7 +6,9 @@
 
 use stealyard_park::idle::{Active, Recheck, Searching, Woken};
 use stealyard_park::pool::ShutdownResult;
-use stealyard_park::{EventCount, Idle, ParkResult, Parker, PoolConfig, ThreadPool};
+use stealyard_park::{
+    EventCount, Idle, ParkResult, Parker, PoolConfig, SleeperSet, ThreadPool, WakeOrder,
+};
 use stealyard_sync::atomic::{AtomicUsize, Ordering};
 use stealyard_sync::cell::UnsafeCell;
 use stealyard_sync::model::check;
@@ -130,6 +132,15 @@ impl Items {
     }
 }
 
+/// Leaves the choice to the protocol, which keeps the models small.
+struct Anyone;
+
+impl WakeOrder for Anyone {
+    fn choose(&self, _from: Option<usize>, _sleepers: &SleeperSet<'_>) -> Option<usize> {
+        None
+    }
+}
+
 struct World {
     items: Items,
     idle: Idle,
@@ -138,7 +149,7 @@ struct World {
 impl World {
     fn new(workers: usize) -> (Arc<Self>, Vec<Parker>) {
         let parkers: Vec<Parker> = (0..workers).map(|_| Parker::new()).collect();
-        let idle = Idle::new(parkers.iter().map(Parker::unparker));
+        let idle = Idle::with_order(parkers.iter().map(Parker::unparker), Anyone);
         let items = Items(AtomicUsize::new(0));
         (Arc::new(Self { items, idle }), parkers)
     }
