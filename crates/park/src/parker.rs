@@ -13,6 +13,7 @@
 //! | `park`, token there          | the parker | wait-free | one compare-and-swap                      |
 //! | `park`, token not there      | the parker | blocking  | two compare-and-swaps, a system call      |
 //! | `park_timeout`, `park_until` | the parker | blocking, bounded | as `park`, and the clock is read   |
+//! | `park_now`                   | the parker | blocking  | as `park`, without the spin               |
 //!
 //! # Layout
 //! ```text
@@ -206,6 +207,16 @@ impl Parker {
             return ParkResult::Notified;
         }
         self.sleep(Some(deadline))
+    }
+
+    /// Takes the token, sleeping at once if it is not there, without the spin: for callers that have
+    /// spent [`spin_budget`](Self::spin_budget) on something better, such as a search for work. What the
+    /// wake costs is measured all the same. Without a deadline it never times out.
+    pub fn park_now(&self, deadline: Option<Instant>) -> ParkResult {
+        if self.take() {
+            return ParkResult::Notified;
+        }
+        self.sleep(deadline)
     }
 
     /// How long this parker now spins before it sleeps; zero if it does not.
@@ -446,6 +457,23 @@ mod tests {
         let budget = parker.spin_budget();
         let config = SpinConfig::default();
         assert!((config.min..=config.max).contains(&budget), "{budget:?}");
+    }
+
+    #[test]
+    fn a_search_may_use_the_spin_instead_of_the_parker() {
+        let parker = Parker::with_spin(SpinConfig::default());
+        let first = parker.spin_budget();
+        assert_eq!(first, SpinConfig::default().first);
+        let unparker = parker.unparker();
+        let other = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(5));
+            unparker.unpark();
+        });
+        assert_eq!(parker.park_now(None), ParkResult::Notified);
+        other.join().unwrap();
+        assert_eq!(parker.park_now(Some(Instant::now())), ParkResult::TimedOut);
+        let config = SpinConfig::default();
+        assert!((config.min..=config.max).contains(&parker.spin_budget()));
     }
 
     #[test]

@@ -206,7 +206,7 @@ fn i5_one_worker_and_an_outside_submitter() {
 /// Both workers in threads of their own, two items one after the other.
 #[test]
 fn i5_two_workers_and_an_outside_submitter_of_two_items() {
-    check(2, || {
+    check(1, || {
         let (world, parkers) = World::new(2);
         let threads: Vec<_> = parkers
             .into_iter()
