@@ -1,9 +1,46 @@
 #![doc = include_str!("../README.md")]
 
-mod fork_join;
-mod task;
+#[cfg(all(stealyard_loom, not(feature = "loom")))]
+compile_error!("`--cfg stealyard_loom` needs `--features loom`");
 
+mod block_on;
+mod blocking;
+mod builder;
+mod config;
+pub mod coop;
+mod current;
+mod environment;
+mod error;
+mod find;
+mod fork_join;
+mod global;
+mod hooks;
+mod install;
+mod machine;
+mod metrics;
+pub mod policy;
+mod processor;
+mod queue;
+mod scheduler;
+mod shared;
+mod shutdown;
+mod task;
+mod wake;
+mod worker;
+
+pub use builder::Builder;
+pub use config::{Config, GlobalInterval, PARALLELISM_MAX, PinFailure};
+pub use coop::{YieldNow, yield_now};
+pub use error::{BuildError, NoScheduler};
 pub use fork_join::{Scope, join, scope};
+pub use hooks::{Hooks, PanicHook, WorkerHook};
+pub use metrics::{DISTANCES, Metrics, WorkerMetrics};
+pub use policy::{Longest, Nearest, Random, StealAmount, StealPolicy, Sticky, Weighted};
+pub use queue::LocalQueue;
+pub use scheduler::{Handle, Scheduler, spawn, spawn_blocking, spawn_detached};
+pub use shutdown::{Shutdown, ShutdownReport};
+pub use stealyard_park::SpinConfig;
+pub use stealyard_topology::{Placement, Topology};
 pub use task::{JoinError, JoinHandle, Payload};
 
 /// The parts behind the scheduler, for its own models and measurements. No promise is made about them.

@@ -1,0 +1,51 @@
+//! Running a future on a thread that is no worker.
+
+use core::pin::pin;
+use core::task::{Context as PollContext, Poll, Waker};
+// `Wake` is implemented for the standard library's, whatever the model's is.
+use std::sync::Arc as StdArc;
+use std::task::Wake;
+
+use stealyard_park::{Parker, SpinConfig, Unparker};
+use stealyard_sync::Arc;
+
+use crate::current::{self, Context, Role};
+use crate::shared::Shared;
+
+struct Unpark(Unparker);
+
+impl Wake for Unpark {
+    fn wake(self: StdArc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &StdArc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Polls `future` on this thread until it is ready, asleep in between, as a guest of the scheduler.
+pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output {
+    assert!(
+        !current::is_worker(),
+        "block_on was called inside a task, where it would stop a worker: `.await` the future, or call \
+         block_on inside `spawn_blocking`"
+    );
+    let context = Context::new(Arc::clone(shared), Role::Guest);
+    let _entered = current::enter(&context);
+    wait_for(future, shared.config.spin.unwrap_or(SpinConfig::OFF))
+}
+
+/// Polls `future` on this thread until it is ready, asleep in between.
+pub(crate) fn wait_for<F: Future>(future: F, spin: SpinConfig) -> F::Output {
+    let mut future = pin!(future);
+    let parker = Parker::with_spin(spin);
+    let waker = Waker::from(StdArc::new(Unpark(parker.unparker())));
+    let mut context = PollContext::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        parker.park();
+    }
+}

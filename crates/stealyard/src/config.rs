@@ -1,0 +1,261 @@
+//! Everything that can be chosen about a scheduler, as plain data.
+//!
+//! [`Builder`](crate::Builder) only fills this in. Each field says what it is, its unit, its default and
+//! why; [`Config::validate`] looks at the whole of it without building anything.
+
+use core::fmt;
+
+use stealyard_park::SpinConfig;
+use stealyard_sync::Arc;
+use stealyard_sync::time::Duration;
+use stealyard_topology::{Placement, Topology};
+
+use crate::error::BuildError;
+use crate::hooks::Hooks;
+use crate::policy::{Random, StealPolicy};
+use crate::queue::LocalQueue;
+
+/// More workers than this are taken to be a mistake: twice the CPUs of the largest machine that Linux
+/// supports by default (2,048 in the common configurations).
+pub const PARALLELISM_MAX: usize = 4096;
+
+/// When a worker looks at the global queue although its own has work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GlobalInterval {
+    /// Every so many tasks. Go uses 61: not a power of two, so that it falls into no rhythm.
+    Tasks(u32),
+    /// About every so long: the number of tasks follows their mean length, within 2 to 127. A task in
+    /// the global queue then waits about as long behind long tasks as behind short ones.
+    Time(Duration),
+}
+
+/// What happens when a worker cannot be bound to its CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PinFailure {
+    /// A warning is emitted and the worker runs unbound. The default: a narrower cpuset than at build
+    /// time should cost locality, not work.
+    #[default]
+    Continue,
+    /// Building fails with [`BuildError::Pin`].
+    Refuse,
+}
+
+/// The configuration of a scheduler. Plain data; `..Config::default()` fills the rest.
+#[derive(Clone)]
+pub struct Config {
+    /// What the worker threads are named: this, a hyphen and the worker's number; threads for blocking
+    /// calls get `-blocking-` before the number. Default: `stealyard`, short because Linux shows 15 bytes.
+    pub name: String,
+    /// How many workers, from 1 to [`PARALLELISM_MAX`]. Default: `None`, which takes `STEALYARD_PROCS` from
+    /// the environment if it is set, else what the affinity mask and the CPU quotas of this cgroup and
+    /// its ancestors allow (see `stealyard_topology::available_parallelism`).
+    pub parallelism: Option<usize>,
+    /// The stack of each worker and blocking thread, in bytes, at least 16 KiB. Default: `None`, the
+    /// platform's usual size (2 MiB in Rust).
+    pub stack_size: Option<usize>,
+    /// To which CPUs the workers are bound. Default: `Placement::None`: binding helps a program that has
+    /// the machine to itself and hurts all others.
+    pub placement: Placement,
+    /// What happens when binding fails. Default: the worker runs unbound.
+    pub on_pin_failure: PinFailure,
+    /// The machine to place workers on and to take distances from. Default: `None`, detect it. A
+    /// synthetic one shows what a policy would do on a machine that is not there (with placement
+    /// `None`, or binding fails).
+    pub topology: Option<Topology>,
+    /// The kind of queue each worker has for its own tasks. Default: a ring of 256 as in Go; see
+    /// [`LocalQueue`].
+    pub local_queue: LocalQueue,
+    /// When a worker looks at the global queue although its own has work. Default: every 61 tasks, as
+    /// Go. The bound on waiting that README states follows from it.
+    pub global_interval: GlobalInterval,
+    /// How many tasks in a row may come from the run-next slot before the queue has its turn; they
+    /// share the time slice of the task that woke the first. Default: 3: message passing keeps its warm
+    /// caches, and a pair that wakes each other for ever delays others by four tasks at the most.
+    /// Zero turns the slot off.
+    pub slot_streak_max: u32,
+    /// How long a thief that found a task in a run-next slot waits before it takes it, because its owner
+    /// is about to run it. Default: 3 µs, as Go.
+    pub slot_grace: Duration,
+    /// How long a sleeping worker lets a task wait in the run-next slot of a busy worker before it looks
+    /// there, at first; doubles up to `watch_max` while there is nothing to find. Default: 200 µs: long
+    /// beside the wake (10 to 50 µs), short beside what people notice. `Duration::MAX` turns it off.
+    pub watch_min: Duration,
+    /// See `watch_min`. Default: 10 ms: 100 looks a second, and only while another worker runs tasks.
+    pub watch_max: Duration,
+    /// How many operations a task may do before [`coop`](crate::coop) makes it yield. Default: 128, as
+    /// tokio: some microseconds of channel operations. At least 1.
+    pub budget: u32,
+    /// Whom to steal from, how much, and whom to wake. Default: [`Random`]; `Nearest` pays where workers
+    /// are bound on a machine with several caches or nodes.
+    pub steal_policy: Arc<dyn StealPolicy>,
+    /// How often a thief goes through the others before it gives up; the run-next slots are looked at in
+    /// the last pass. Default: 4, as Go. At least 1.
+    pub steal_passes: u32,
+    /// How long a worker that found nothing goes on looking, and then spins on its own word, before it
+    /// sleeps: learned from measured wakes within these bounds. Default: see [`SpinConfig`]; off where
+    /// only one CPU is to be had.
+    pub spin: Option<SpinConfig>,
+    /// Never more threads for blocking calls than this. Default: 512, as the peers.
+    pub blocking_threads_max: usize,
+    /// How long an idle thread for blocking calls waits for the next before it ends. Default: 10 s.
+    pub blocking_keep_alive: Duration,
+    /// What is called when threads start, stop, park and unpark, and when a task panics. Default: nothing.
+    pub hooks: Hooks,
+    /// A line about the scheduler's state on standard error, every so often. Default: `None`, which takes
+    /// milliseconds from `STEALYARD_SCHEDTRACE` if it is set. At least 1 ms.
+    pub schedtrace: Option<Duration>,
+    /// The seed of the workers' random numbers. Default: `None`, a fresh one each time.
+    pub seed: Option<u64>,
+    /// How threads are started: for tests of what happens when they can't be. Default: by the system.
+    #[doc(hidden)]
+    pub starter: Arc<dyn stealyard_park::pool::Start>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "stealyard".to_owned(),
+            parallelism: None,
+            stack_size: None,
+            placement: Placement::None,
+            on_pin_failure: PinFailure::Continue,
+            topology: None,
+            local_queue: LocalQueue::Ring { capacity: 256 },
+            global_interval: GlobalInterval::Tasks(61),
+            slot_streak_max: 3,
+            slot_grace: Duration::from_micros(3),
+            watch_min: Duration::from_micros(200),
+            watch_max: Duration::from_millis(10),
+            budget: 128,
+            steal_policy: Arc::new(Random),
+            steal_passes: 4,
+            spin: None,
+            blocking_threads_max: 512,
+            blocking_keep_alive: Duration::from_secs(10),
+            hooks: Hooks::default(),
+            schedtrace: None,
+            seed: None,
+            starter: Arc::new(stealyard_park::pool::OsThreads),
+        }
+    }
+}
+
+impl Config {
+    /// Checks the configuration without building anything.
+    ///
+    /// # Errors
+    /// [`BuildError::Config`] names the first field that makes no sense, its value and what would be
+    /// right.
+    pub fn validate(&self) -> Result<(), BuildError> {
+        let workers = || format!("from 1 to {PARALLELISM_MAX}");
+        if let Some(count) = self.parallelism {
+            check(
+                "parallelism",
+                count,
+                (1..=PARALLELISM_MAX).contains(&count),
+                workers,
+            )?;
+        }
+        let no_zero = || "a name without zero bytes".to_owned();
+        check(
+            "name",
+            format!("{:?}", self.name),
+            !self.name.contains('\0'),
+            no_zero,
+        )?;
+        if let Some(bytes) = self.stack_size {
+            let wanted = || "at least 16384 bytes".to_owned();
+            check("stack_size", bytes, bytes >= 16 * 1024, wanted)?;
+        }
+        self.local_queue.validate()?;
+        match self.global_interval {
+            GlobalInterval::Tasks(tasks) => {
+                check(
+                    "global_interval",
+                    format!("Tasks({tasks})"),
+                    tasks > 0,
+                    || "at least Tasks(1)".to_owned(),
+                )?;
+            }
+            GlobalInterval::Time(time) => {
+                check(
+                    "global_interval",
+                    format!("Time({time:?})"),
+                    !time.is_zero(),
+                    || "longer than zero".to_owned(),
+                )?;
+            }
+        }
+        let one = || "at least 1".to_owned();
+        check("budget", self.budget, self.budget > 0, one)?;
+        check(
+            "steal_passes",
+            self.steal_passes,
+            self.steal_passes > 0,
+            one,
+        )?;
+        let threads = self.blocking_threads_max;
+        check("blocking_threads_max", threads, threads > 0, one)?;
+        check(
+            "watch_min",
+            format!("{:?}", self.watch_min),
+            !self.watch_min.is_zero(),
+            || "longer than zero (Duration::MAX turns it off)".to_owned(),
+        )?;
+        check(
+            "watch_max",
+            format!("{:?}", self.watch_max),
+            !self.watch_max.is_zero(),
+            || "longer than zero".to_owned(),
+        )?;
+        if let Some(every) = self.schedtrace {
+            let wanted = || "at least 1ms".to_owned();
+            let fits = every >= Duration::from_millis(1);
+            check("schedtrace", format!("{every:?}"), fits, wanted)?;
+        }
+        Ok(())
+    }
+}
+
+fn check(
+    field: &'static str,
+    value: impl fmt::Display,
+    fits: bool,
+    wanted: impl FnOnce() -> String,
+) -> Result<(), BuildError> {
+    if fits {
+        return Ok(());
+    }
+    Err(BuildError::Config {
+        field,
+        value: value.to_string(),
+        wanted: wanted(),
+    })
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("name", &self.name)
+            .field("parallelism", &self.parallelism)
+            .field("stack_size", &self.stack_size)
+            .field("placement", &self.placement)
+            .field("on_pin_failure", &self.on_pin_failure)
+            .field("local_queue", &self.local_queue)
+            .field("global_interval", &self.global_interval)
+            .field("slot_streak_max", &self.slot_streak_max)
+            .field("slot_grace", &self.slot_grace)
+            .field("watch_min", &self.watch_min)
+            .field("watch_max", &self.watch_max)
+            .field("budget", &self.budget)
+            .field("steal_policy", &self.steal_policy)
+            .field("steal_passes", &self.steal_passes)
+            .field("spin", &self.spin)
+            .field("blocking_threads_max", &self.blocking_threads_max)
+            .field("blocking_keep_alive", &self.blocking_keep_alive)
+            .field("hooks", &self.hooks)
+            .field("schedtrace", &self.schedtrace)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}

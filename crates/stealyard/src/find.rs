@@ -1,0 +1,288 @@
+//! Where a worker without work looks, in order.
+//!
+//! ```text
+//!   run-next slot ─ own queue ─ (global queue every so many tasks)      processor.rs
+//!        │ nothing
+//!   global queue, a share
+//!        │ nothing
+//!   become a searcher, unless enough search already
+//!        │ yes                                          │ no
+//!   passes over the others by the steal policy;         │
+//!   the run-next slots in the last one;                 │
+//!   then the global queue; again, for as long           │
+//!   as a sleep and a wake cost                          │
+//!        │ nothing                                      │
+//!   say that we will sleep ◀────────────────────────────┘
+//!   look at everything once more, if nobody else will
+//!        │ nothing
+//!   sleep until woken, then from the top
+//! ```
+//!
+//! - **D1** The last look covers every place that is announced (V1): the global queue and all queues.
+//! - **D2** Whoever moves more than one task into its own queue announces: while they were in its hands,
+//!   nobody could see them.
+
+use stealyard_deque::Steal;
+use stealyard_park::idle::{Active, Recheck, Searching, Sleeping, Woken};
+use stealyard_sync::hint::spin_loop;
+use stealyard_sync::time::Instant;
+
+use crate::hooks::Hooks;
+use crate::metrics::DISTANCES;
+use crate::policy::Turn;
+use crate::processor::{Processor, Remote};
+use crate::shared::Shared;
+use crate::task::Task;
+use crate::wake;
+
+/// At most this many tasks are taken from the global queue at once: half a ring of the usual size.
+const GLOBAL_BATCH_MAX: usize = 128;
+/// How often a thief tries a victim again where somebody else was quicker.
+const RETRIES: u32 = 3;
+/// Pauses between two rounds of looking.
+const PAUSES: u32 = 16;
+
+/// How the search ended.
+#[derive(Debug)]
+#[must_use = "a task that was found must be run"]
+pub(crate) enum Found {
+    /// With this task.
+    Task(Active, Task),
+    /// The scheduler is closed.
+    Closed,
+}
+
+/// Looks for a task until there is one, or the scheduler is closed.
+#[cold]
+pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Found {
+    let mut state = Woken::Active(active);
+    loop {
+        if shared.life.is_closed() {
+            settle(state);
+            return Found::Closed;
+        }
+        if let Some(task) = take_share(shared, processor) {
+            return found(shared, processor, state, task);
+        }
+        let searching = match state {
+            Woken::Searching(searching) => Ok(searching),
+            Woken::Active(active) => active.search(),
+        };
+        let parking = match searching {
+            Ok(searching) => match search(shared, processor, &searching) {
+                Some(task) => {
+                    return found(shared, processor, Woken::Searching(searching), task);
+                }
+                None => searching.park(),
+            },
+            Err(active) => active.park(),
+        };
+        let look = || look_everywhere(shared, processor);
+        match parking.recheck_with(look, || shared.any_work()) {
+            Recheck::Work(active, task) => {
+                return found(shared, processor, Woken::Active(active), task);
+            }
+            Recheck::Nothing(sleeping) => state = sleep(shared, processor, sleeping),
+        }
+    }
+}
+
+/// Passes on what the search owes: a successor if there is more, and an announcement (D2).
+fn found(shared: &Shared, processor: &Processor, state: Woken, task: Task) -> Found {
+    let active = match state {
+        Woken::Active(active) => active,
+        Woken::Searching(searching) => searching.found_with(|| shared.any_work()),
+    };
+    if processor.queue.len() > 0 {
+        wake::announce(shared, processor, 1);
+    }
+    Found::Task(active, task)
+}
+
+/// Gives up searching without having found anything, because the scheduler is closed.
+fn settle(state: Woken) {
+    // Dropping a searcher passes its duty on, and leaves the protocol.
+    drop(state);
+}
+
+/// Takes a worker's share of the global queue: one task to run, the others to its own queue.
+pub(crate) fn take_share(shared: &Shared, processor: &Processor) -> Option<Task> {
+    let room = processor.queue.room();
+    let max = GLOBAL_BATCH_MAX.min(room + 1);
+    let mut first = None;
+    let lane = processor.remote.lane;
+    let count = shared
+        .global
+        .pop_batch(lane, max, shared.remotes.len(), |task| {
+            if first.is_none() {
+                first = Some(task);
+            } else {
+                wake::push_quietly(shared, processor, task);
+            }
+        });
+    if count > 0 {
+        processor.looked_at_global();
+        processor.counters().injector_takes.add(1);
+        processor.counters().tasks_injected.add(count as u64);
+    }
+    first
+}
+
+/// Takes one task from the global queue, when it is its turn.
+#[cold]
+pub(crate) fn take_one(shared: &Shared, processor: &Processor) -> Option<Task> {
+    let task = shared.global.pop(processor.remote.lane)?;
+    processor.counters().injector_takes.add(1);
+    processor.counters().tasks_injected.add(1);
+    Some(task)
+}
+
+/// Searches for as long as a sleep and a wake would cost.
+fn search(shared: &Shared, processor: &Processor, _token: &Searching) -> Option<Task> {
+    let counters = processor.counters();
+    counters.searches.add(1);
+    let began = Instant::now();
+    let budget = processor.parker.spin_budget();
+    let passes = shared.config.steal_passes;
+    let task = loop {
+        let found = (0..passes).find_map(|pass| steal_pass(shared, processor, pass, passes));
+        if found.is_some() {
+            break found;
+        }
+        if let Some(task) = take_share(shared, processor) {
+            break Some(task);
+        }
+        if stealyard_sync::MODELLED || shared.life.is_closed() || began.elapsed() >= budget {
+            break None;
+        }
+        for _ in 0..PAUSES {
+            spin_loop();
+        }
+    };
+    let spent = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    counters.search_ns.add(spent);
+    task
+}
+
+/// Goes through the victims that the policy names.
+fn steal_pass(shared: &Shared, processor: &Processor, pass: u32, passes: u32) -> Option<Task> {
+    let policy = &*shared.config.steal_policy;
+    let remotes = &shared.remotes;
+    let mut memory = processor.policy_memory.get();
+    let mut rng = processor.rng.borrow_mut();
+    let len_of = |worker: usize| remotes.get(worker).map_or(0, |remote| remote.stealer.len());
+    let mut turn = Turn {
+        pass,
+        ..Turn::new(
+            processor.index,
+            &processor.remote.others,
+            &mut rng,
+            &mut memory,
+            &len_of,
+        )
+    };
+    let mut found = None;
+    while turn.step <= 2 * remotes.len() {
+        let Some(victim) = policy.victim(&mut turn) else {
+            break;
+        };
+        turn.step += 1;
+        let Some(remote) = remotes.get(victim).filter(|_| victim != processor.index) else {
+            continue;
+        };
+        let before = processor.queue.len();
+        found = steal_from(processor, remote, policy.amount().limit());
+        let took = found.iter().count() + processor.queue.len() - before;
+        policy.outcome(turn.memory, victim, took);
+        if found.is_none() && pass + 1 == passes {
+            found = steal_slot(shared, processor, remote);
+        }
+        if found.is_some() {
+            count_steal(processor, victim, took);
+            break;
+        }
+    }
+    drop(rng);
+    processor.policy_memory.set(memory);
+    found
+}
+
+fn steal_from(processor: &Processor, victim: &Remote, limit: usize) -> Option<Task> {
+    if victim.stealer.len() == 0 {
+        return None;
+    }
+    processor.counters().steals_tried.add(1);
+    for _ in 0..RETRIES {
+        match victim.stealer.steal_batch_and_pop(&processor.queue, limit) {
+            Steal::Success(task) => return Some(task),
+            Steal::Empty => return None,
+            Steal::Retry => spin_loop(),
+        }
+    }
+    None
+}
+
+/// Takes the task in a run-next slot if its owner does not get to it within the grace time.
+#[cold]
+fn steal_slot(shared: &Shared, processor: &Processor, victim: &Remote) -> Option<Task> {
+    if victim.slot.is_empty() {
+        return None;
+    }
+    let run = victim.counters.tasks_run.get();
+    let began = Instant::now();
+    while !stealyard_sync::MODELLED && began.elapsed() < shared.config.slot_grace {
+        spin_loop();
+    }
+    if victim.counters.tasks_run.get() != run {
+        return None; // its owner is busy with short tasks, and will get to it
+    }
+    let task = victim.slot.steal()?;
+    processor.counters().slots_stolen.add(1);
+    Some(task)
+}
+
+fn count_steal(processor: &Processor, victim: usize, took: usize) {
+    let counters = processor.counters();
+    counters.steals_done.add(1);
+    counters.tasks_stolen.add(took.max(1) as u64);
+    let others = &processor.remote.others;
+    if let Some(&(_, rank)) = others.iter().find(|&&(worker, _)| worker == victim) {
+        counters.stolen_by_distance[usize::from(rank).min(DISTANCES - 1)].add(1);
+    }
+}
+
+/// The look before sleeping: everywhere that is announced, whatever the policy says (D1).
+fn look_everywhere(shared: &Shared, processor: &Processor) -> Option<Task> {
+    if let Some(task) = take_share(shared, processor) {
+        return Some(task);
+    }
+    for &(victim, _) in &processor.remote.others {
+        let remote = &shared.remotes[victim];
+        loop {
+            match remote
+                .stealer
+                .steal_batch_and_pop(&processor.queue, usize::MAX)
+            {
+                Steal::Success(task) => {
+                    count_steal(processor, victim, 1 + processor.queue.len());
+                    return Some(task);
+                }
+                Steal::Empty => break,
+                Steal::Retry => spin_loop(),
+            }
+        }
+    }
+    None
+}
+
+fn sleep(shared: &Shared, processor: &Processor, sleeping: Sleeping) -> Woken {
+    let hooks = &shared.config.hooks;
+    Hooks::call(hooks.on_park.as_ref(), processor.index);
+    processor.counters().parks.add(1);
+    let woken = sleeping.sleep(|| processor.parker.park());
+    if matches!(woken, Woken::Searching(_)) {
+        processor.counters().woken_to_search.add(1);
+    }
+    Hooks::call(hooks.on_unpark.as_ref(), processor.index);
+    woken
+}

@@ -1,0 +1,45 @@
+//! Running a closure that borrows on a worker, while its caller waits.
+
+use stealyard_park::SpinConfig;
+use stealyard_sync::Arc;
+
+use crate::block_on::wait_for;
+use crate::current;
+use crate::shared::Shared;
+use crate::task;
+use crate::wake;
+
+/// Ends the process if it is dropped: the caller's frame is borrowed by a worker and must not be left.
+struct MustNotUnwind;
+
+impl Drop for MustNotUnwind {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
+/// See `Handle::install`.
+pub(crate) fn install<R, F>(shared: &Arc<Shared>, call: F) -> R
+where
+    F: FnOnce() -> R + Send,
+    R: Send,
+{
+    let here = current::with(|context| {
+        context.is_some_and(|context| context.processor_of(shared).is_some())
+    });
+    if here {
+        return call();
+    }
+    // SAFETY: 1. the closure is `Send`; 2. so is its output; 3. what the closure borrows outlives the
+    // task: this frame is not left before the handle says that the task has ended, when the future is
+    // gone, and anything that would unwind through here first ends the process.
+    let (task, handle) = unsafe { task::spawn_unchecked(shared, None, async move { call() }) };
+    let guard = MustNotUnwind;
+    wake::submit(shared, task);
+    let result = wait_for(handle, shared.config.spin.unwrap_or(SpinConfig::OFF));
+    core::mem::forget(guard);
+    match result {
+        Ok(output) => output,
+        Err(error) => error.resume(),
+    }
+}

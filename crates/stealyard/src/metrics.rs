@@ -1,0 +1,175 @@
+//! What the scheduler counts, and how it is read.
+//!
+//! One counter has one writer: the worker that holds the P adds with a load and a store, which costs what
+//! adding to a plain variable costs, and whoever reads sums. A sum over workers is therefore not the state
+//! of one moment; each single counter only grows. What is not a worker's (pushes from outside, blocking
+//! calls) is counted where a lock or a system call is paid anyway.
+
+use stealyard_sync::CachePadded;
+use stealyard_sync::atomic::{AtomicU64, Ordering};
+
+/// Distances are counted apart up to this rank; farther ones are counted with it.
+pub const DISTANCES: usize = 10;
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds, by the only writer.
+    #[inline(always)]
+    pub(crate) fn add(&self, count: u64) {
+        // Ordering: Relaxed on both; only its owner writes it, and nothing depends on it.
+        let before = self.0.load(Ordering::Relaxed);
+        self.0.store(before.wrapping_add(count), Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> u64 {
+        // Ordering: Relaxed; a moment's view.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Adds, where there are several writers.
+    pub(crate) fn add_shared(&self, count: u64) {
+        // Ordering: Relaxed; only the sum matters.
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// One worker's counters; written by whoever holds the P.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)*
+            pub(crate) stolen_by_distance: [Counter; DISTANCES],
+        }
+
+        /// What one worker did since the scheduler began, or the sum over all of them.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct WorkerMetrics {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Successful steals by the distance of the victim; see `stealyard_topology::Matrix`.
+            pub stolen_by_distance: [u64; DISTANCES],
+            /// Tasks in the worker's queue now, its run-next slot included.
+            pub queue_depth: usize,
+        }
+
+        impl Counters {
+            pub(crate) fn read(&self, queue_depth: usize) -> WorkerMetrics {
+                WorkerMetrics {
+                    $($name: self.$name.get(),)*
+                    stolen_by_distance: core::array::from_fn(|rank| self.stolen_by_distance[rank].get()),
+                    queue_depth,
+                }
+            }
+        }
+
+        impl WorkerMetrics {
+            fn add(&mut self, other: &Self) {
+                $(self.$name = self.$name.wrapping_add(other.$name);)*
+                for (sum, one) in self.stolen_by_distance.iter_mut().zip(other.stolen_by_distance) {
+                    *sum = sum.wrapping_add(one);
+                }
+                self.queue_depth += other.queue_depth;
+            }
+        }
+    };
+}
+
+counters! {
+    /// Times a task was run: to its end or until it waited.
+    tasks_run,
+    /// Tasks taken from the run-next slot.
+    slot_hits,
+    /// Tasks spawned on the worker.
+    spawned,
+    /// Attempts to steal.
+    steals_tried,
+    /// Attempts that brought something.
+    steals_done,
+    /// Tasks that steals brought.
+    tasks_stolen,
+    /// Tasks taken from others' run-next slots.
+    slots_stolen,
+    /// Times the queue was full and gave half to the global queue.
+    overflows,
+    /// Tasks that overflows gave.
+    tasks_overflowed,
+    /// Times the worker took tasks from the global queue.
+    injector_takes,
+    /// Tasks so taken.
+    tasks_injected,
+    /// Times the worker slept.
+    parks,
+    /// Times it was woken to search.
+    woken_to_search,
+    /// Sleeping workers that it woke.
+    wakes,
+    /// Times it began to search.
+    searches,
+    /// Nanoseconds spent searching.
+    search_ns,
+}
+
+/// One worker's counters on lines of their own.
+pub(crate) type PaddedCounters = CachePadded<Counters>;
+
+/// A scheduler's state and history, read without stopping anyone.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Each worker.
+    pub workers: Vec<WorkerMetrics>,
+    /// Tasks in the global queue now.
+    pub injector_depth: usize,
+    /// Tasks pushed to the global queue from outside the workers.
+    pub pushed_from_outside: u64,
+    /// Workers that search for work now.
+    pub searching: usize,
+    /// Workers that sleep now.
+    pub sleeping: usize,
+    /// Threads for blocking calls now, idle ones included.
+    pub blocking_threads: usize,
+    /// Of these, idle ones.
+    pub blocking_idle: usize,
+    /// Blocking calls that wait for a thread now.
+    pub blocking_queued: usize,
+    /// Threads that could not be started so far, workers' and blocking ones'.
+    pub thread_start_failures: u64,
+    /// Tasks that panicked so far.
+    pub panics: u64,
+}
+
+impl Metrics {
+    /// The sum over all workers.
+    #[must_use]
+    pub fn total(&self) -> WorkerMetrics {
+        let mut total = WorkerMetrics::default();
+        for worker in &self.workers {
+            total.add(worker);
+        }
+        total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_is_the_sum() {
+        let counters = Counters::default();
+        counters.tasks_run.add(3);
+        counters.stolen_by_distance[2].add(2);
+        let metrics = Metrics {
+            workers: vec![counters.read(4), counters.read(1)],
+            ..Metrics::default()
+        };
+        let total = metrics.total();
+        assert_eq!((total.tasks_run, total.queue_depth), (6, 5));
+        assert_eq!(total.stolen_by_distance[2], 4);
+    }
+}

@@ -1,0 +1,291 @@
+//! The right to run tasks (the P of G, M, P) and all that goes with it.
+//!
+//! There are as many as the scheduler has parallelism. A P owns the owner's end of its queue, task memory,
+//! random numbers and the word it sleeps on. A thread (M) holds it while it runs tasks; it is a value that
+//! moves, tied to no thread and kept in no thread-local, so that it can be handed on. What other threads
+//! see of it is its [`Remote`]: the thieves' end, the run-next slot, the counters.
+//!
+//! # The order of tasks
+//! [`Processor::next`] looks at the run-next slot, then at the queue, and every so many tasks first at the
+//! global queue, as Go does.
+//! - **P1** At most `slot_streak_max` tasks in a row come from the slot. Then the queue has its turn, and
+//!   what is in the slot goes to its back; with an empty queue the slot goes on, because nobody waits.
+//!   A task from the slot thus inherits the time slice of the one that woke it, and a pair of tasks
+//!   that wake each other has one slice together.
+//! - **P2** Every `interval` tasks, at most 127 if it tunes itself, the global queue comes first.
+//! - **P3** A task that yields goes to the back of the queue.
+//!
+//! So a task at place `k` of a queue that is first in, first out runs after at most
+//! `(k + 1) · (slot_streak_max + 1)` tasks of its worker, and as many more as the global queue takes turns.
+
+use core::cell::{Cell, RefCell};
+use core::fmt;
+
+use stealyard_deque::Slot;
+use stealyard_park::Parker;
+use stealyard_sync::seed::Rng;
+use stealyard_sync::time::{Duration, Instant};
+use stealyard_sync::{Arc, CachePadded};
+
+use crate::config::{Config, GlobalInterval};
+use crate::global::LaneId;
+use crate::metrics::{Counters, PaddedCounters};
+use crate::policy::Memory as PolicyMemory;
+use crate::queue::{Queue, QueueStealer};
+use crate::task::{Local, Task};
+
+/// What everyone may see of a P.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(crate) stealer: QueueStealer,
+    /// Set by the owner, taken by anyone.
+    pub(crate) slot: Slot<Task>,
+    pub(crate) counters: PaddedCounters,
+    /// The other workers and how far they are, nearest first.
+    pub(crate) others: Box<[(usize, u8)]>,
+    pub(crate) lane: LaneId,
+}
+
+impl Remote {
+    /// Tasks that wait here now.
+    pub(crate) fn len(&self) -> usize {
+        self.stealer.len() + usize::from(!self.slot.is_empty())
+    }
+}
+
+/// A P; see the file's essay. `&self` methods with `Cell`s, because user code in the middle of one call
+/// may make another on the same thread.
+pub(crate) struct Processor {
+    pub(crate) index: usize,
+    pub(crate) remote: Arc<Remote>,
+    pub(crate) queue: Queue,
+    pub(crate) memory: Local,
+    pub(crate) parker: Parker,
+    pub(crate) rng: RefCell<Rng>,
+    pub(crate) policy_memory: Cell<PolicyMemory>,
+    /// What overflows the queue is collected here, so that it goes on as one batch.
+    pub(crate) spill: Cell<Vec<Task>>,
+    /// Operations left to the running task; see `coop.rs`.
+    pub(crate) budget: Cell<u32>,
+    streak: Cell<u32>,
+    streak_max: u32,
+    until_global: Cell<u32>,
+    interval: Interval,
+}
+
+/// Whose turn it is.
+#[derive(Debug)]
+#[must_use = "a task that was taken must be run"]
+pub(crate) enum Next {
+    /// This task's.
+    Task(Task),
+    /// The global queue's; and if that is empty, call [`Processor::next_local`].
+    Global,
+    /// There is nothing here.
+    Empty,
+}
+
+impl Processor {
+    pub(crate) fn new(
+        index: usize,
+        config: &Config,
+        remote: Arc<Remote>,
+        queue: Queue,
+        parker: Parker,
+        rng: Rng,
+    ) -> Self {
+        let interval = Interval::new(config.global_interval);
+        Self {
+            index,
+            remote,
+            queue,
+            memory: Local::new(),
+            parker,
+            rng: RefCell::new(rng),
+            policy_memory: Cell::new([0; 4]),
+            spill: Cell::new(Vec::new()),
+            budget: Cell::new(config.budget),
+            streak: Cell::new(0),
+            streak_max: config.slot_streak_max,
+            until_global: Cell::new(interval.tasks()),
+            interval,
+        }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.remote.counters
+    }
+
+    /// Whose turn it is now.
+    #[inline(always)]
+    pub(crate) fn next(&self) -> Next {
+        let left = self.until_global.get();
+        if left == 0 {
+            self.until_global.set(self.interval.tasks());
+            return Next::Global;
+        }
+        self.until_global.set(left - 1);
+        match self.next_local() {
+            Some(task) => Next::Task(task),
+            None => Next::Empty,
+        }
+    }
+
+    /// The next task of the slot or the queue (P1).
+    #[inline(always)]
+    pub(crate) fn next_local(&self) -> Option<Task> {
+        let streak = self.streak.get();
+        if streak < self.streak_max {
+            if let Some(task) = self.remote.slot.take() {
+                self.streak.set(streak + 1);
+                self.counters().slot_hits.add(1);
+                return Some(task);
+            }
+            self.streak.set(0);
+            return self.queue.pop();
+        }
+        self.after_the_streak()
+    }
+
+    fn after_the_streak(&self) -> Option<Task> {
+        self.streak.set(0);
+        let Some(task) = self.queue.pop() else {
+            return self.remote.slot.take();
+        };
+        if let Some(waiting) = self.remote.slot.take() {
+            // There is room: one has just been taken out, and only this thread puts in.
+            self.queue.push_or_overflow(waiting, |spilled| {
+                debug_assert!(false, "a queue that was popped has room");
+                self.keep_spilled(spilled);
+            });
+        }
+        Some(task)
+    }
+
+    fn keep_spilled(&self, task: Task) {
+        let mut spill = self.spill.take();
+        spill.push(task);
+        self.spill.set(spill);
+    }
+
+    /// The slot is in use.
+    #[inline(always)]
+    pub(crate) fn has_slot(&self) -> bool {
+        self.streak_max > 0
+    }
+
+    /// The global queue was looked at out of turn: the next look can wait the whole interval.
+    pub(crate) fn looked_at_global(&self) {
+        self.interval.restart();
+        self.until_global.set(self.interval.tasks());
+    }
+}
+
+/// After how many tasks the global queue has its turn.
+#[derive(Debug)]
+struct Interval {
+    kind: GlobalInterval,
+    tasks: Cell<u32>,
+    began: Cell<Option<Instant>>,
+    /// The mean length of a task in nanoseconds, an exponentially weighted average (1/8 a sample).
+    mean_ns: Cell<u64>,
+}
+
+/// A self-tuned interval stays within these, so that the bound on waiting can be stated in tasks.
+const TASKS_MIN: u32 = 2;
+const TASKS_MAX: u32 = 127;
+
+impl Interval {
+    fn new(kind: GlobalInterval) -> Self {
+        let tasks = match kind {
+            GlobalInterval::Tasks(tasks) => tasks,
+            GlobalInterval::Time(_) => 61,
+        };
+        Self {
+            kind,
+            tasks: Cell::new(tasks),
+            began: Cell::new(None),
+            mean_ns: Cell::new(0),
+        }
+    }
+
+    /// The length of the interval that begins now. Reads the clock once in an interval, if it tunes
+    /// itself.
+    fn tasks(&self) -> u32 {
+        if let GlobalInterval::Time(target) = self.kind {
+            let now = Instant::now();
+            if let Some(began) = self.began.replace(Some(now)) {
+                let spent = now.saturating_duration_since(began);
+                self.learn(target, spent);
+            }
+        }
+        // The task that is run when the interval is up counts as well.
+        self.tasks.get().saturating_sub(1)
+    }
+
+    fn learn(&self, target: Duration, spent: Duration) {
+        let sample = as_ns(spent) / u64::from(self.tasks.get().max(1));
+        let mean = match self.mean_ns.get() {
+            0 => sample,
+            mean => mean - mean / 8 + sample / 8,
+        };
+        self.mean_ns.set(mean);
+        let tasks = as_ns(target) / mean.max(1);
+        let tasks = u32::try_from(tasks).unwrap_or(u32::MAX);
+        self.tasks.set(tasks.clamp(TASKS_MIN, TASKS_MAX));
+    }
+
+    /// An interval that was interrupted says nothing about the length of tasks.
+    fn restart(&self) {
+        self.began.set(None);
+    }
+}
+
+fn as_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Counters of a P on lines of their own.
+pub(crate) fn padded_counters() -> PaddedCounters {
+    CachePadded::new(Counters::default())
+}
+
+impl fmt::Debug for Processor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Processor")
+            .field("index", &self.index)
+            .field("queue", &self.queue)
+            .field("streak", &self.streak)
+            .field("until_global", &self.until_global)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_follows_the_length_of_tasks_within_its_bounds() {
+        let interval = Interval::new(GlobalInterval::Time(Duration::from_micros(200)));
+        for (task_ns, expected) in [(100, TASKS_MAX), (10_000, 20), (1_000_000, TASKS_MIN)] {
+            for _ in 0..100 {
+                let tasks = u64::from(interval.tasks.get());
+                interval.learn(
+                    Duration::from_micros(200),
+                    Duration::from_nanos(task_ns * tasks),
+                );
+            }
+            assert!(
+                interval.tasks.get().abs_diff(expected) <= 1,
+                "{task_ns} ns: {interval:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_fixed_interval_stays_as_it_is() {
+        let interval = Interval::new(GlobalInterval::Tasks(61));
+        assert_eq!((interval.tasks(), interval.tasks()), (60, 60));
+    }
+}

@@ -1,0 +1,373 @@
+//! The scheduler's handles: building it, spawning, waiting, ending it.
+
+use core::fmt;
+
+use stealyard_park::Idle;
+use stealyard_sync::Arc;
+use stealyard_sync::thread::JoinHandle as ThreadHandle;
+use stealyard_sync::time::Instant;
+
+use crate::block_on;
+use crate::blocking;
+use crate::config::Config;
+use crate::current::{self, Role};
+use crate::error::{BuildError, NoScheduler};
+use crate::machine;
+use crate::metrics::Metrics;
+use crate::shared::Shared;
+use crate::shutdown::{Shutdown, ShutdownReport};
+use crate::task::{self, JoinHandle};
+use crate::wake;
+
+/// A scheduler and its worker threads. Dropping it is [`Shutdown::Cancel`].
+///
+/// All that a [`Handle`] can do, it can do as well.
+///
+/// ```
+/// let scheduler = stealyard::Scheduler::new()?;
+/// let answer = scheduler.block_on(async { stealyard::spawn(async { 6 * 7 }).await });
+/// assert_eq!(answer.unwrap(), 42);
+/// # Ok::<(), stealyard::BuildError>(())
+/// ```
+pub struct Scheduler {
+    handle: Handle,
+    threads: Vec<ThreadHandle<()>>,
+}
+
+/// Reaches a scheduler from anywhere; cheap to clone. It does not keep the scheduler running: when that
+/// has ended, what is spawned is cancelled at once.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Scheduler {
+    /// A scheduler with all defaults: as many workers as this process may use CPUs.
+    ///
+    /// # Errors
+    /// As [`Builder::build`](crate::Builder::build).
+    pub fn new() -> Result<Self, BuildError> {
+        Self::from_config(Config::default())
+    }
+
+    pub(crate) fn from_config(config: Config) -> Result<Self, BuildError> {
+        let machine::Assembled { shared, threads } = machine::assemble(config)?;
+        Ok(Self {
+            handle: Handle { shared },
+            threads,
+        })
+    }
+
+    /// A handle that can be cloned and sent.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Ends the scheduler in the given manner, and says what was left.
+    ///
+    /// Called inside one of its own tasks it does not wait, because that task would wait for itself: the
+    /// rest happens when the task returns, and a `Drain` is carried on by a thread of its own.
+    pub fn shutdown(mut self, how: Shutdown) -> ShutdownReport {
+        self.end(how)
+    }
+
+    fn end(&mut self, how: Shutdown) -> ShutdownReport {
+        let threads = core::mem::take(&mut self.threads);
+        let shared = Arc::clone(&self.handle.shared);
+        if current::with(|context| {
+            context.is_some_and(|context| {
+                context.role() == Role::Worker && Arc::ptr_eq(context.shared(), &shared)
+            })
+        }) {
+            return end_from_inside(shared, threads, how);
+        }
+        end_and_wait(&shared, threads, how)
+    }
+}
+
+fn end_and_wait(
+    shared: &Arc<Shared>,
+    threads: Vec<ThreadHandle<()>>,
+    how: Shutdown,
+) -> ShutdownReport {
+    let deadline = match how {
+        Shutdown::DrainFor(time) => Instant::now().checked_add(time),
+        Shutdown::Drain | Shutdown::Cancel => None,
+    };
+    if how != Shutdown::Cancel {
+        let _done = shared.life.drain(shared, deadline);
+    }
+    shared.life.close(shared);
+    let workers_running = shared.life.wait(deadline);
+    if workers_running == 0 {
+        for thread in threads {
+            // A worker that panicked (in a policy of the user's) has left in good order.
+            drop(thread.join());
+        }
+    }
+    ShutdownReport {
+        cancelled: shared.life.cancelled.get(),
+        workers_running,
+        blocking_running: shared.blocking.in_flight(),
+    }
+}
+
+/// The calling task's worker cannot wait for itself.
+fn end_from_inside(
+    shared: Arc<Shared>,
+    threads: Vec<ThreadHandle<()>>,
+    how: Shutdown,
+) -> ShutdownReport {
+    if how != Shutdown::Cancel {
+        let other = Arc::clone(&shared);
+        let name = format!("{}-shutdown", shared.config.name);
+        let body = Box::new(move || {
+            let _report = end_and_wait(&other, threads, how);
+        });
+        match shared.config.starter.start(name, None, body) {
+            Ok(_detached) => return ShutdownReport::default(),
+            Err(error) => tracing::error!(
+                %error,
+                "the thread to drain the scheduler could not be started: its tasks are cancelled"
+            ),
+        }
+    }
+    shared.life.close(&shared);
+    ShutdownReport {
+        cancelled: shared.life.cancelled.get(),
+        workers_running: shared.life.wait(Some(Instant::now())),
+        blocking_running: shared.blocking.in_flight(),
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        let _report = self.end(Shutdown::Cancel);
+    }
+}
+
+impl core::ops::Deref for Scheduler {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Handle {
+    /// The scheduler that this thread works for: inside a task, a blocking call, `block_on` or `install`.
+    ///
+    /// # Errors
+    /// [`NoScheduler`] on any other thread.
+    pub fn current() -> Result<Self, NoScheduler> {
+        match current::shared() {
+            Some(shared) => Ok(Self { shared }),
+            None => Err(NoScheduler),
+        }
+    }
+
+    /// Has the workers run `future`. It begins when its turn comes, whether the handle is awaited or not.
+    ///
+    /// If the scheduler has ended, or is being drained and the caller is outside, the task is cancelled at
+    /// once: its handle gives [`JoinError::Cancelled`](crate::JoinError::Cancelled).
+    #[inline]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        spawn_on(&self.shared, future)
+    }
+
+    /// As [`spawn`](Self::spawn), for a future that nobody will wait for: cheaper by the handle. A panic in
+    /// it reaches the panic hook and no one else.
+    #[inline]
+    pub fn spawn_detached<F>(&self, future: F)
+    where
+        F: Future + Send + 'static,
+    {
+        let shared = &self.shared;
+        current::with(
+            |context| match context.and_then(|context| context.processor_of(shared)) {
+                Some(processor) => {
+                    let task = task::spawn_detached(shared, Some(&processor.memory), future);
+                    processor.counters().spawned.add(1);
+                    wake::push_next(shared, processor, task);
+                }
+                None => submit_new(shared, task::spawn_detached(shared, None, future)),
+            },
+        );
+    }
+
+    /// Runs `call` on a thread where it may block: a system call, a file, a foreign library. Threads are
+    /// started on demand, up to `Config::blocking_threads_max`; more calls than that wait.
+    ///
+    /// If no thread can be started and there is none, a worker runs the call. If the scheduler ends first,
+    /// the call is cancelled.
+    pub fn spawn_blocking<T, F>(&self, call: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let shared = &self.shared;
+        let (task, handle) = task::spawn_call(shared, None, call);
+        if self.takes_new() {
+            blocking::run(shared, task);
+        } else {
+            drop(task);
+        }
+        handle
+    }
+
+    /// Whether a new task from this thread is taken: while draining, only those from inside.
+    fn takes_new(&self) -> bool {
+        takes_new(&self.shared)
+    }
+
+    /// Runs `future` on the calling thread until it is ready, and gives its output. What it spawns with
+    /// [`spawn`](crate::spawn) goes to this scheduler. The future need not be `Send`.
+    ///
+    /// # Panics
+    /// Inside a task, where it would stop a worker; and if the future panics.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        block_on::block_on(&self.shared, future)
+    }
+
+    /// Runs `call` on a worker and waits for it, so that [`join`](crate::join) and [`scope`](crate::scope)
+    /// in it use this scheduler's workers. On a worker of this scheduler it calls it directly.
+    ///
+    /// # Panics
+    /// If `call` panics, with its payload; if the scheduler has ended.
+    pub fn install<R, F>(&self, call: F) -> R
+    where
+        F: FnOnce() -> R + Send,
+        R: Send,
+    {
+        crate::install::install(&self.shared, call)
+    }
+
+    /// How many workers it has: `Config::parallelism`, even if some of their threads could not be started.
+    pub fn parallelism(&self) -> usize {
+        self.shared.remotes.len()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.shared.config.name
+    }
+
+    /// What it was built with; what was left to the environment or the machine is filled in.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// A picture of what it did and does, taken without stopping anyone.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.metrics()
+    }
+
+    #[doc(hidden)]
+    pub fn idle(&self) -> &Idle {
+        &self.shared.idle
+    }
+}
+
+/// Has the workers of the current scheduler run `future`; see [`Handle::spawn`].
+///
+/// # Panics
+/// If the thread works for no scheduler: call it inside a task, `block_on` or `install`, or use
+/// [`Handle::spawn`].
+#[inline]
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    current::with(|context| match context {
+        Some(context) => spawn_on(context.shared(), future),
+        None => panic!("spawn: {NoScheduler}"),
+    })
+}
+
+/// As [`spawn`], for a future that nobody will wait for; see [`Handle::spawn_detached`].
+///
+/// # Panics
+/// As [`spawn`].
+#[inline]
+#[track_caller]
+pub fn spawn_detached<F>(future: F)
+where
+    F: Future + Send + 'static,
+{
+    match Handle::current() {
+        Ok(handle) => handle.spawn_detached(future),
+        Err(error) => panic!("spawn_detached: {error}"),
+    }
+}
+
+/// Runs `call` on a thread of the current scheduler where it may block; see [`Handle::spawn_blocking`].
+///
+/// # Panics
+/// As [`spawn`].
+#[track_caller]
+pub fn spawn_blocking<T, F>(call: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match Handle::current() {
+        Ok(handle) => handle.spawn_blocking(call),
+        Err(error) => panic!("spawn_blocking: {error}"),
+    }
+}
+
+#[inline(always)]
+fn spawn_on<F>(shared: &Arc<Shared>, future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    current::with(
+        |context| match context.and_then(|context| context.processor_of(shared)) {
+            Some(processor) => {
+                let (task, handle) = task::spawn(shared, Some(&processor.memory), future);
+                processor.counters().spawned.add(1);
+                wake::push_next(shared, processor, task);
+                handle
+            }
+            None => {
+                let (task, handle) = task::spawn(shared, None, future);
+                submit_new(shared, task);
+                handle
+            }
+        },
+    )
+}
+
+fn submit_new(shared: &Arc<Shared>, task: task::Task) {
+    if takes_new(shared) {
+        wake::submit(shared, task);
+    } else {
+        drop(task);
+    }
+}
+
+fn takes_new(shared: &Arc<Shared>) -> bool {
+    shared.life.is_open()
+        || current::with(|context| {
+            context.is_some_and(|context| Arc::ptr_eq(context.shared(), shared))
+        })
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler")
+            .field("shared", &self.handle.shared)
+            .field("threads", &self.threads.len())
+            .finish()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handle").field(&self.shared).finish()
+    }
+}

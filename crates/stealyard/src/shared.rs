@@ -1,0 +1,103 @@
+//! What all threads of a scheduler share.
+
+use core::any::Any;
+use core::fmt;
+
+use stealyard_park::Idle;
+use stealyard_sync::Arc;
+
+use crate::blocking::Blocking;
+use crate::config::Config;
+use crate::current;
+use crate::global::Global;
+use crate::metrics::{Counter, Metrics};
+use crate::processor::Remote;
+use crate::shutdown::Life;
+use crate::task::{Local, Memory, Schedule, Task, Why};
+use crate::wake;
+
+/// What all threads of a scheduler share; kept by its handles, its threads and its tasks.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    /// One for each P.
+    pub(crate) remotes: Box<[Arc<Remote>]>,
+    pub(crate) idle: Idle,
+    pub(crate) global: Global,
+    pub(crate) life: Life,
+    pub(crate) blocking: Blocking,
+    pub(crate) memory: Memory<Self>,
+    pub(crate) pushed_from_outside: Counter,
+    pub(crate) panics: Counter,
+    pub(crate) start_failures: Counter,
+}
+
+impl Shared {
+    /// Whether any queue seems to hold a task that a thief could take, run-next slots left out.
+    pub(crate) fn any_work(&self) -> bool {
+        !self.global.is_empty() || self.remotes.iter().any(|remote| remote.stealer.len() > 0)
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        let blocking = self.blocking.stats();
+        Metrics {
+            workers: self
+                .remotes
+                .iter()
+                .map(|remote| remote.counters.read(remote.len()))
+                .collect(),
+            injector_depth: self.global.len(),
+            pushed_from_outside: self.pushed_from_outside.get(),
+            searching: self.idle.searching(),
+            sleeping: self.idle.sleeping(),
+            blocking_threads: blocking.threads,
+            blocking_idle: blocking.idle,
+            blocking_queued: blocking.queued,
+            thread_start_failures: self.start_failures.get() + blocking.start_failures,
+            panics: self.panics.get(),
+        }
+    }
+}
+
+// SAFETY: 1. the pool is a field, made for this scheduler's tasks; 2. the lists belong to a P of this
+// scheduler, as `processor_of` checks.
+unsafe impl Schedule for Shared {
+    #[inline]
+    fn schedule(&self, task: Task, _why: Why) {
+        current::with(
+            |context| match context.and_then(|context| context.processor_of(self)) {
+                Some(processor) => wake::push_next(self, processor, task),
+                None => wake::submit(self, task),
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn memory(&self) -> &Memory<Self> {
+        &self.memory
+    }
+
+    #[inline(always)]
+    fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R {
+        current::with(|context| {
+            let processor = context.and_then(|context| context.processor_of(self));
+            f(processor.map(|processor| &processor.memory))
+        })
+    }
+
+    fn task_panicked(&self, payload: &(dyn Any + Send)) {
+        self.panics.add_shared(1);
+        self.config.hooks.panicked(payload);
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("name", &self.config.name)
+            .field("workers", &self.remotes.len())
+            .field("idle", &self.idle.sleeping())
+            .field("global", &self.global.len())
+            .field("life", &self.life)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,319 @@
+//! Life and death of a scheduler: the steps of its end, and why in that order.
+//!
+//! | step | who              | what                                            | why here                           |
+//! |------|------------------|-------------------------------------------------|------------------------------------|
+//! | 1    | `drain` only     | state `Draining`: threads outside spawn no more | what comes from outside might never end |
+//! | 2    | `drain` only     | waits until nothing can run any more            | the tasks' own work comes first    |
+//! | 3    | who shuts down   | state `Closed`, wakes every worker              | a worker that sleeps would not see it |
+//! | 4    | each worker      | stops at the next task boundary, cancels what its slot and queue hold | only the owner knows when it puts no more in |
+//! | 5    | each worker      | gives its task memory back, counts itself out   | its queue is empty for good        |
+//! | 6    | the last worker  | state `Gone`, then cancels what the global queue holds and every task that sleeps | nobody polls any more, so a task that sleeps now sleeps for ever |
+//! | 7    | who shuts down   | joins the threads                               | their thread-locals are destroyed  |
+//!
+//! Destructors of cancelled tasks run on workers, as long as there is one. They may spawn and wake:
+//! before step 6 that goes to the global queue, which step 6 empties; afterwards whoever puts a task
+//! into the global queue cancels it.
+//!
+//! # Invariants
+//! - **L1** The state only grows: `Running`, `Draining`, `Closed`, `Gone`.
+//! - **L2** *A task in the global queue of a scheduler that is `Gone` is cancelled*: whoever pushed it looks
+//!   at the state behind a light fence, and the last worker looks at the queue behind a heavy one after it
+//!   has written `Gone` (A1 of `stealyard_sync::asymmetric`): one of the two sees the other.
+//! - **L3** A task is run or cancelled, never forgotten: it is in a queue (cancelled in steps 4 and 6, or
+//!   by L2), in a thread's hands (which run it or put it into a queue), or asleep (step 6).
+//!
+//! # Orderings
+//! | label | operation                            | partner | publishes                                 |
+//! |-------|--------------------------------------|---------|-------------------------------------------|
+//! | G1    | `submit`: push; light fence; load `state` | G2 | the task, or else `Gone` is seen            |
+//! | G2    | last worker: store `Gone`; heavy fence; drain | G1 | `Gone`, or else the task is seen        |
+//! | G3    | leaving: `running` minus one, AcqRel | itself  | what a worker did, to the last one        |
+//!
+//! # Why not …
+//! Running what is queued when the scheduler is dropped, as rayon does: a task may respawn itself for
+//! ever; `Shutdown::Drain` is for that. Killing threads whose task does not return: unsound.
+
+use core::fmt;
+
+use stealyard_sync::atomic::{AtomicUsize, Ordering};
+use stealyard_sync::time::{Duration, Instant};
+use stealyard_sync::{Condvar, Mutex, MutexGuard, asymmetric};
+
+use crate::current;
+use crate::metrics::Counter;
+use crate::processor::Processor;
+use crate::shared::Shared;
+use crate::task::Task;
+
+const RUNNING: usize = 0;
+const DRAINING: usize = 1;
+const CLOSED: usize = 2;
+const GONE: usize = 3;
+
+/// How often whoever drains looks whether everything is done.
+const LOOK_EVERY: Duration = Duration::from_micros(500);
+
+/// In what manner a scheduler ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// First runs everything that can run, and what that spawns and wakes, until nothing can run any more
+    /// and no blocking call is under way; then cancels the tasks that still sleep. New tasks from
+    /// outside are cancelled from the start. Takes as long as it takes.
+    Drain,
+    /// Cancels what is queued and what sleeps; waits for the tasks that are running at this moment to
+    /// return. What dropping the scheduler does.
+    Cancel,
+    /// As `Drain`, for this long at the most; then as `Cancel`, but without waiting for tasks and blocking
+    /// calls that do not return: the report says how many are left.
+    DrainFor(Duration),
+}
+
+/// What a shutdown left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "tasks may have been cancelled"]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Tasks that were cancelled because they were queued or slept.
+    pub cancelled: u64,
+    /// Workers whose task has not returned. Their threads end by themselves when it does.
+    pub workers_running: usize,
+    /// Blocking calls that have not returned, or have not begun (those are cancelled when their turn
+    /// comes).
+    pub blocking_running: usize,
+}
+
+/// Whether a scheduler lives, and who still works for it.
+pub(crate) struct Life {
+    state: AtomicUsize,
+    /// Workers that may still put tasks into queues.
+    running: AtomicUsize,
+    /// Workers that have not ended their last step.
+    left: Mutex<usize>,
+    ended: Condvar,
+    pub(crate) cancelled: Counter,
+}
+
+impl Life {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: AtomicUsize::new(RUNNING),
+            running: AtomicUsize::new(0),
+            left: Mutex::new(0),
+            ended: Condvar::new(),
+            cancelled: Counter::default(),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_closed(&self) -> bool {
+        // Ordering: Relaxed; a worker that sleeps is woken with a token, which publishes it, and one that
+        // runs sees it at some task boundary soon.
+        self.state.load(Ordering::Relaxed) >= CLOSED
+    }
+
+    /// Whether new tasks from outside are taken.
+    pub(crate) fn is_open(&self) -> bool {
+        // Ordering: Relaxed; a task that comes in the same moment may be taken or not.
+        self.state.load(Ordering::Relaxed) == RUNNING
+    }
+
+    /// Moves the state on (L1).
+    fn raise(&self, to: usize) {
+        // Ordering: Relaxed on both; what must see it is told so by other means (`is_closed`, G2).
+        let mut now = self.state.load(Ordering::Relaxed);
+        while now < to {
+            match self
+                .state
+                .compare_exchange(now, to, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return,
+                Err(newer) => now = newer,
+            }
+        }
+    }
+
+    /// A worker is about to be started. Undone by `worker_leaves` or `worker_failed`.
+    pub(crate) fn worker_joins(&self) {
+        // Ordering: Relaxed; the thread is started afterwards.
+        self.running.fetch_add(1, Ordering::Relaxed);
+        *self.lock() += 1;
+    }
+
+    /// The thread could not be started.
+    pub(crate) fn worker_failed(&self) {
+        // Ordering: Relaxed; it never did anything.
+        self.running.fetch_sub(1, Ordering::Relaxed);
+        *self.lock() -= 1;
+    }
+
+    /// Step 3.
+    pub(crate) fn close(&self, shared: &Shared) {
+        self.raise(CLOSED);
+        shared.idle.nudge_all();
+        shared.blocking.close();
+    }
+
+    /// Steps 4 to 6, on the worker's thread, which does not hold the P any more: what destructors wake
+    /// and spawn goes to the global queue.
+    pub(crate) fn worker_leaves(&self, shared: &Shared, processor: &Processor) {
+        let closed = self.is_closed();
+        current::draining(|| {
+            let next = || {
+                processor
+                    .remote
+                    .slot
+                    .take()
+                    .or_else(|| processor.queue.pop())
+            };
+            while let Some(task) = next() {
+                if closed {
+                    self.cancel(task);
+                } else {
+                    // The worker's thread ends by a panic in the user's policy: others go on.
+                    shared.global.push(processor.remote.lane, task);
+                }
+            }
+        });
+        processor.memory.flush(&shared.memory);
+        // Ordering: AcqRel (G3); the last one sees what the others put into the global queue.
+        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.close(shared);
+            self.raise(GONE);
+            // Ordering: G2, partner: the light fence of G1.
+            asymmetric::heavy();
+            self.sweep(shared);
+        } else if !closed {
+            shared.idle.announce(1);
+        }
+        let mut left = self.lock();
+        *left -= 1;
+        if *left == 0 {
+            self.ended.notify_all();
+        }
+    }
+
+    /// Step 6: until there is nothing left, because each destructor may bring more.
+    fn sweep(&self, shared: &Shared) {
+        current::draining(|| {
+            loop {
+                self.drain_global(shared);
+                let mut claimed = 0_usize;
+                shared.memory.claim_idle(|task| {
+                    claimed += 1;
+                    self.cancel(task);
+                });
+                if claimed == 0 && shared.global.is_empty() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn drain_global(&self, shared: &Shared) {
+        while let Some(task) = shared.global.pop(crate::global::LaneId(0)) {
+            self.cancel(task);
+        }
+    }
+
+    fn cancel(&self, task: Task) {
+        self.cancelled.add_shared(1);
+        task.cancel();
+    }
+
+    /// A task was put into the global queue (L2). The announcement before has passed a light fence.
+    #[inline]
+    pub(crate) fn after_submit(&self, shared: &Shared) {
+        // Ordering: Relaxed (G1); behind the light fence of `Idle::announce`, partner G2.
+        if self.state.load(Ordering::Relaxed) == GONE {
+            current::draining(|| self.drain_global(shared));
+        }
+    }
+
+    /// Steps 1 and 2: true when nothing can run any more, false if the time was up first.
+    pub(crate) fn drain(&self, shared: &Shared, deadline: Option<Instant>) -> bool {
+        self.raise(DRAINING);
+        loop {
+            if self.is_closed() || is_quiescent(shared) {
+                return true;
+            }
+            let now = Instant::now();
+            let pause = match deadline {
+                Some(deadline) if now >= deadline => return false,
+                Some(deadline) => deadline.saturating_duration_since(now).min(LOOK_EVERY),
+                None => LOOK_EVERY,
+            };
+            stealyard_sync::thread::sleep(pause);
+        }
+    }
+
+    /// Waits for step 6, until `deadline` at the latest. How many workers have not left.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> usize {
+        let mut left = self.lock();
+        while *left > 0 {
+            let Some(deadline) = deadline else {
+                left = match self.ended.wait(left) {
+                    Ok(guard) => guard,
+                    Err(poisoned) => poisoned.into_inner(),
+                };
+                continue;
+            };
+            let now = Instant::now();
+            if now >= deadline {
+                break;
+            }
+            let pause = deadline.saturating_duration_since(now);
+            left = match self.ended.wait_timeout(left, pause) {
+                Ok((guard, _)) => guard,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        *left
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        match self.left.lock() {
+            Ok(guard) => guard,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+}
+
+/// Whether nothing can run: every worker sleeps, every queue is empty, no blocking call is under way.
+///
+/// It is looked at twice, with a fence for all cores in between, and no worker may have woken meanwhile:
+/// so all of it was true at one moment.
+fn is_quiescent(shared: &Shared) -> bool {
+    let looks_so = || {
+        shared.blocking.in_flight() == 0
+            && shared.global.is_empty()
+            && shared.remotes.iter().all(|remote| remote.len() == 0)
+            && shared.idle.searching() == 0
+            && shared.idle.sleeping() == shared.idle.joined()
+    };
+    let parks = || -> u64 {
+        let parks = shared
+            .remotes
+            .iter()
+            .map(|remote| remote.counters.parks.get());
+        parks.fold(0, u64::wrapping_add)
+    };
+    let before = parks();
+    if !looks_so() {
+        return false;
+    }
+    asymmetric::heavy();
+    looks_so() && parks() == before
+}
+
+impl fmt::Debug for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Ordering: Relaxed; a moment's view.
+        let state = match self.state.load(Ordering::Relaxed) {
+            RUNNING => "running",
+            DRAINING => "draining",
+            CLOSED => "closed",
+            _ => "gone",
+        };
+        f.write_str(state)
+    }
+}

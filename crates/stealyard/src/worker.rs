@@ -1,0 +1,84 @@
+//! The worker's loop: find a task, run it, again.
+
+use stealyard_park::idle::Active;
+use stealyard_sync::Arc;
+
+use crate::current::{self, Context, Role};
+use crate::find::{self, Found};
+use crate::hooks::Hooks;
+use crate::processor::{Next, Processor};
+use crate::shared::Shared;
+use crate::task::{Ran, Task};
+use crate::wake;
+
+/// Runs tasks with the P until the scheduler is closed.
+pub(crate) fn run(shared: Arc<Shared>, processor: Processor) {
+    let hooks = &shared.config.hooks;
+    let index = processor.index;
+    let context = Context::new(Arc::clone(&shared), Role::Worker);
+    let entered = current::enter(&context);
+    // Also if a policy of the user's panics: a shutdown must not wait for this worker for ever.
+    let leave = Leave {
+        shared: &shared,
+        processor: &processor,
+    };
+    Hooks::call(hooks.on_start.as_ref(), index);
+    let active = shared.idle.join(index);
+    debug_assert!(active.is_some(), "one thread holds a P");
+    if let Some(active) = active {
+        context.holding(&processor, || work(&shared, &context, active));
+    }
+    Hooks::call(hooks.on_stop.as_ref(), index);
+    drop(leave);
+    drop(entered);
+}
+
+fn work(shared: &Arc<Shared>, context: &Context, mut active: Active) {
+    // The P is asked for anew after every task: user code ran in between.
+    while let Some(processor) = context.processor_of(shared) {
+        if shared.life.is_closed() {
+            return;
+        }
+        let next = match processor.next() {
+            Next::Task(task) => Some(task),
+            Next::Global => find::take_one(shared, processor).or_else(|| processor.next_local()),
+            Next::Empty => None,
+        };
+        let task = match next {
+            Some(task) => task,
+            None => match find::find(shared, processor, active) {
+                Found::Task(still_active, task) => {
+                    active = still_active;
+                    task
+                }
+                Found::Closed => return,
+            },
+        };
+        run_one(shared, context, processor, task);
+    }
+}
+
+#[inline(always)]
+fn run_one(shared: &Arc<Shared>, context: &Context, processor: &Processor, task: Task) {
+    processor.counters().tasks_run.add(1);
+    processor.budget.set(shared.config.budget);
+    match task.run() {
+        Ran::Done | Ran::Pending => {}
+        Ran::Again(task) => match context.processor_of(shared) {
+            Some(processor) => wake::push_quietly(shared, processor, task),
+            None => wake::submit(shared, task),
+        },
+    }
+}
+
+/// Leaves in good order; see `shutdown.rs`.
+struct Leave<'a> {
+    shared: &'a Shared,
+    processor: &'a Processor,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.shared.life.worker_leaves(self.shared, self.processor);
+    }
+}
