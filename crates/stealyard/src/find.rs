@@ -191,7 +191,8 @@ fn steal_pass(shared: &Shared, processor: &Processor, pass: u32, passes: u32) ->
             continue;
         };
         let before = processor.queue.len();
-        found = steal_from(processor, remote, policy.amount().limit());
+        found = steal_from(processor, remote, policy.amount().limit())
+            .or_else(|| ask_for_a_job(remote));
         let took = found.iter().count() + processor.queue.len() - before;
         policy.outcome(turn.memory, victim, took);
         if found.is_none() && pass + 1 == passes {
@@ -241,6 +242,15 @@ fn steal_slot(shared: &Shared, processor: &Processor, victim: &Remote) -> Option
     Some(task)
 }
 
+/// Takes the half of a join that the victim offers, or asks it to offer one.
+fn ask_for_a_job(victim: &Remote) -> Option<Task> {
+    let job = victim.jobs.steal();
+    if job.is_none() {
+        victim.jobs.want();
+    }
+    job
+}
+
 fn count_steal(processor: &Processor, victim: usize, took: usize) {
     let counters = processor.counters();
     counters.steals_done.add(1);
@@ -270,6 +280,11 @@ fn look_everywhere(shared: &Shared, processor: &Processor) -> Option<Task> {
                 Steal::Empty => break,
                 Steal::Retry => spin_loop(),
             }
+        }
+        // What a long task of the victim keeps private is taken by force, once, before sleeping.
+        if let Some(job) = remote.jobs.force() {
+            count_steal(processor, victim, 1);
+            return Some(job);
         }
     }
     None

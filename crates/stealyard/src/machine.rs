@@ -14,6 +14,7 @@ use crate::blocking::Blocking;
 use crate::config::{Config, PARALLELISM_MAX, PinFailure};
 use crate::environment;
 use crate::error::BuildError;
+use crate::fork_join::Jobs;
 use crate::global::{Global, LaneId};
 use crate::metrics::Counter;
 use crate::processor::{Processor, Remote, padded_counters};
@@ -168,6 +169,7 @@ fn build(config: Config, layout: &Layout) -> Result<(Arc<Shared>, Vec<Processor>
         let remote = Arc::new(Remote {
             stealer: queue.stealer(),
             slot: stealyard_deque::Slot::new(),
+            jobs: Jobs::new(),
             counters: padded_counters(),
             others: layout.distances.nearest_first(index).into(),
             lane,

@@ -28,6 +28,7 @@ use stealyard_sync::time::{Duration, Instant};
 use stealyard_sync::{Arc, CachePadded};
 
 use crate::config::{Config, GlobalInterval};
+use crate::fork_join::Jobs;
 use crate::global::LaneId;
 use crate::metrics::{Counters, PaddedCounters};
 use crate::policy::Memory as PolicyMemory;
@@ -40,6 +41,8 @@ pub(crate) struct Remote {
     pub(crate) stealer: QueueStealer,
     /// Set by the owner, taken by anyone.
     pub(crate) slot: Slot<Task>,
+    /// Joins that are under way on whichever thread holds the P.
+    pub(crate) jobs: Jobs,
     pub(crate) counters: PaddedCounters,
     /// The other workers and how far they are, nearest first.
     pub(crate) others: Box<[(usize, u8)]>,

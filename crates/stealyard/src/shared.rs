@@ -9,6 +9,7 @@ use stealyard_sync::Arc;
 use crate::blocking::Blocking;
 use crate::config::Config;
 use crate::current;
+use crate::fork_join::Crew;
 use crate::global::Global;
 use crate::metrics::{Counter, Metrics};
 use crate::processor::Remote;
@@ -34,7 +35,8 @@ pub(crate) struct Shared {
 impl Shared {
     /// Whether any queue seems to hold a task that a thief could take, run-next slots left out.
     pub(crate) fn any_work(&self) -> bool {
-        !self.global.is_empty() || self.remotes.iter().any(|remote| remote.stealer.len() > 0)
+        let holds = |remote: &Arc<Remote>| remote.stealer.len() > 0 || remote.jobs.has_offer();
+        !self.global.is_empty() || self.remotes.iter().any(holds)
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
@@ -55,6 +57,34 @@ impl Shared {
             thread_start_failures: self.start_failures.get() + blocking.start_failures,
             panics: self.panics.get(),
         }
+    }
+}
+
+impl Crew for Shared {
+    fn offered(&self) {
+        current::with(
+            |context| match context.and_then(|context| context.processor_of(self)) {
+                Some(processor) => wake::announce(self, processor, 1),
+                None => drop(self.idle.announce(1)),
+            },
+        );
+    }
+
+    fn hungry(&self) -> bool {
+        self.idle.searching() > 0 || self.idle.sleeping() > 0
+    }
+
+    fn push(&self, task: Task) {
+        current::with(
+            |context| match context.and_then(|context| context.processor_of(self)) {
+                Some(processor) => wake::push_back(self, processor, task),
+                None => wake::submit(self, task),
+            },
+        );
+    }
+
+    fn workers(&self) -> usize {
+        self.remotes.len()
     }
 }
 

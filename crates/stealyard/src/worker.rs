@@ -17,6 +17,9 @@ pub(crate) fn run(shared: Arc<Shared>, processor: Processor) {
     let index = processor.index;
     let context = Context::new(Arc::clone(&shared), Role::Worker);
     let entered = current::enter(&context);
+    // SAFETY: 1. one thread holds the P; 2. dropped below, when no task runs any more; 3. it is in `Shared`,
+    // which every worker keeps until it has ended.
+    let joining = unsafe { processor.remote.jobs.enter(&*shared) };
     // Also if a policy of the user's panics: a shutdown must not wait for this worker for ever.
     let leave = Leave {
         shared: &shared,
@@ -29,6 +32,7 @@ pub(crate) fn run(shared: Arc<Shared>, processor: Processor) {
         context.holding(&processor, || work(&shared, &context, active));
     }
     Hooks::call(hooks.on_stop.as_ref(), index);
+    drop(joining);
     drop(leave);
     drop(entered);
 }

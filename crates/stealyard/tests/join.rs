@@ -1,0 +1,63 @@
+//! Goal: `join` and `scope` on the workers of a scheduler give the right results, use more than one worker,
+//! and let the other tasks live.
+//! Method: known sums; the set of threads that took part.
+
+#[path = "support/common.rs"]
+mod support;
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use support::with_workers;
+
+fn fib(n: u32) -> u64 {
+    if n < 2 {
+        return u64::from(n);
+    }
+    let (a, b) = stealyard::join(|| fib(n - 1), || fib(n - 2));
+    a + b
+}
+
+#[test]
+fn joins_on_workers_add_up() {
+    with_workers(&[1, 2, 8], |scheduler| {
+        assert_eq!(scheduler.install(|| fib(22)), 17_711);
+        let inside = scheduler.spawn(async { fib(20) });
+        assert_eq!(inside.join().unwrap(), 6_765);
+    });
+}
+
+#[test]
+fn a_scope_borrows_and_ends_with_all_its_jobs() {
+    with_workers(&[1, 2, 8], |scheduler| {
+        let numbers: Vec<u64> = (0..10_000).collect();
+        let sums = Mutex::new(Vec::new());
+        scheduler.install(|| {
+            stealyard::scope(|scope| {
+                for chunk in numbers.chunks(100) {
+                    let sums = &sums;
+                    scope.spawn(move |_| sums.lock().unwrap().push(chunk.iter().sum::<u64>()));
+                }
+            });
+        });
+        let sums = sums.into_inner().unwrap();
+        assert_eq!((sums.len(), sums.iter().sum::<u64>()), (100, 49_995_000));
+    });
+}
+
+/// Two halves that wait for each other end only if two workers run them.
+#[test]
+fn both_halves_run_at_the_same_time_when_a_worker_is_free() {
+    with_workers(&[2, 4], |scheduler| {
+        for _ in 0..20 {
+            let meeting = std::sync::Barrier::new(2);
+            let threads = Mutex::new(HashSet::new());
+            let half = || {
+                meeting.wait();
+                threads.lock().unwrap().insert(std::thread::current().id());
+            };
+            scheduler.install(|| stealyard::join(half, half));
+            assert_eq!(threads.into_inner().unwrap().len(), 2);
+        }
+    });
+}
