@@ -139,7 +139,7 @@ impl Sleepers {
 }
 
 const fn bit(index: usize) -> u64 {
-    1 << (index % BITS)
+    1 << (index - index / BITS * BITS)
 }
 
 #[cfg(test)]
