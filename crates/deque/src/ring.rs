@@ -194,7 +194,9 @@ impl<T: Word> Ring<T> {
     /// Puts `item` at the back. Wait-free.
     ///
     /// # Errors
-    /// The item itself, if the queue is full.
+    /// The item itself, if the queue is full. (Where a forced steal took some of a claim and its limit
+    /// or its room made it leave the rest, the slots of what it took, at most 6, stay in use until the
+    /// owner has popped the rest.)
     #[inline]
     pub fn push(&self, item: T) -> Result<(), T> {
         let shared = &*self.shared;
@@ -235,11 +237,15 @@ impl<T: Word> Ring<T> {
         }
     }
 
-    /// Claims the older half of what is visible in a full queue; none if a thief was quicker, which
-    /// made room.
+    /// Claims the older half of what is visible in a full queue; none if there is room now, or a thief was
+    /// quicker, which makes room.
     fn take_older_half(&self) -> Option<Batch<T>> {
         let shared = &*self.shared;
         let (head, visible) = shared.own_view();
+        let claimed = self.end.get().wrapping_sub(shared.own_cursor()) as usize;
+        if visible + claimed < shared.capacity() {
+            return None;
+        }
         let count = visible.min(shared.capacity() / 2).min(MAX_OVERFLOW);
         debug_assert!(count > 0, "{self:?} is full, and a claim leaves half of it");
         if !shared.claim(head, count) {
@@ -284,20 +290,26 @@ impl<T: Word> Ring<T> {
     #[inline(never)]
     fn claim_and_pop(&self) -> Option<T> {
         let shared = &*self.shared;
-        loop {
-            let (head, visible) = shared.own_view();
-            if visible == 0 {
-                return None;
-            }
-            let count = (visible as u64).div_ceil(2).min(self.claim_most);
+        let tail = shared.own_tail();
+        // As long as no thief took anything, the last claim ended at `head`; if one did, the attempt
+        // from there fails and tells.
+        let mut head = self.end.get();
+        while head != tail {
+            let visible = tail.wrapping_sub(head);
+            let count = visible.div_ceil(2).min(self.claim_most);
             let first = shared.read(head);
-            if shared.claim(head, count as usize) {
-                self.install(head.wrapping_add(1), count - 1);
-                // SAFETY: 1. the word came from `push`; 2. the claim made it ours alone (R4), and the
-                // cursor has passed it.
-                return Some(unsafe { T::from_word(first) });
+            match shared.claim_own(head, count) {
+                Ok(()) => {
+                    self.install(head.wrapping_add(1), count - 1);
+                    // SAFETY: 1. the word came from `push`; 2. the claim made it ours alone (R4), and
+                    // the cursor has passed it.
+                    return Some(unsafe { T::from_word(first) });
+                }
+                Err(moved_to) => head = moved_to,
             }
         }
+        self.install(head, 0);
+        None
     }
 
     /// Sets up the claim of `count` items from `cursor`, which `head` has passed.
@@ -350,10 +362,17 @@ impl<T: Word> Ring<T> {
         let (cursor, end) = (shared.own_cursor(), self.end.get());
         if cursor == end {
             self.install(head, 0);
-        } else if end != head {
+        } else if end != head || self.is_revoked(cursor) {
             self.move_claim_up(cursor, end, head);
         }
         shared.room_above_cursor(tail)
+    }
+
+    /// Whether thieves have taken all that the claim holds from `cursor` on.
+    fn is_revoked(&self, cursor: u64) -> bool {
+        // Ordering: Relaxed; `move_claim_up` looks again.
+        let word = ClaimWord(self.shared.claim_word().load(Ordering::Relaxed));
+        word.free(word.left(cursor)) == 0
     }
 
     /// Moves what is left of the claim up to `head`: thieves have emptied the slots between, which

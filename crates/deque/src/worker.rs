@@ -170,6 +170,17 @@ pub enum Hidden {
     Newest,
 }
 
+impl Hidden {
+    /// How many of the oldest items thieves may fail to see.
+    #[must_use]
+    pub const fn most(self) -> usize {
+        match self {
+            Self::Nothing | Self::Newest => 0,
+            Self::Oldest(most) => most,
+        }
+    }
+}
+
 /// How many items one batch takes at most, of those that thieves can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MaxSteal {
@@ -184,6 +195,7 @@ pub enum MaxSteal {
 impl MaxSteal {
     /// The most that a batch takes when thieves see `visible` items.
     #[inline]
+    #[must_use]
     pub const fn of(self, visible: usize) -> usize {
         let half = visible.div_ceil(2);
         match self {

@@ -1,0 +1,125 @@
+//! The conformance suite: does a queue keep what its [`Worker`] implementation promises?
+//!
+//! For those who write a queue of their own: make it generic over its items, let it hold [`Token`]s, and
+//! run [`check`] in a test. The promises P1 to P8 are those of [`Worker`].
+//!
+//! | part | method | promises |
+//! |---|---|---|
+//! | [`sequential`] | random calls from one thread, compared with a model; failures are shrunk | P1 to P6, P8 |
+//! | [`linearizable`] | small recorded histories of concurrent calls; each must have an order that explains it | P1 to P4, P6 |
+//! | [`stress`] | many calls from many threads; the counts must add up | P1, P2, P3, P5, P7 |
+//!
+//! The parts are separate so that a failure says where to look, and so that one can be run for longer:
+//! [`Effort`] says how long, and `STEALYARD_SOAK` in the environment multiplies it.
+//!
+//! # Example
+//! ```
+//! use stealyard_deque::conformance::{self, Effort, Token};
+//! use stealyard_deque::Ring;
+//!
+//! let make = |capacity| Ring::<Token>::with_capacity(capacity).expect("a power of two");
+//! conformance::check(make, Effort::quick()).expect("the ring keeps its promises");
+//! ```
+
+mod history;
+mod linearize;
+mod sequential;
+mod stress;
+mod token;
+
+use core::fmt;
+
+use crate::worker::Worker;
+
+pub use history::{Call, History, Record, Specification, linearizable};
+pub use linearize::{MAX_CALLS, explain};
+pub use sequential::sequential;
+pub use stress::{Tally, stress};
+pub use token::{Ledger, Token};
+
+/// How much to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// Random programs of the sequential part.
+    pub programs: u32,
+    /// Histories that are recorded and checked.
+    pub histories: u32,
+    /// Items that go through the queues in each round of the stress part.
+    pub items: u64,
+}
+
+impl Effort {
+    /// About a second on one core in an optimised build, for a queue that costs some ten nanoseconds a
+    /// call.
+    #[must_use]
+    pub fn everyday() -> Self {
+        Self {
+            programs: 512,
+            histories: 3_000,
+            items: 200_000,
+        }
+        .soaked()
+    }
+
+    /// For an example or a first look.
+    #[must_use]
+    pub fn quick() -> Self {
+        Self {
+            programs: 64,
+            histories: 100,
+            items: 5_000,
+        }
+    }
+
+    /// Multiplied by `STEALYARD_SOAK`, if that is set to a number.
+    fn soaked(self) -> Self {
+        let soak = std::env::var("STEALYARD_SOAK").map_or(1, |text| text.parse().unwrap_or(1));
+        Self {
+            programs: self.programs.saturating_mul(soak),
+            histories: self.histories.saturating_mul(soak),
+            items: self.items.saturating_mul(u64::from(soak)),
+        }
+    }
+}
+
+/// A promise that was not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which promise of [`Worker`], as `P1` to `P8`.
+    pub promise: &'static str,
+    /// What happened, and what would have been right.
+    pub what: String,
+}
+
+impl Violation {
+    fn new(promise: &'static str, what: impl Into<String>) -> Self {
+        Self {
+            promise,
+            what: what.into(),
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not kept: {}", self.promise, self.what)
+    }
+}
+
+impl core::error::Error for Violation {}
+
+/// Runs every part on queues that `make` makes for a given capacity (a power of two, at least 2; a
+/// queue that grows may start with it).
+///
+/// # Errors
+/// The first promise found broken.
+pub fn check<W>(make: impl Fn(usize) -> W, effort: Effort) -> Result<Tally, Violation>
+where
+    W: Worker<Item = Token> + 'static,
+{
+    sequential(&make, effort.programs)?;
+    for capacity in [2, 4, 16] {
+        linearizable(&make, capacity, effort.histories / 3 + 1)?;
+    }
+    stress(&make, 64, effort.items)
+}

@@ -1,0 +1,299 @@
+//! Many calls from many threads; the counts must add up.
+//!
+//! Two scenes. In the first, one owner pushes and pops while thieves steal: the owner must get its items
+//! in order (if it is first in, first out), each thief must get newer items from call to call, no batch may
+//! be too great. In the second, every thread has a queue and steals from the others, as in a scheduler:
+//! batches travel, and the mean number of times that an item moves is counted: where stolen batches are
+//! stolen straight back it grows without bound.
+
+use core::any::Any;
+use core::fmt;
+
+use stealyard_sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use stealyard_sync::seed::{self, Rng};
+use stealyard_sync::{Arc, thread};
+
+use super::Violation;
+use super::token::{Ledger, Token};
+use crate::steal::Steal;
+use crate::worker::{Order, Stealer, Worker};
+
+/// What the stress part counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Items that went through the queues, over all scenes.
+    pub items: u64,
+    /// Of these, how many a thief took.
+    pub stolen: u64,
+    /// How often an item moved from queue to queue, on average, where threads steal from each other.
+    pub moves_per_item: f64,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} items, {} stolen, {:.3} moves an item",
+            self.items, self.stolen, self.moves_per_item
+        )
+    }
+}
+
+const THIEVES: u64 = 3;
+
+/// Puts `items` items through queues of `capacity`, twice.
+///
+/// # Errors
+/// The first count that does not add up.
+pub fn stress<W>(
+    make: &impl Fn(usize) -> W,
+    capacity: usize,
+    items: u64,
+) -> Result<Tally, Violation>
+where
+    W: Worker<Item = Token> + 'static,
+{
+    let stolen = one_owner(make, capacity, items)?;
+    let (exchanged, moves) = exchange(make, capacity, items)?;
+    Ok(Tally {
+        items: items + exchanged,
+        stolen,
+        moves_per_item: moves as f64 / exchanged.max(1) as f64,
+    })
+}
+
+/// One owner, several thieves; the number of items that were stolen.
+fn one_owner<W>(make: &impl Fn(usize) -> W, capacity: usize, items: u64) -> Result<u64, Violation>
+where
+    W: Worker<Item = Token> + 'static,
+{
+    let queue = make(capacity);
+    let ledger = Ledger::new(items);
+    let done = Arc::new(AtomicBool::new(false));
+    let thieves: Vec<_> = (0..THIEVES)
+        .map(|_| {
+            let (stealer, own) = (queue.stealer(), make(capacity));
+            let done = Arc::clone(&done);
+            let rng = Rng::new(seed::fresh());
+            thread::spawn(move || rob(&stealer, &own, &done, rng))
+        })
+        .collect();
+    let owner = feed(&queue, &ledger, items);
+    // Ordering: Release; with the thieves' load: they see the last items before they give up.
+    done.store(true, Ordering::Release);
+    let mut stolen = 0;
+    for thief in thieves {
+        stolen += joined(thief.join())??;
+    }
+    drop(queue);
+    owner?;
+    ledger.settle(items)?;
+    Ok(stolen)
+}
+
+/// The owner's part: pushes everything, pops now and then, and pops the rest.
+fn feed<W: Worker<Item = Token>>(
+    queue: &W,
+    ledger: &Arc<Ledger>,
+    items: u64,
+) -> Result<(), Violation> {
+    let mut rng = Rng::new(seed::fresh());
+    let mut last = None;
+    let mut pop = || -> Result<bool, Violation> {
+        let Some(item) = queue.pop() else {
+            return Ok(false);
+        };
+        let number = Some(item.number());
+        if W::PROMISES.order == Order::Fifo && number <= last {
+            let what = format!("the owner popped {number:?} after {last:?}");
+            return Err(Violation::new("P2", what));
+        }
+        last = number;
+        Ok(true)
+    };
+    for number in 0..items {
+        let mut token = Token::new(number, ledger);
+        if rng.below(16) == 0 {
+            queue.push_or_overflow(token, drop);
+            continue;
+        }
+        while let Err(back) = queue.push(token) {
+            token = back;
+            pop()?;
+        }
+        if rng.below(3) == 0 {
+            pop()?;
+        }
+    }
+    while pop()? {}
+    Ok(())
+}
+
+/// A thief's part: every kind of steal, until the owner is done and nothing is left.
+fn rob<S: Stealer<Item = Token>>(
+    stealer: &S,
+    own: &S::Worker,
+    done: &AtomicBool,
+    mut rng: Rng,
+) -> Result<u64, Violation> {
+    let (mut stolen, mut newest) = (0, None);
+    loop {
+        // Ordering: Acquire; with the owner's store: looked at before the last attempt.
+        let last_attempt = done.load(Ordering::Acquire);
+        let choice = rng.below(64);
+        let outcome = match choice {
+            _ if last_attempt => stealer.force_steal(own, usize::MAX).map(Some),
+            0 => stealer.force_steal(own, 4).map(Some),
+            1..=21 => stealer.steal().map(Some),
+            22..=42 => stealer.steal_batch(own, usize::MAX).map(|_| None),
+            _ => stealer.steal_batch_and_pop(own, 3).map(Some),
+        };
+        match outcome {
+            Steal::Success(first) => {
+                let forced = last_attempt || choice == 0;
+                stolen += consume(first, own, (!forced).then_some(&mut newest))?;
+            }
+            Steal::Empty if last_attempt => return Ok(stolen),
+            Steal::Empty => thread::yield_now(),
+            Steal::Retry => {}
+        }
+    }
+}
+
+/// Takes what one steal brought, checks its order, and counts it.
+fn consume<W: Worker<Item = Token>>(
+    first: Option<Token>,
+    own: &W,
+    newest: Option<&mut Option<u64>>,
+) -> Result<u64, Violation> {
+    let first: Vec<u64> = first.iter().map(Token::number).collect();
+    let mut batch: Vec<u64> = core::iter::from_fn(|| own.pop())
+        .map(|item| item.number())
+        .collect();
+    if W::PROMISES.order == Order::Lifo {
+        batch.reverse();
+    }
+    let got = [first, batch].concat();
+    let before = newest.as_ref().and_then(|newest| **newest);
+    if !got.is_sorted() || (before.is_some() && got.first().copied() <= before) {
+        let what = format!("a thief got {got:?} after {before:?}");
+        return Err(Violation::new("P3", what));
+    }
+    let most = own
+        .capacity()
+        .map_or(usize::MAX, |most| W::PROMISES.max_steal.of(most));
+    if newest.is_some() && got.len() > most {
+        let what = format!("a batch of {} is more than {most}", got.len());
+        return Err(Violation::new("P5", what));
+    }
+    if let Some(newest) = newest {
+        *newest = got.last().copied();
+    }
+    Ok(got.len() as u64)
+}
+
+/// Every thread owns a queue and steals from the others; items consumed, and moves between queues.
+fn exchange<W>(
+    make: &impl Fn(usize) -> W,
+    capacity: usize,
+    items: u64,
+) -> Result<(u64, u64), Violation>
+where
+    W: Worker<Item = Token> + 'static,
+{
+    let share = items / THIEVES;
+    let total = share * THIEVES;
+    let ledger = Ledger::new(total);
+    let queues: Vec<W> = (0..THIEVES).map(|_| make(capacity)).collect();
+    let stealers: Vec<W::Stealer> = queues.iter().map(Worker::stealer).collect();
+    let consumed = Arc::new(AtomicU64::new(0));
+    let threads: Vec<_> = (0_u64..)
+        .zip(queues)
+        .map(|(id, queue)| {
+            let ledger = Arc::clone(&ledger);
+            let trader = Trader {
+                others: stealers.clone(),
+                queue,
+                total,
+                consumed: Arc::clone(&consumed),
+                moves: 0,
+            };
+            thread::spawn(move || trader.trade(id, share, &ledger))
+        })
+        .collect();
+    drop(stealers);
+    let mut moves = 0;
+    for trader in threads {
+        moves += joined(trader.join())?;
+    }
+    ledger.settle(total)?;
+    Ok((total, moves))
+}
+
+struct Trader<W: Worker> {
+    queue: W,
+    others: Vec<W::Stealer>,
+    total: u64,
+    consumed: Arc<AtomicU64>,
+    moves: u64,
+}
+
+impl<W: Worker<Item = Token>> Trader<W> {
+    fn trade(mut self, id: u64, share: u64, ledger: &Arc<Ledger>) -> u64 {
+        let mut rng = Rng::new(seed::fresh());
+        let mut next = id * share;
+        let end = next + share;
+        // Ordering: Relaxed; the count alone matters.
+        while self.consumed.load(Ordering::Relaxed) < self.total {
+            if next < end {
+                for _ in 0..(1 + rng.below(24)) {
+                    if next == end {
+                        break;
+                    }
+                    let token = Token::new(next, ledger);
+                    next += 1;
+                    let mut left = 0;
+                    self.queue.push_or_overflow(token, |_| left += 1);
+                    self.count(left);
+                }
+            }
+            for _ in 0..rng.below(24) {
+                let popped = u64::from(self.queue.pop().is_some());
+                self.count(popped);
+            }
+            if self.queue.is_empty() {
+                self.steal(&mut rng);
+            }
+        }
+        self.moves
+    }
+
+    fn steal(&mut self, rng: &mut Rng) {
+        let victim = rng.below(self.others.len() as u32) as usize;
+        let before = self.queue.len() as u64;
+        let outcome = if rng.below(8) == 0 {
+            self.others[victim].force_steal(&self.queue, usize::MAX)
+        } else {
+            self.others[victim].steal_batch_and_pop(&self.queue, usize::MAX)
+        };
+        match outcome {
+            Steal::Success(item) => {
+                self.moves += 1 + (self.queue.len() as u64).saturating_sub(before);
+                drop(item);
+                self.count(1);
+            }
+            Steal::Empty => thread::yield_now(),
+            Steal::Retry => {}
+        }
+    }
+
+    fn count(&self, items: u64) {
+        // Ordering: Relaxed; only a count.
+        self.consumed.fetch_add(items, Ordering::Relaxed);
+    }
+}
+
+/// A thread's result, or that it panicked, which an item does that is not what its maker wrote.
+fn joined<T>(result: Result<T, Box<dyn Any + Send>>) -> Result<T, Violation> {
+    result.map_err(|_| Violation::new("P7", "a thread panicked; see its message"))
+}

@@ -1,0 +1,34 @@
+//! Goal: every queue of this crate keeps its promises, and so does a user's own that was written against
+//! the traits; one that does not is found out. Method: the conformance suite over every variant, with
+//! small capacities, so that wrap-around, overflow and full queues are common.
+#![cfg(feature = "conformance")]
+
+use stealyard_deque::Ring;
+use stealyard_deque::conformance::{Effort, Token, check};
+
+fn ring(capacity: usize) -> Ring<Token> {
+    Ring::with_capacity(capacity).expect("a power of two")
+}
+
+#[test]
+fn ring_keeps_its_promises() {
+    // Claims of eight, whether membarrier is allowed here or not.
+    let tally = check(|capacity| ring(capacity).claiming(8), Effort::everyday()).unwrap();
+    println!("{tally}");
+}
+
+#[test]
+fn ring_without_claims_keeps_its_promises() {
+    check(|capacity| ring(capacity).claiming(1), Effort::everyday()).unwrap();
+}
+
+#[test]
+fn q8_q9_ring_near_the_end_of_its_positions_keeps_its_promises() {
+    let near_the_end =
+        |capacity| Ring::<Token>::starting_at(capacity, u64::MAX - 1000).claiming(8);
+    check(near_the_end, Effort::everyday()).unwrap();
+    // Where the claim's word runs out of bits for its end.
+    let near_55_bits =
+        |capacity| Ring::<Token>::starting_at(capacity, (1 << 55) - 1000).claiming(8);
+    check(near_55_bits, Effort::everyday()).unwrap();
+}
