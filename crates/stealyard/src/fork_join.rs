@@ -62,6 +62,8 @@
 //! | J12   | push: store `top`, Release; force: load `top`, Acquire | – | the slot, the job       |
 //! | J13   | release of the claim: store `mail`, Release | J14 | the base, and what `prepare` wrote |
 //! | J14   | claim: CAS `mail`, Acquire             | J13     | –                                 |
+//! | J15   | push: `top`; light fence; `wanted`     | J16     | store–load: one of the two sees the other |
+//! | J16   | who is about to sleep: `wanted`; heavy fence; `top` | J15 | store–load               |
 //!
 //! # Why not …
 //! A deque that everybody may steal from: the owner pays a fence or a CAS for each join, 15 ns against

@@ -8,13 +8,14 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
+use stealyard_park::Parker;
 use stealyard_sync::CachePadded;
 use stealyard_sync::asymmetric;
 use stealyard_sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 use stealyard_sync::cell::UnsafeCell;
+use stealyard_sync::const_thread_local;
 use stealyard_sync::hint::spin_loop;
 use stealyard_sync::thread::panicking;
-use stealyard_sync::thread_local;
 
 use super::sleeper::Sleeper;
 use crate::task::{Ran, StackJob, Task};
@@ -44,8 +45,8 @@ pub trait Crew: Sync {
     fn workers(&self) -> usize;
 }
 
-thread_local! {
-    static CURRENT: Cell<*const Jobs> = const { Cell::new(ptr::null()) };
+const_thread_local! {
+    static CURRENT: Cell<*const Jobs> = Cell::new(ptr::null());
 }
 
 /// The `Jobs` of this thread, if it is a worker.
@@ -149,6 +150,8 @@ pub struct Jobs {
     offers: AtomicU64,
     thieves: CachePadded<Thieves>,
     sleeper: CachePadded<Sleeper>,
+    /// The owner's end of `sleeper`.
+    parker: Parker,
 }
 
 /// What thieves write to.
@@ -158,8 +161,8 @@ struct Thieves {
     helper: AtomicPtr<Jobs>,
 }
 
-// SAFETY: 1. the only cell is reached through `current`, on the thread that entered (F1); all else
-// that changes is atomic.
+// SAFETY: 1. the cell and the parker are reached through `current`, on the thread that entered (F1);
+// all else that changes is atomic.
 unsafe impl Sync for Jobs {}
 // SAFETY: 1. the raw pointers lead into its own slots, or are set only while a thread has entered.
 unsafe impl Send for Jobs {}
@@ -171,6 +174,7 @@ impl Jobs {
         asymmetric::mode();
         let mut slots: Box<[Slot]> = (0..DEPTH_MAX).map(|_| Slot::new(ptr::null_mut())).collect();
         let range = slots.as_mut_ptr_range();
+        let (sleeper, parker) = Sleeper::new();
         Self {
             top: AtomicPtr::new(range.start),
             base: AtomicPtr::new(range.start),
@@ -183,7 +187,8 @@ impl Jobs {
                 mail: AtomicPtr::new(ptr::null_mut()),
                 helper: AtomicPtr::new(ptr::null_mut()),
             }),
-            sleeper: CachePadded::new(Sleeper::new()),
+            sleeper: CachePadded::new(sleeper),
+            parker,
         }
     }
 
@@ -201,7 +206,6 @@ impl Jobs {
             core::mem::transmute::<*const (dyn Crew + 'a), *mut (dyn Crew + 'static)>(crew)
         };
         self.crew.set(NonNull::new(crew));
-        self.sleeper.occupy();
         let outer = CURRENT.with(|current| current.replace(self));
         Entered {
             jobs: self,
@@ -289,6 +293,13 @@ impl Jobs {
         NonNull::new(job).map(|job| unsafe { Task::from_job(job.cast()) })
     }
 
+    /// Whether there is a job to steal or to force. Any thread; it may be stale. But if the caller has
+    /// called [`want`](Self::want), and then [`asymmetric::heavy`], either this sees every job that
+    /// was pushed, or the owner sees the wish (J15).
+    pub fn has_work(&self) -> bool {
+        self.has_offer() || self.may_have_private()
+    }
+
     fn may_have_private(&self) -> bool {
         // Ordering: Relaxed; a guess.
         let base = self.base.load(Ordering::Relaxed);
@@ -366,6 +377,8 @@ impl Jobs {
         let top = unsafe { place.0.add(1) };
         // Ordering: Release (J12); the slot, and the job.
         self.top.store(top, Ordering::Release);
+        // J15; partner J16.
+        asymmetric::light();
         self.offer_if_wanted();
     }
 
@@ -489,6 +502,7 @@ impl Jobs {
                 spins = 0;
             } else {
                 self.sleep(thief, &is_done);
+                spins = 0;
             }
         }
     }
@@ -498,9 +512,15 @@ impl Jobs {
         if let Some(thief) = thief {
             // Ordering: Release (J5); `sleep_unless` fences before it looks at the mailbox (J8).
             thief.thieves.helper.store(own, Ordering::Release);
+            thief.want();
         }
+        let has_part = |thief: &Self| {
+            // J16; partner J15.
+            asymmetric::heavy();
+            thief.has_work()
+        };
         self.sleeper
-            .sleep_unless(|| is_done() || thief.is_some_and(Self::has_offer));
+            .sleep_unless(&self.parker, || is_done() || thief.is_some_and(has_part));
         if let Some(thief) = thief {
             // Ordering: Relaxed; it only takes the hint away; failure Relaxed: another's hint stays.
             let _: Result<_, _> = thief.thieves.helper.compare_exchange(
@@ -581,7 +601,6 @@ pub struct Entered<'a> {
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         CURRENT.with(|current| current.set(self.outer));
-        self.jobs.sleeper.leave();
         self.jobs.crew.set(None);
     }
 }

@@ -24,6 +24,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use stealyard_park::Parker;
 use stealyard_sync::atomic::{AtomicUsize, Ordering};
 use stealyard_sync::hint::spin_loop;
 use stealyard_sync::{Arc, Mutex, MutexGuard};
@@ -90,20 +91,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// assert_eq!(counts, [0, 10, 20]);
 /// ```
 pub fn scope<'scope, R>(body: impl FnOnce(&Scope<'scope>) -> R) -> R {
+    let (sleeper, parker) = Sleeper::new();
     let scope = Scope {
         shared: Arc::new(Shared {
             list: Mutex::new(VecDeque::new()),
             pending: AtomicUsize::new(1),
             tickets: AtomicUsize::new(0),
             panic: Mutex::new(None),
-            sleeper: Sleeper::new(),
+            sleeper,
         }),
         jobs: PhantomData,
     };
-    scope.shared.sleeper.occupy();
     let result = catch_unwind(AssertUnwindSafe(|| body(&scope)));
     scope.ended();
-    scope.wait();
+    scope.wait(&parker);
     let panic = lock(&scope.shared.panic).take();
     match (result, panic) {
         (Ok(value), None) => value,
@@ -193,7 +194,7 @@ impl<'scope> Scope<'scope> {
     }
 
     /// Until all jobs have ended: runs those of the list, looks a while, sleeps.
-    fn wait(&self) {
+    fn wait(&self, parker: &Parker) {
         let has_ended = || {
             // Ordering: Acquire (P1b).
             self.shared.pending.load(Ordering::Acquire) == 0
@@ -206,9 +207,9 @@ impl<'scope> Scope<'scope> {
                 spins += 1;
                 spin_loop();
             } else {
-                self.shared
-                    .sleeper
-                    .sleep_unless(|| has_ended() || !lock(&self.shared.list).is_empty());
+                self.shared.sleeper.sleep_unless(parker, || {
+                    has_ended() || !lock(&self.shared.list).is_empty()
+                });
             }
         }
     }

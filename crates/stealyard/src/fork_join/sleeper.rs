@@ -10,50 +10,35 @@
 //! | Z1    | `sleep_unless`: flag; fence SeqCst; condition | Z2    | store–load            |
 //! | Z2    | `wake`: (condition;) fence SeqCst; flag     | Z1      | store–load            |
 
-use stealyard_sync::Mutex;
+use stealyard_park::{Parker, Unparker};
 use stealyard_sync::atomic::{AtomicBool, Ordering, fence};
-use stealyard_sync::thread::{self, Thread};
 
-/// One thread's bed.
+/// What wakes one thread that waits; the thread itself has the parker that came with it.
 #[derive(Debug)]
 pub(super) struct Sleeper {
     asleep: AtomicBool,
-    thread: Mutex<Option<Thread>>,
+    unparker: Unparker,
 }
 
 impl Sleeper {
-    pub(super) fn new() -> Self {
-        Self {
+    pub(super) fn new() -> (Self, Parker) {
+        let parker = Parker::new();
+        let sleeper = Self {
             asleep: AtomicBool::new(false),
-            thread: Mutex::new(None),
-        }
+            unparker: parker.unparker(),
+        };
+        (sleeper, parker)
     }
 
-    /// The bed is this thread's from here on.
-    pub(super) fn occupy(&self) {
-        *self.lock() = Some(thread::current());
-    }
-
-    /// The bed is nobody's.
-    pub(super) fn leave(&self) {
-        *self.lock() = None;
-    }
-
-    fn lock(&self) -> stealyard_sync::MutexGuard<'_, Option<Thread>> {
-        match self.thread.lock() {
-            Ok(guard) => guard,
-            Err(poisoned) => poisoned.into_inner(),
-        }
-    }
-
-    /// Sleeps until woken, unless `awake` holds. It may return for no reason.
-    pub(super) fn sleep_unless(&self, awake: impl Fn() -> bool) {
+    /// Sleeps until woken, unless `awake` holds. It may return for no reason: a wake that came when
+    /// the thread was awake already is taken by its next sleep.
+    pub(super) fn sleep_unless(&self, parker: &Parker, awake: impl Fn() -> bool) {
         // Ordering: Relaxed; the fence below orders it (Z1).
         self.asleep.store(true, Ordering::Relaxed);
         // Ordering: SeqCst (Z1); partner Z2.
         fence(Ordering::SeqCst);
         if !awake() {
-            thread::park();
+            parker.park();
         }
         // Ordering: Relaxed; a waker that still sees `true` unparks once too often.
         self.asleep.store(false, Ordering::Relaxed);
@@ -70,10 +55,7 @@ impl Sleeper {
     pub(super) fn wake_after_fence(&self) {
         // Ordering: Relaxed; the fence before orders it (Z2).
         if self.asleep.load(Ordering::Relaxed) {
-            let thread = self.lock().clone();
-            if let Some(thread) = thread {
-                thread.unpark();
-            }
+            self.unparker.unpark();
         }
     }
 }

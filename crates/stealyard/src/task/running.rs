@@ -10,14 +10,14 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-use stealyard_sync::thread_local;
+use stealyard_sync::const_thread_local;
 
 use super::header::Header;
 
 const AGAIN: usize = 1;
 
-thread_local! {
-    static RUNNING: Cell<usize> = const { Cell::new(0) };
+const_thread_local! {
+    static RUNNING: Cell<usize> = Cell::new(0);
 }
 
 /// The poll before this one on this thread; give it back with [`leave`].

@@ -3,6 +3,17 @@
 pub use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 pub use std::thread_local;
 
+/// A thread-local variable whose first value is a constant, so that reading it costs no check whether
+/// it was made.
+#[macro_export]
+macro_rules! const_thread_local {
+    ($(#[$attribute:meta])* $visible:vis static $name:ident: $type:ty = $value:expr;) => {
+        $crate::thread_local! {
+            $(#[$attribute])* $visible static $name: $type = const { $value };
+        }
+    };
+}
+
 /// Atomic integers, pointers and fences.
 pub mod atomic {
     pub use core::sync::atomic::{

@@ -1,0 +1,8 @@
+//! Models of the scheduler's parts, named after the invariants they check; each folder file says its
+//! goal and method.
+#![cfg(stealyard_loom)]
+
+#[path = "loom/fork_join.rs"]
+mod fork_join;
+#[path = "loom/task.rs"]
+mod task;
