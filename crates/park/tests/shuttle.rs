@@ -40,7 +40,7 @@ impl World {
             let found = self.take();
             let (active, item) = match (state, found) {
                 (Woken::Active(active), Some(item)) => (active, item),
-                (Woken::Searching(searching), Some(item)) if item % 2 == 0 => {
+                (Woken::Searching(searching), Some(item)) if item.is_multiple_of(2) => {
                     (searching.found(), item)
                 }
                 (Woken::Searching(searching), Some(item)) => {
@@ -49,7 +49,7 @@ impl World {
                 }
                 (waiting, None) => {
                     let waiting = match waiting {
-                        Woken::Active(active) if index % 2 == 0 => {
+                        Woken::Active(active) if index.is_multiple_of(2) => {
                             active.search().map_or_else(Woken::Active, Woken::Searching)
                         }
                         other => other,
