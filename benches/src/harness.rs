@@ -1,0 +1,220 @@
+//! Runs programs in turns, pair by pair.
+//!
+//! A case is one workload with several subjects, ours first. In each round ours and one peer run back
+//! to back, and the order within the pair changes from round to round, so that a machine that gets
+//! slower or faster meanwhile favours neither. How often the workload repeats in a run is found once
+//! for each subject, so that a run is long against the clock and short against the machine's moods.
+
+use std::time::{Duration, Instant};
+
+use crate::stats::{Summary, Verdict};
+
+/// A subject of a case: its name, and a run of `repetitions` rounds of the workload that gives the
+/// time taken and the number of operations in it. A run checks its own result and panics if it is
+/// wrong: a queue that loses items is not fast.
+pub(crate) struct Subject {
+    /// How tables call it. A name that ends in `(floor)` is no peer: it does less than the workload
+    /// asks for, and shows what the rest costs.
+    pub(crate) name: &'static str,
+    /// One run.
+    pub(crate) run: Box<dyn FnMut(u64) -> Run>,
+}
+
+/// What one run took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    /// The time, for all operations.
+    pub(crate) time: Duration,
+    /// How many operations.
+    pub(crate) operations: u64,
+}
+
+impl Run {
+    /// Nanoseconds an operation.
+    pub(crate) fn ns(&self) -> f64 {
+        self.time.as_secs_f64() * 1e9 / self.operations as f64
+    }
+}
+
+/// Times `work` and counts `operations` for it.
+pub(crate) fn timed(operations: u64, work: impl FnOnce()) -> Run {
+    let start = Instant::now();
+    work();
+    Run {
+        time: start.elapsed(),
+        operations,
+    }
+}
+
+/// A workload and who runs it.
+pub(crate) struct Case {
+    /// `queue`, `scheduler` and so on.
+    pub(crate) layer: &'static str,
+    /// The workload.
+    pub(crate) name: String,
+    /// What one operation is.
+    pub(crate) operation: &'static str,
+    /// Builds the subjects, ours first. Called when the case's turn comes, so that no idle scheduler of
+    /// another case is about.
+    pub(crate) subjects: Box<dyn Fn() -> Vec<Subject>>,
+}
+
+/// How long to measure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// Pairs a peer.
+    pub(crate) rounds: usize,
+    /// The length of a run that is aimed at.
+    pub(crate) run_time: Duration,
+}
+
+impl Effort {
+    /// For a first look: every case within two minutes together.
+    pub(crate) const QUICK: Self = Self {
+        rounds: 11,
+        run_time: Duration::from_millis(12),
+    };
+    /// For figures that are written down.
+    pub(crate) const FULL: Self = Self {
+        rounds: 41,
+        run_time: Duration::from_millis(30),
+    };
+}
+
+/// What a case gave for one subject.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// The subject.
+    pub(crate) name: &'static str,
+    /// Nanoseconds an operation.
+    pub(crate) ns: Summary,
+    /// Ours divided by this subject's, pair by pair; none for ours.
+    pub(crate) ratio: Option<Summary>,
+}
+
+impl Line {
+    /// Who is faster; none for ours and for floors.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        let floor = self.name.ends_with("(floor)");
+        self.ratio.as_ref().filter(|_| !floor).map(Verdict::on)
+    }
+}
+
+/// Runs a case and gives a line for each subject, ours first.
+pub(crate) fn measure(case: &Case, effort: Effort, mut tick: impl FnMut()) -> Vec<Line> {
+    let mut subjects = (case.subjects)();
+    let repetitions: Vec<u64> = subjects
+        .iter_mut()
+        .map(|subject| calibrate(subject, effort.run_time))
+        .collect();
+    let (ours, peers) = subjects.split_first_mut().expect("a case has subjects");
+    let mut our_times = Vec::new();
+    let mut lines = Vec::new();
+    for (peer, &peer_repetitions) in peers.iter_mut().zip(&repetitions[1..]) {
+        let mut times = Vec::new();
+        let mut ratios = Vec::new();
+        for round in 0..effort.rounds {
+            let (mine, theirs) = if round % 2 == 0 {
+                let mine = (ours.run)(repetitions[0]).ns();
+                (mine, (peer.run)(peer_repetitions).ns())
+            } else {
+                let theirs = (peer.run)(peer_repetitions).ns();
+                ((ours.run)(repetitions[0]).ns(), theirs)
+            };
+            our_times.push(mine);
+            times.push(theirs);
+            ratios.push(mine / theirs);
+            tick();
+        }
+        let ratio = Some(Summary::of(&ratios));
+        lines.push(Line {
+            name: peer.name,
+            ns: Summary::of(&times),
+            ratio,
+        });
+    }
+    if peers.is_empty() {
+        our_times.extend((0..effort.rounds).map(|_| (ours.run)(repetitions[0]).ns()));
+        tick();
+    }
+    lines.insert(
+        0,
+        Line {
+            name: ours.name,
+            ns: Summary::of(&our_times),
+            ratio: None,
+        },
+    );
+    lines
+}
+
+/// How many repetitions take about `target`. The first runs also warm caches and free lists.
+fn calibrate(subject: &mut Subject, target: Duration) -> u64 {
+    let mut repetitions = 1;
+    loop {
+        let time = (subject.run)(repetitions).time;
+        if time * 2 >= target || repetitions >= 1 << 40 {
+            let scale = target.as_secs_f64() / time.as_secs_f64().max(1e-9);
+            return ((repetitions as f64 * scale) as u64).clamp(1, 1 << 40);
+        }
+        repetitions *= if time * 20 < target { 8 } else { 2 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(name: &'static str, cost: Duration) -> Subject {
+        let run = move |repetitions: u64| Run {
+            time: cost * u32::try_from(repetitions).unwrap(),
+            operations: repetitions,
+        };
+        Subject {
+            name,
+            run: Box::new(run),
+        }
+    }
+
+    #[test]
+    fn ratios_are_ours_over_theirs() {
+        let case = Case {
+            layer: "test",
+            name: "made up".to_owned(),
+            operation: "step",
+            subjects: Box::new(|| {
+                vec![
+                    subject("ours", Duration::from_micros(10)),
+                    subject("peer", Duration::from_micros(40)),
+                ]
+            }),
+        };
+        let lines = measure(&case, Effort::QUICK, || ());
+        assert_eq!(lines.len(), 2);
+        assert!((lines[0].ns.median - 10_000.0).abs() < 1.0, "{lines:?}");
+        assert!(
+            (lines[1].ratio.unwrap().median - 0.25).abs() < 1e-6,
+            "{lines:?}"
+        );
+        assert_eq!(lines[1].verdict(), Some(Verdict::Win));
+        assert_eq!(lines[0].verdict(), None);
+    }
+
+    #[test]
+    fn a_floor_is_not_beaten_and_does_not_win() {
+        let ratio = Some(Summary::of(&[1.5]));
+        let line = Line {
+            name: "Vec (floor)",
+            ns: Summary::of(&[1.0]),
+            ratio,
+        };
+        assert_eq!(line.verdict(), None);
+    }
+
+    #[test]
+    fn a_run_becomes_about_as_long_as_was_asked_for() {
+        let mut one = subject("one", Duration::from_micros(3));
+        let repetitions = calibrate(&mut one, Duration::from_millis(12));
+        assert!((2_000..=8_000).contains(&repetitions), "{repetitions}");
+    }
+}

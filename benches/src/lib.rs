@@ -1,1 +1,0 @@
-//! Stealyard beside its peers.

@@ -1,0 +1,176 @@
+//! What people and programs read: a table in the terminal, JSON in a file.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Case, Line};
+use crate::stats::{Summary, Verdict};
+
+/// The table of one case. Losses stand in it as plainly as wins.
+pub(crate) fn table(case: &Case, lines: &[Line]) -> String {
+    let mut text = format!(
+        "\n{} / {}   (ns per {})\n",
+        case.layer, case.name, case.operation
+    );
+    let _ = writeln!(
+        text,
+        "  {:<26} {:>11} {:>21}   {:>7} {:>15}",
+        "", "median", "quartiles", "ours/it", "95 % interval"
+    );
+    for line in lines {
+        let ns = &line.ns;
+        let quartiles = format!(
+            "{} .. {}",
+            short(ns.lower_quartile),
+            short(ns.upper_quartile)
+        );
+        let _ = write!(
+            text,
+            "  {:<26} {:>11} {quartiles:>21}",
+            line.name,
+            short(ns.median)
+        );
+        if let Some(ratio) = &line.ratio {
+            let interval = format!("{:.2} .. {:.2}", ratio.median_from, ratio.median_to);
+            let _ = write!(
+                text,
+                "   {:>7.2} {interval:>15}  {}",
+                ratio.median,
+                verdict.word()
+            );
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A time in nanoseconds with three significant digits.
+fn short(ns: f64) -> String {
+    match ns {
+        ns if ns < 10.0 => format!("{ns:.2}"),
+        ns if ns < 100.0 => format!("{ns:.1}"),
+        ns if ns < 100_000.0 => format!("{ns:.0}"),
+        ns => format!("{:.0} k", ns / 1000.0),
+    }
+}
+
+/// How often we won, lost and could not tell, and against whom we lost.
+pub(crate) fn verdicts(results: &[(Case, Vec<Line>)]) -> String {
+    let (mut wins, mut even) = (0, 0);
+    let mut losses = Vec::new();
+    for (case, lines) in results {
+        for line in lines {
+            match line.verdict() {
+                Some(Verdict::Win) => wins += 1,
+                Some(Verdict::Even) => even += 1,
+                Some(Verdict::Loss) => {
+                    let ratio = line.ratio.expect("a verdict rests on a ratio").median;
+                    losses.push(format!(
+                        "  {} / {}: {} is faster, we take {ratio:.2} times as long",
+                        case.layer, case.name, line.name
+                    ));
+                }
+                None => {}
+            }
+        }
+    }
+    let mut text = format!(
+        "\n{wins} wins, {} losses, {even} too close to call\n",
+        losses.len()
+    );
+    if !losses.is_empty() {
+        text.push_str("where peers win:\n");
+        text.push_str(&losses.join("\n"));
+        text.push('\n');
+    }
+    text
+}
+
+/// Everything, for programs.
+pub(crate) fn json(setting: &[(&str, String)], results: &[(Case, Vec<Line>)]) -> Value {
+    let cases: Vec<Value> = results
+        .iter()
+        .map(|(case, lines)| {
+            let lines: Vec<Value> = lines
+                .iter()
+                .map(|line| {
+                    json!({
+                        "subject": line.name,
+                        "ns": summary(&line.ns),
+                        "ours_over_it": line.ratio.as_ref().map(summary),
+                        "verdict": line.verdict().map(Verdict::word),
+                    })
+                })
+                .collect();
+            json!({
+                "layer": case.layer,
+                "case": case.name,
+                "operation": case.operation,
+                "subjects": lines,
+            })
+        })
+        .collect();
+    let setting: serde_json::Map<String, Value> = setting
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), json!(value)))
+        .collect();
+    json!({ "setting": setting, "cases": cases })
+}
+
+fn summary(of: &Summary) -> Value {
+    json!({
+        "median": of.median,
+        "quartiles": [of.lower_quartile, of.upper_quartile],
+        "median_95": [of.median_from, of.median_to],
+        "count": of.count,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case() -> Case {
+        Case {
+            layer: "queue",
+            name: "pairs".to_owned(),
+            operation: "pair",
+            subjects: Box::new(Vec::new),
+        }
+    }
+
+    #[test]
+    fn a_loss_is_said_in_words() {
+        let lines = vec![
+            Line {
+                name: "ours",
+                ns: Summary::of(&[20.0]),
+                ratio: None,
+            },
+            Line {
+                name: "theirs",
+                ns: Summary::of(&[10.0]),
+                ratio: Some(Summary::of(&[2.0])),
+            },
+        ];
+        let table = table(&case(), &lines);
+        assert!(table.contains("LOSS"), "{table}");
+        let results = vec![(case(), lines)];
+        let text = verdicts(&results);
+        assert!(
+            text.contains("0 wins, 1 losses") && text.contains("theirs is faster"),
+            "{text}"
+        );
+        let value = json(&[("date", "today".to_owned())], &results);
+        assert_eq!(value["cases"][0]["subjects"][1]["verdict"], "LOSS");
+    }
+
+    #[test]
+    fn times_have_three_digits() {
+        assert_eq!(short(1.234), "1.23");
+        assert_eq!(short(12.34), "12.3");
+        assert_eq!(short(1234.5), "1234");
+        assert_eq!(short(1_234_567.0), "1235 k");
+    }
+}

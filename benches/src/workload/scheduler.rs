@@ -1,0 +1,283 @@
+//! Schedulers of futures: many small tasks, from inside and from outside; yields; messages.
+
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+
+use crate::harness::{Case, Run, Subject, timed};
+use crate::subject::async_executor::AsyncExecutor;
+use crate::subject::ours::Ours;
+use crate::subject::tokio::Tokio;
+use crate::subject::{Runtime, Spawner};
+
+/// Tasks spawned before the first of them is joined.
+const BATCH: u64 = 1000;
+
+/// The cases of this layer.
+pub(crate) fn cases(workers: usize) -> Vec<Case> {
+    let case = |name: String, operation, subjects: fn(usize) -> Vec<Subject>| Case {
+        layer: "scheduler",
+        name,
+        operation,
+        subjects: Box::new(move || subjects(workers)),
+    };
+    vec![
+        case(
+            "spawn and join 1000 empty tasks, inside".to_owned(),
+            "task",
+            |workers| {
+                three(
+                    workers,
+                    spawn_join::<Ours>,
+                    spawn_join::<Tokio>,
+                    spawn_join::<AsyncExecutor>,
+                )
+            },
+        ),
+        case(
+            "spawn 1000 detached tasks, inside".to_owned(),
+            "task",
+            |workers| {
+                three(
+                    workers,
+                    detached::<Ours>,
+                    detached::<Tokio>,
+                    detached::<AsyncExecutor>,
+                )
+            },
+        ),
+        case(
+            "spawn 1000 detached tasks, outside".to_owned(),
+            "task",
+            |workers| {
+                three(
+                    workers,
+                    outside::<Ours>,
+                    outside::<Tokio>,
+                    outside::<AsyncExecutor>,
+                )
+            },
+        ),
+        case("yield, one task".to_owned(), "yield", |workers| {
+            three(
+                workers,
+                yields::<Ours>,
+                yields::<Tokio>,
+                yields::<AsyncExecutor>,
+            )
+        }),
+        case(
+            "ping-pong over async-channel".to_owned(),
+            "round trip",
+            |workers| {
+                three(
+                    workers,
+                    ping_pong::<Ours>,
+                    ping_pong::<Tokio>,
+                    ping_pong::<AsyncExecutor>,
+                )
+            },
+        ),
+        case("each task spawns the next".to_owned(), "task", |workers| {
+            three(
+                workers,
+                chain::<Ours>,
+                chain::<Tokio>,
+                chain::<AsyncExecutor>,
+            )
+        }),
+    ]
+}
+
+type Build = fn(usize) -> Subject;
+
+fn three(workers: usize, ours: Build, tokio: Build, async_executor: Build) -> Vec<Subject> {
+    vec![ours(workers), tokio(workers), async_executor(workers)]
+}
+
+/// A subject whose every run is one task that does all the work, timed from within.
+fn rooted<R, W, F>(workers: usize, work: W) -> Subject
+where
+    R: Runtime,
+    W: Fn(R::Spawner, u64) -> F + Copy + Send + 'static,
+    F: Future<Output = Run> + Send + 'static,
+{
+    let runtime = R::start(workers);
+    let spawner = runtime.spawner();
+    let run = move |repetitions| {
+        let _keep = &runtime;
+        let root = spawner.spawn(work(spawner.clone(), repetitions));
+        futures_lite::future::block_on(root)
+    };
+    Subject {
+        name: R::NAME,
+        run: Box::new(run),
+    }
+}
+
+/// As [`timed`], for work that awaits.
+async fn timed_async(operations: u64, work: impl Future<Output = ()>) -> Run {
+    let start = std::time::Instant::now();
+    work.await;
+    Run {
+        time: start.elapsed(),
+        operations,
+    }
+}
+
+fn spawn_join<R: Runtime>(workers: usize) -> Subject {
+    rooted::<R, _, _>(workers, |spawner, repetitions| async move {
+        let rounds = repetitions.div_ceil(BATCH);
+        timed_async(rounds * BATCH, async {
+            let mut handles = Vec::with_capacity(BATCH as usize);
+            let mut sum = 0;
+            for _ in 0..rounds {
+                handles.extend((0..BATCH).map(|number| spawner.spawn(async move { number })));
+                for handle in handles.drain(..) {
+                    sum += handle.await;
+                }
+            }
+            assert_eq!(sum, rounds * (BATCH * (BATCH - 1) / 2), "a result is wrong");
+        })
+        .await
+    })
+}
+
+/// What a batch of detached tasks counts down, and who waits for it.
+struct Countdown {
+    left: AtomicU64,
+    done: async_channel::Sender<()>,
+}
+
+impl Countdown {
+    fn new(count: u64) -> (Arc<Self>, async_channel::Receiver<()>) {
+        let (done, receiver) = async_channel::bounded(1);
+        (
+            Arc::new(Self {
+                left: AtomicU64::new(count),
+                done,
+            }),
+            receiver,
+        )
+    }
+
+    fn one_less(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let _ = self.done.try_send(());
+        }
+    }
+}
+
+fn spawn_countdown<S: Spawner>(spawner: &S, countdown: &Arc<Countdown>) {
+    for _ in 0..BATCH {
+        let countdown = Arc::clone(countdown);
+        spawner.spawn_detached(async move { countdown.one_less() });
+    }
+}
+
+fn detached<R: Runtime>(workers: usize) -> Subject {
+    rooted::<R, _, _>(workers, |spawner, repetitions| async move {
+        let rounds = repetitions.div_ceil(BATCH);
+        timed_async(rounds * BATCH, async {
+            for _ in 0..rounds {
+                let (countdown, done) = Countdown::new(BATCH);
+                spawn_countdown(&spawner, &countdown);
+                done.recv().await.expect("the last task tells");
+            }
+        })
+        .await
+    })
+}
+
+fn outside<R: Runtime>(workers: usize) -> Subject {
+    let runtime = R::start(workers);
+    let spawner = runtime.spawner();
+    let run = move |repetitions: u64| {
+        let _keep = &runtime;
+        let rounds = repetitions.div_ceil(BATCH);
+        timed(rounds * BATCH, || {
+            for _ in 0..rounds {
+                let (countdown, done) = Countdown::new(BATCH);
+                spawn_countdown(&spawner, &countdown);
+                done.recv_blocking().expect("the last task tells");
+            }
+        })
+    };
+    Subject {
+        name: R::NAME,
+        run: Box::new(run),
+    }
+}
+
+/// Pending once, woken at once: the same for every scheduler.
+async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+fn yields<R: Runtime>(workers: usize) -> Subject {
+    rooted::<R, _, _>(workers, |_, repetitions| async move {
+        timed_async(repetitions, async {
+            for _ in 0..repetitions {
+                yield_now().await;
+            }
+        })
+        .await
+    })
+}
+
+fn ping_pong<R: Runtime>(workers: usize) -> Subject {
+    rooted::<R, _, _>(workers, |spawner, repetitions| async move {
+        let (ping, pinged) = async_channel::bounded(1);
+        let (pong, ponged) = async_channel::bounded(1);
+        let other = spawner.spawn(async move {
+            while let Ok(number) = pinged.recv().await {
+                pong.send(number + 1_u64).await.expect("somebody waits");
+            }
+        });
+        let run = timed_async(repetitions, async {
+            let mut number = 0;
+            for _ in 0..repetitions {
+                ping.send(number).await.expect("the other lives");
+                number = ponged.recv().await.expect("the other answers");
+            }
+            assert_eq!(number, repetitions, "a message is lost");
+        })
+        .await;
+        drop(ping);
+        other.await;
+        run
+    })
+}
+
+fn chain<R: Runtime>(workers: usize) -> Subject {
+    fn link<S: Spawner>(spawner: S, left: u64, done: async_channel::Sender<()>) {
+        let next = spawner.clone();
+        spawner.spawn_detached(async move {
+            if black_box(left) == 0 {
+                let _ = done.try_send(());
+            } else {
+                link(next, left - 1, done);
+            }
+        });
+    }
+    rooted::<R, _, _>(workers, |spawner, repetitions| async move {
+        timed_async(repetitions, async {
+            let (done, finished) = async_channel::bounded(1);
+            link(spawner, repetitions, done);
+            let finished = pin!(finished);
+            finished.recv().await.expect("the last task tells");
+        })
+        .await
+    })
+}
