@@ -2,6 +2,8 @@
 
 mod injector;
 mod locked;
+mod segmented;
 
 pub use injector::Injector;
 pub use locked::Locked;
+pub use segmented::{Segmented, TryPop};
