@@ -37,7 +37,7 @@ pub(crate) fn table(case: &Case, lines: &[Line]) -> String {
                 text,
                 "   {:>7.2} {interval:>15}  {}",
                 ratio.median,
-                verdict.word()
+                line.verdict().map_or("", Verdict::word)
             );
         }
         text.push('\n');

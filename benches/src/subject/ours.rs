@@ -1,10 +1,13 @@
 //! Ours.
 
 use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use stealyard::{Handle, JoinHandle, Scheduler};
 use stealyard_deque::{RingStealer, Steal};
 
-use super::{LocalQueue, Thief};
+use super::{ForkJoin, LocalQueue, Runtime, Spawner, Thief};
 
 /// `stealyard_deque::Ring`.
 pub(crate) struct Ring(stealyard_deque::Ring<NonZeroUsize>);
@@ -56,19 +59,84 @@ impl Thief<Ring> for RingStealer<NonZeroUsize> {
         }
     }
 }
-pub(crate) type Ours = super::tokio::Tokio;
-impl super::ForkJoin for Ours {
-    const NAME: &'static str = "tmp";
+
+/// `stealyard::Scheduler`.
+pub(crate) struct Ours(Scheduler);
+
+impl Ours {
+    fn build(workers: usize) -> Self {
+        Self(
+            stealyard::Builder::new()
+                .parallelism(workers)
+                .build()
+                .expect("threads start"),
+        )
+    }
+}
+
+impl Runtime for Ours {
+    const NAME: &'static str = "stealyard";
+    type Spawner = Handle;
+
     fn start(workers: usize) -> Self {
-        <Self as super::Runtime>::start(workers)
+        Self::build(workers)
     }
+
+    fn spawner(&self) -> Handle {
+        self.0.handle().clone()
+    }
+}
+
+/// A handle whose task does not fail.
+pub(crate) struct Join<T>(JoinHandle<T>);
+
+impl<T> Future for Join<T> {
+    type Output = T;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map(|result| result.expect("the task ends"))
+    }
+}
+
+impl Spawner for Handle {
+    type Join<T: Send + 'static> = Join<T>;
+
+    #[inline]
+    fn spawn<F>(&self, future: F) -> Join<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        Join(Self::spawn(self, future))
+    }
+
+    #[inline]
+    fn spawn_detached<F>(&self, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::spawn_detached(self, future);
+    }
+}
+
+impl ForkJoin for Ours {
+    const NAME: &'static str = "stealyard";
+
+    fn start(workers: usize) -> Self {
+        Self::build(workers)
+    }
+
     fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        work()
+        self.0.install(work)
     }
+
+    #[inline]
     fn join<A: Send, B: Send>(
         a: impl FnOnce() -> A + Send,
         b: impl FnOnce() -> B + Send,
     ) -> (A, B) {
-        (a(), b())
+        stealyard::join(a, b)
     }
 }

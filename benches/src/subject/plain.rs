@@ -52,11 +52,4 @@ macro_rules! plain {
 }
 
 plain!(Stack, "Vec (floor)", Vec, push, pop);
-plain!(
-    Queue,
-    "VecDeque (floor)",
-    false,
-    VecDeque,
-    push_back,
-    pop_front
-);
+plain!(Queue, "VecDeque (floor)", VecDeque, push_back, pop_front);

@@ -193,14 +193,15 @@ fn disturbed<Q: LocalQueue + 'static>() -> Subject {
                 if item % 64 == 0 {
                     // What was stolen is made good, so that the depth stays.
                     let lost = stolen.swap(0, Ordering::Relaxed);
-                    (0..lost).for_each(|item| queue.push(item as usize + 1));
+                    (missing..lost).for_each(|item| queue.push(item as usize + 1));
+                    missing = missing.saturating_sub(lost);
                 }
             }
         });
         stop.store(true, Ordering::Relaxed);
         thief.join().expect("the thief ends");
-        (0..stolen.load(Ordering::Relaxed)).for_each(|item| queue.push(item as usize + 1));
-        black_box(missing);
+        while queue.pop().is_some() {}
+        (1..=16).for_each(|item| queue.push(item));
         run
     })
 }
@@ -258,7 +259,7 @@ fn batches<Q: LocalQueue + 'static>() -> Subject {
     })
 }
 
-/// Another thread pushes and pops as fast as it can; this one steals.
+/// Another thread pushes 64 and pops what is left of them, as fast as it can; this one steals.
 fn busy_steals<Q: LocalQueue + 'static>() -> Subject {
     subject::<Q>(move |repetitions| {
         let stop = Arc::new(AtomicBool::new(false));
@@ -266,22 +267,17 @@ fn busy_steals<Q: LocalQueue + 'static>() -> Subject {
         let owner = {
             let stop = Arc::clone(&stop);
             std::thread::spawn(move || {
-                let queue = filled::<Q>(64);
+                let queue = Q::new();
                 sender.send(queue.thief()).expect("somebody waits for it");
-                let mut depth = 64_u64;
                 while !stop.load(Ordering::Relaxed) {
-                    // Refilled from below, so that there is always something to steal.
-                    for _ in 0..8 {
-                        queue.push(1);
-                        depth += 1;
-                    }
-                    while depth > 64 {
-                        depth = if queue.pop().is_some() { depth - 1 } else { 0 };
-                    }
+                    (1..=64).for_each(|item| queue.push(item));
+                    while queue.pop().is_some() {}
                 }
             })
         };
         let thief = receiver.recv().expect("the owner started");
+        // The owner may have to wait for a core; that is not a part of a steal.
+        while thief.steal().is_none() {}
         let mut got = 0;
         let run = timed(repetitions, || {
             while got < repetitions {

@@ -142,7 +142,7 @@ impl<T> Block<T> {
             if position >= head && slot.filled.load(Ordering::Relaxed) {
                 slot.item.with_mut(|place| {
                     // SAFETY: 1. it is filled; 2. no pop has passed it, and nobody else is about.
-                    unsafe { (*place).assume_init_drop() }
+                    unsafe { place.cast::<T>().drop_in_place() }
                 });
             }
         }
@@ -166,7 +166,7 @@ impl<T> Rest<'_, T> {
         slot.item.with(|place| {
             // SAFETY: 1. it was filled when it was claimed (G3); 2. the claim made it ours alone, and
             // `next` has moved on, so it is read once (G2).
-            Some(unsafe { (*place).assume_init_read() })
+            Some(unsafe { place.cast::<T>().read() })
         })
     }
 }
