@@ -49,6 +49,9 @@ const fn node(cpus: &'static str, memory: u32) -> Node {
     Node { cpus, memory }
 }
 
+/// What has to show something where there are several nodes and all CPUs are ours.
+const NODES: &str = "o5_a_mask_changed_underneath_is_seen,numa_steal";
+
 /// A machine of which the others differ in a few fields.
 const PLAIN: Machine = Machine {
     name: "",
@@ -61,7 +64,7 @@ const PLAIN: Machine = Machine {
     setup: "",
     groups: &[],
     single: false,
-    must_run: "o5_a_mask_changed_underneath_is_seen",
+    must_run: "",
     expect: &[],
 };
 
@@ -72,6 +75,7 @@ pub(super) const MACHINES: &[Machine] = &[
         smp: "8,sockets=2,cores=4,threads=1",
         nodes: &[node("0-3", 512), node("4-7", 512)],
         distances: &[(0, 1, 31)],
+        must_run: NODES,
         expect: &[
             "nodes=2",
             "cpus=8",
@@ -101,6 +105,7 @@ pub(super) const MACHINES: &[Machine] = &[
         ],
         memory: 1536,
         single: true,
+        must_run: NODES,
         expect: &[
             "nodes=4",
             "cpus=16",
@@ -115,6 +120,7 @@ pub(super) const MACHINES: &[Machine] = &[
         smp: "8,sockets=2,cores=2,threads=2",
         nodes: &[node("0-3", 512), node("4-7", 512)],
         distances: &[(0, 1, 21)],
+        must_run: NODES,
         expect: &[
             "nodes=2",
             "cpus=8",

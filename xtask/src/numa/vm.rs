@@ -57,6 +57,9 @@ pub(super) fn boot(
         println!("{output}");
         println!("--- console\n{}", read("console"));
     }
+    for line in output.lines().filter(|line| line.contains(" steals")) {
+        println!("    {line}");
+    }
     let seconds = start.elapsed().as_secs_f64();
     match ended {
         None => Err(format!("not at its end after {} s", LONGEST.as_secs())),
