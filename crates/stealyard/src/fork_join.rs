@@ -87,7 +87,7 @@ mod jobs;
 mod scope;
 mod sleeper;
 
-use core::mem::ManuallyDrop;
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::NonNull;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -105,7 +105,8 @@ use jobs::{Pending, Place};
 struct Half<B, RB> {
     pending: Pending,
     closure: UnsafeCell<ManuallyDrop<B>>,
-    result: UnsafeCell<Option<std::thread::Result<RB>>>,
+    /// Written by who runs the half elsewhere.
+    result: UnsafeCell<MaybeUninit<std::thread::Result<RB>>>,
 }
 
 impl<B: FnOnce() -> RB, RB> Half<B, RB> {
@@ -120,7 +121,7 @@ impl<B: FnOnce() -> RB, RB> Half<B, RB> {
         let result = catch_unwind(AssertUnwindSafe(ManuallyDrop::into_inner(closure)));
         // SAFETY: 1. the owner waits until "done".
         half.result
-            .with_mut(|place| unsafe { *place = Some(result) });
+            .with_mut(|place| unsafe { place.write(MaybeUninit::new(result)) });
         // The frame may be gone when this returns (F5).
         // SAFETY: 1. offered before it was taken; not used again.
         unsafe { Pending::done(job.cast()) };
@@ -135,10 +136,13 @@ impl<B: FnOnce() -> RB, RB> Half<B, RB> {
         ManuallyDrop::into_inner(closure)
     }
 
-    fn take_result(&self) -> std::thread::Result<RB> {
-        // SAFETY: 1. the job is done, and the frame is ours alone again.
-        let result = self.result.with_mut(|place| unsafe { (*place).take() });
-        result.unwrap_or_else(|| unreachable!("a job that is done has a result"))
+    /// # Safety
+    /// 1. The half was run elsewhere, is done, and its result was not taken.
+    unsafe fn take_result(&self) -> std::thread::Result<RB> {
+        // SAFETY: 1. done: the frame is ours alone again (1).
+        let result = self.result.with(|place| unsafe { place.read() });
+        // SAFETY: 1. who ran it wrote it (1).
+        unsafe { result.assume_init() }
     }
 }
 
@@ -157,9 +161,9 @@ impl<B: FnOnce() -> RB, RB> Drop for Retract<'_, B, RB> {
             drop(unsafe { self.half.take_closure() });
         } else {
             // The first half's panic goes on; the second one's result or panic is dropped.
-            drop(catch_unwind(AssertUnwindSafe(|| {
-                drop(self.half.take_result())
-            })));
+            // SAFETY: 1. run elsewhere, done, and taken once.
+            let result = unsafe { self.half.take_result() };
+            drop(catch_unwind(AssertUnwindSafe(|| drop(result))));
         }
     }
 }
@@ -206,7 +210,7 @@ where
     let half = Half {
         pending: Pending::new(Half::<B, RB>::execute),
         closure: UnsafeCell::new(ManuallyDrop::new(b)),
-        result: UnsafeCell::new(None),
+        result: UnsafeCell::new(MaybeUninit::uninit()),
     };
     // SAFETY: 1. the frame stays until the half is popped below or by `Retract`.
     unsafe { jobs.push(place, &half.pending) };
@@ -222,7 +226,8 @@ where
         let closure = unsafe { half.take_closure() };
         (first, closure())
     } else {
-        match half.take_result() {
+        // SAFETY: 1. run elsewhere, done, and taken once.
+        match unsafe { half.take_result() } {
             Ok(second) => (first, second),
             Err(panic) => resume_unwind(panic),
         }
