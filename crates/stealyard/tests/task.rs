@@ -341,6 +341,68 @@ fn t3_a_waker_may_call_back_into_anything() {
 }
 
 #[test]
+fn t4_a_destructor_may_call_back_into_the_scheduler() {
+    // Run by a cancelled sleeper, while the scheduler closes, and by an output that nobody awaits.
+    struct CallsBack(Scheduler, Counter);
+    impl Drop for CallsBack {
+        fn drop(&mut self) {
+            let counted = Counted::new(&self.1);
+            let handle = self.0.spawn(async move { drop(counted) });
+            handle.abort();
+            self.0.blocks();
+            self.0.close();
+        }
+    }
+    let scheduler = Scheduler::new();
+    let counter = Counter::new();
+    let held = CallsBack(scheduler.share(), counter.clone());
+    drop(scheduler.spawn(async move {
+        let _held = held;
+        pending::<()>().await;
+    }));
+    let output = CallsBack(scheduler.share(), counter.clone());
+    drop(scheduler.spawn(async move { output }));
+    scheduler.run();
+    scheduler.close();
+    assert_eq!(counter.drops(), 2);
+    scheduler.finish();
+}
+
+#[test]
+fn t4_a_task_bound_to_its_thread_is_dropped_there() {
+    // A scheduler for local tasks sends what is aborted elsewhere home; the abort itself drops nothing.
+    struct Bound(std::thread::ThreadId, Counter);
+    impl Drop for Bound {
+        fn drop(&mut self) {
+            assert_eq!(std::thread::current().id(), self.0);
+            drop(Counted::new(&self.1));
+        }
+    }
+    let scheduler = Scheduler::new();
+    let counter = Counter::new();
+    let bound = Bound(std::thread::current().id(), counter.clone());
+    let rc = std::rc::Rc::new(bound);
+    // SAFETY: 1. run and dropped on this thread only; 2. the output is `Send`; 3. nothing is borrowed.
+    let handle = unsafe {
+        scheduler.spawn_unchecked(async move {
+            let _rc = rc;
+            pending::<()>().await;
+        })
+    };
+    scheduler.run();
+    std::thread::spawn(move || {
+        handle.abort();
+        assert!(!handle.is_finished());
+    })
+    .join()
+    .unwrap();
+    assert_eq!(counter.drops(), 0);
+    scheduler.run();
+    assert_eq!(counter.drops(), 1);
+    scheduler.finish();
+}
+
+#[test]
 fn t13_a_large_future_does_not_pass_over_the_stack_more_often_than_it_must() {
     // 128 KiB of stack, a future of 24 KiB: in debug builds the compiler copies a value it passes on
     // for each call; five copies must fit, ten would not.

@@ -512,3 +512,49 @@ impl fmt::Debug for State {
         Seen(self.0.load(Ordering::Relaxed)).fmt(f)
     }
 }
+
+#[cfg(all(test, not(any(stealyard_loom, stealyard_shuttle))))]
+mod tests {
+    use super::*;
+
+    fn with_references(references: usize, flags: usize) -> State {
+        State(AtomicUsize::new((references * REFERENCE) | flags))
+    }
+
+    fn seen(state: &State) -> Seen {
+        // Ordering: Relaxed; one thread.
+        Seen(state.0.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn t14_references_count_up_to_near_the_maximum_and_keep_off_the_flags() {
+        let most = REFERENCES_MAX / REFERENCE;
+        let state = with_references(most - 1, ACTIVE | HANDLE);
+        state.retain();
+        assert_eq!(seen(&state).references(), most);
+        assert!(seen(&state).is(ACTIVE) && seen(&state).is(HANDLE));
+        assert!(!seen(&state).is(COMPLETE) && !seen(&state).is(CANCEL));
+        assert_eq!(state.release(), Release::Shared);
+        assert_eq!(state.drop_handle(), DropHandle::Detached);
+        assert_eq!(state.leave(), Release::Shared);
+        assert_eq!(seen(&state).references(), most - 3);
+        assert!(seen(&state).is(COMPLETE) && !seen(&state).is(ACTIVE));
+    }
+
+    #[test]
+    fn leaving_gives_up_one_reference_and_completes() {
+        let state = with_references(2, ACTIVE | NOTIFIED);
+        assert_eq!(state.leave(), Release::Shared);
+        assert_eq!(seen(&state), Seen(REFERENCE | COMPLETE | NOTIFIED));
+        assert_eq!(state.release(), Release::Last);
+    }
+
+    #[test]
+    fn debug_output_names_the_fields() {
+        let text = format!("{:?}", with_references(3, ACTIVE | JOINER));
+        assert!(
+            text.contains("active: true") && text.contains("references: 3"),
+            "{text}"
+        );
+    }
+}

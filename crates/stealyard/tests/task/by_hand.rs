@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
 
 use stealyard::JoinHandle;
-use stealyard::internals::{Local, Memory, Ran, Schedule, Task, Why, spawn, spawn_call};
+use stealyard::internals::{
+    Local, Memory, Ran, Schedule, Task, Why, spawn, spawn_call, spawn_unchecked,
+};
 
 /// What the tasks know.
 pub(crate) struct Shared {
@@ -79,6 +81,15 @@ impl Scheduler {
         call: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
         let (task, handle) = spawn_call(&self.0, None, call);
+        self.0.push(task);
+        handle
+    }
+
+    /// # Safety
+    /// As for `stealyard::internals::spawn_unchecked`.
+    pub(crate) unsafe fn spawn_unchecked<F: Future>(&self, future: F) -> JoinHandle<F::Output> {
+        // SAFETY: 1. to 3. as the caller promises.
+        let (task, handle) = unsafe { spawn_unchecked(&self.0, None, future) };
         self.0.push(task);
         handle
     }
