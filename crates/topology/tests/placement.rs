@@ -67,6 +67,7 @@ fn each_policy_on_two_packages() {
     assert_eq!(plan.seats()[0].take(), Ok(None));
     let plan = Placement::PerNode.plan(&m, 2).expect("two nodes");
     assert_eq!(plan.seats()[1].node, Some(1));
+    assert!(plan.seats()[1].bound);
 }
 
 #[test]

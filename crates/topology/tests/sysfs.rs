@@ -6,7 +6,7 @@
 #[path = "support/tree.rs"]
 mod tree;
 
-use stealyard_topology::{CacheKind, CoreKind, CpuSet, Error, Topology};
+use stealyard_topology::{CacheKind, CoreKind, CpuSet, Error, Placement, PlacementError, Topology};
 use tree::{CAPTURED, CPU, NODE, Tree, captured, path_of};
 
 fn set(list: &str) -> CpuSet {
@@ -141,6 +141,15 @@ fn o13_smt_hybrid_and_memory_only_nodes() {
         .set("sys/devices/cpu_atom/cpus", "4,6,8,10");
     let machine = tree.read("o13-intel").expect("a sound tree");
     assert_eq!(machine.performance_cpus(), set("0-3"));
+    let fast = Placement::None.on_performance_cores();
+    let plan = fast.plan(&machine, 1).expect("there are fast cores");
+    assert!(plan.seats()[0].bound && plan.seats()[0].cpus == set("0-3"));
+    let small = machine.restricted_to(&set("4,6")).expect("online");
+    let allowed = set("4,6");
+    assert_eq!(
+        fast.plan(&small, 1),
+        Err(PlacementError::NoPerformanceCore { allowed })
+    );
 
     let mut tree = captured("numa4");
     for (cpus, capacity) in [(0..8, "1024"), (8..12, "800"), (12..16, "325")] {
