@@ -54,9 +54,9 @@ impl Effort {
     #[must_use]
     pub fn everyday() -> Self {
         Self {
-            programs: 512,
-            histories: 3_000,
-            items: 200_000,
+            programs: 256,
+            histories: 1_500,
+            items: 100_000,
         }
         .soaked()
     }

@@ -9,7 +9,7 @@ mod word;
 mod worker;
 
 pub use ring::{CapacityError, Ring, RingStealer};
-pub use slot::Slot;
+pub use slot::{LastPass, NeverSteal, Slot, SlotPolicy};
 pub use steal::Steal;
 pub use word::Word;
 pub use worker::{Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Stealer, Worker};

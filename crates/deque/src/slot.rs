@@ -3,8 +3,8 @@
 //! A task that makes another one ready (a message, a finished child) usually waits for it, and the
 //! data are warm: the other should run next, on the same worker. Go's `runnext` is one such place in
 //! front of the queue; what it held before moves to the queue. Thieves may take from it, but late:
-//! only on their last pass and after a grace time, because its owner is about to run it. *When* a
-//! thief may is the scheduler's decision; this is the place itself.
+//! only on their last pass and after a grace time, because its owner is about to run it. When exactly
+//! a thief may is a [`SlotPolicy`]; [`LastPass`] is Go's rule.
 //!
 //! # Operations
 //! | operation | caller | progress  | cost                          |
@@ -12,6 +12,7 @@
 //! | `put`     | owner  | wait-free | one RMW                       |
 //! | `take`    | owner  | wait-free | a load, and one RMW if filled |
 //! | `steal`   | anyone | wait-free | a load, and one RMW if filled |
+//! | `steal_by` | anyone | waits for the policy's grace time | the same, and reading a clock |
 //!
 //! # Invariants
 //! - **S1** A word is in the slot from its `put` to the first swap that returns it; so one caller gets
@@ -23,6 +24,11 @@
 //! | N1    | `put` swaps the word in, Release | N2    | what the item owns    |
 //! | N2    | anyone swaps it out, Acquire   | N1      | –                     |
 //!
+//! # Why not …
+//! Waiting for the grace time and then taking whatever is there: if the slot has been filled again
+//! meanwhile, its owner is at work and will run that item too. So a counter of puts tells whether it is the
+//! same item; the word would not, because a task that is put again has the same word.
+//!
 //! # References
 //! `runnext` in Go's `runtime/proc.go`.
 
@@ -30,15 +36,67 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
-use stealyard_sync::CachePadded;
-use stealyard_sync::atomic::{AtomicPtr, Ordering};
+use stealyard_sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use stealyard_sync::time::{Duration, Instant};
+use stealyard_sync::{CachePadded, MODELLED, thread};
 
+use crate::steal::Steal;
 use crate::word::Word;
+
+/// When a thief may take from a slot. Thieves go over their victims in several passes.
+pub trait SlotPolicy {
+    /// How long the item must have stayed in the slot before it may be taken on pass number `pass`
+    /// (from 0) of `passes`; none if it may not be taken on this pass at all.
+    fn grace(&self, pass: u32, passes: u32) -> Option<Duration>;
+}
+
+/// Go's rule: on the last pass only, and if the owner leaves it there for the grace time.
+///
+/// An item in the slot is about to be run by its owner, where its data are warm. Taken at once, two tasks
+/// that wake each other in turn would be torn apart at every turn. Never taken, it would wait behind a long
+/// task while others are idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastPass {
+    /// How long the owner has to run it. 3 µs as in Go: longer than it takes an owner that is between two
+    /// tasks, shorter than it takes to wake somebody.
+    pub grace: Duration,
+}
+
+impl Default for LastPass {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_micros(3),
+        }
+    }
+}
+
+impl SlotPolicy for LastPass {
+    fn grace(&self, pass: u32, passes: u32) -> Option<Duration> {
+        (pass.saturating_add(1) >= passes).then_some(self.grace)
+    }
+}
+
+/// The slot is its owner's alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NeverSteal;
+
+impl SlotPolicy for NeverSteal {
+    fn grace(&self, _pass: u32, _passes: u32) -> Option<Duration> {
+        None
+    }
+}
 
 /// A place for one item; empty at first. What is in it when it is dropped is dropped with it.
 pub struct Slot<T: Word> {
-    word: CachePadded<AtomicPtr<()>>,
+    filled: CachePadded<Filled>,
     items: PhantomData<fn() -> T>,
+}
+
+struct Filled {
+    /// Null if the slot is empty. Written by everybody.
+    word: AtomicPtr<()>,
+    /// How many puts there were. Written by the owner.
+    puts: AtomicU32,
 }
 
 impl<T: Word> Slot<T> {
@@ -46,7 +104,10 @@ impl<T: Word> Slot<T> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            word: CachePadded::new(AtomicPtr::new(ptr::null_mut())),
+            filled: CachePadded::new(Filled {
+                word: AtomicPtr::new(ptr::null_mut()),
+                puts: AtomicU32::new(0),
+            }),
             items: PhantomData,
         }
     }
@@ -55,10 +116,18 @@ impl<T: Word> Slot<T> {
     #[inline]
     #[must_use = "the displaced item belongs in the queue"]
     pub fn put(&self, item: T) -> Option<T> {
+        // Ordering: Relaxed on both; only the owner writes it, and thieves take it for a hint.
+        let puts = self.filled.puts.load(Ordering::Relaxed);
+        self.filled
+            .puts
+            .store(puts.wrapping_add(1), Ordering::Relaxed);
         // Ordering: AcqRel (N1, N2); whoever takes the item sees what it owns, and we see what the
         // displaced one owns. Unmodelled: the Acquire half; the displaced item was put by the same
         // owner, or handed over with the slot, which orders the two already.
-        let before = self.word.swap(item.into_word().as_ptr(), Ordering::AcqRel);
+        let before = self
+            .filled
+            .word
+            .swap(item.into_word().as_ptr(), Ordering::AcqRel);
         Self::item(before)
     }
 
@@ -72,28 +141,62 @@ impl<T: Word> Slot<T> {
     #[inline]
     pub fn steal(&self) -> Option<T> {
         // Ordering: Relaxed; only spares the swap of an empty slot.
-        if self.word.load(Ordering::Relaxed).is_null() {
+        if self.filled.word.load(Ordering::Relaxed).is_null() {
             return None;
         }
         // Ordering: Acquire (N2); what the item owns is visible.
-        let before = self.word.swap(ptr::null_mut(), Ordering::Acquire);
+        let before = self.filled.word.swap(ptr::null_mut(), Ordering::Acquire);
         Self::item(before)
+    }
+
+    /// Takes what is in, for a thief on pass number `pass` (from 0) of `passes`, if `policy` lets it.
+    ///
+    /// Waits for the policy's grace time, yielding the processor, and takes the item only if the owner has
+    /// not put another one meanwhile (then it says `Retry`).
+    pub fn steal_by(&self, policy: &impl SlotPolicy, pass: u32, passes: u32) -> Steal<T> {
+        let Some(grace) = policy.grace(pass, passes) else {
+            return Steal::Empty;
+        };
+        if self.is_empty() {
+            return Steal::Empty;
+        }
+        // Ordering: Relaxed; a hint: whatever is in the slot when the thief takes it is a whole item.
+        let before = self.filled.puts.load(Ordering::Relaxed);
+        if !grace.is_zero() {
+            wait(grace);
+        }
+        // Ordering: Relaxed; as above.
+        if self.filled.puts.load(Ordering::Relaxed) != before {
+            return Steal::Retry;
+        }
+        self.steal().map_or(Steal::Empty, Steal::Success)
     }
 
     /// True if the slot was empty at this moment.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         // Ordering: Relaxed; a moment's view.
-        self.word.load(Ordering::Relaxed).is_null()
+        self.filled.word.load(Ordering::Relaxed).is_null()
     }
 
     #[inline]
     fn item(word: *mut ()) -> Option<T> {
         NonNull::new(word).map(|word| {
-            // SAFETY: 1. only `put` writes words other than zero; 2. the swap that returned it made
+            // SAFETY: 1. only `put` writes words other than null; 2. the swap that returned it made
             // the caller the only one who has it (S1).
             unsafe { T::from_word(word) }
         })
+    }
+}
+
+/// Lets others run, at least once, until `grace` is over. A model has no time: there it is once.
+fn wait(grace: Duration) {
+    let start = Instant::now();
+    loop {
+        thread::yield_now();
+        if MODELLED || start.elapsed() >= grace {
+            return;
+        }
     }
 }
 
@@ -114,5 +217,78 @@ impl<T: Word> fmt::Debug for Slot<T> {
         f.debug_struct("Slot")
             .field("is_empty", &self.is_empty())
             .finish()
+    }
+}
+
+#[cfg(all(test, not(stealyard_loom)))]
+mod tests {
+    //! Goal: the slot's own behaviour and Go's rule. Method: one thread, and another thread that refills the
+    //! slot while the thief waits.
+
+    use stealyard_sync::Arc;
+    use stealyard_sync::atomic::AtomicBool;
+
+    use super::*;
+
+    #[test]
+    fn the_newest_displaces_and_comes_back() {
+        let slot = Slot::new();
+        assert!(slot.is_empty());
+        assert_eq!(slot.put(1_u32), None);
+        assert_eq!(slot.put(2), Some(1));
+        assert!(!slot.is_empty());
+        assert_eq!(slot.take(), Some(2));
+        assert_eq!(slot.take(), None);
+        assert_eq!(format!("{slot:?}"), "Slot { is_empty: true }");
+    }
+
+    #[test]
+    fn what_is_left_is_dropped() {
+        let counted = Arc::new(());
+        let slot = Slot::new();
+        assert!(slot.put(Arc::clone(&counted)).is_none());
+        drop(slot);
+        assert_eq!(Arc::strong_count(&counted), 1);
+    }
+
+    #[test]
+    fn thieves_wait_for_the_last_pass() {
+        let slot = Slot::new();
+        assert!(slot.put(7_u32).is_none());
+        for pass in 0..3 {
+            assert!(slot.steal_by(&LastPass::default(), pass, 4).is_empty());
+        }
+        assert!(slot.steal_by(&NeverSteal, 3, 4).is_empty());
+        assert_eq!(slot.steal_by(&LastPass::default(), 3, 4), Steal::Success(7));
+        assert!(slot.steal_by(&LastPass::default(), 3, 4).is_empty());
+    }
+
+    #[test]
+    fn an_item_put_during_the_grace_time_is_left_alone() {
+        let slot = Slot::new();
+        assert!(slot.put(7_u32).is_none());
+        let patient = LastPass {
+            grace: Duration::from_millis(200),
+        };
+        let outcome = while_it_is_put_again(&slot, || slot.steal_by(&patient, 0, 1));
+        assert!(outcome.is_retry());
+        assert_eq!(slot.take(), Some(7));
+    }
+
+    /// Runs `thief` while another thread takes the item and puts it again, over and over.
+    fn while_it_is_put_again(slot: &Slot<u32>, thief: impl FnOnce() -> Steal<u32>) -> Steal<u32> {
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let item = slot.take().expect("the thief leaves it alone");
+                    assert!(slot.put(item).is_none());
+                    thread::yield_now();
+                }
+            });
+            let outcome = thief();
+            stop.store(true, Ordering::Relaxed);
+            outcome
+        })
     }
 }

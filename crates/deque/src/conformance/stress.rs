@@ -121,8 +121,13 @@ fn feed<W: Worker<Item = Token>>(
             token = back;
             pop()?;
         }
-        if rng.below(3) == 0 {
-            pop()?;
+        match rng.below(3) {
+            0 => {
+                pop()?;
+            }
+            // Where there are more threads than cores, thieves would hardly ever run otherwise.
+            1 if number % 256 == 0 => thread::yield_now(),
+            _ => {}
         }
     }
     while pop()? {}
@@ -192,7 +197,8 @@ fn consume<W: Worker<Item = Token>>(
     Ok(got.len() as u64)
 }
 
-/// Every thread owns a queue and steals from the others; items consumed, and moves between queues.
+/// Every thread owns a queue and steals from the others, but only the first makes items: the rest has
+/// to travel. Gives the items consumed, and the moves between queues.
 fn exchange<W>(
     make: &impl Fn(usize) -> W,
     capacity: usize,
@@ -201,9 +207,7 @@ fn exchange<W>(
 where
     W: Worker<Item = Token> + 'static,
 {
-    let share = items / THIEVES;
-    let total = share * THIEVES;
-    let ledger = Ledger::new(total);
+    let ledger = Ledger::new(items);
     let queues: Vec<W> = (0..THIEVES).map(|_| make(capacity)).collect();
     let stealers: Vec<W::Stealer> = queues.iter().map(Worker::stealer).collect();
     let consumed = Arc::new(AtomicU64::new(0));
@@ -214,11 +218,12 @@ where
             let trader = Trader {
                 others: stealers.clone(),
                 queue,
-                total,
+                total: items,
                 consumed: Arc::clone(&consumed),
                 moves: 0,
             };
-            thread::spawn(move || trader.trade(id, share, &ledger))
+            let makes = if id == 0 { items } else { 0 };
+            thread::spawn(move || trader.trade(makes, &ledger))
         })
         .collect();
     drop(stealers);
@@ -226,8 +231,8 @@ where
     for trader in threads {
         moves += joined(trader.join())?;
     }
-    ledger.settle(total)?;
-    Ok((total, moves))
+    ledger.settle(items)?;
+    Ok((items, moves))
 }
 
 struct Trader<W: Worker> {
@@ -239,27 +244,25 @@ struct Trader<W: Worker> {
 }
 
 impl<W: Worker<Item = Token>> Trader<W> {
-    fn trade(mut self, id: u64, share: u64, ledger: &Arc<Ledger>) -> u64 {
+    fn trade(mut self, makes: u64, ledger: &Arc<Ledger>) -> u64 {
         let mut rng = Rng::new(seed::fresh());
-        let mut next = id * share;
-        let end = next + share;
+        let mut next = 0;
         // Ordering: Relaxed; the count alone matters.
         while self.consumed.load(Ordering::Relaxed) < self.total {
-            if next < end {
-                for _ in 0..(1 + rng.below(24)) {
-                    if next == end {
-                        break;
-                    }
-                    let token = Token::new(next, ledger);
-                    next += 1;
-                    let mut left = 0;
-                    self.queue.push_or_overflow(token, |_| left += 1);
-                    self.count(left);
-                }
+            let burst = u64::from(rng.below(32)).min(makes - next);
+            for number in next..next + burst {
+                let mut left = 0;
+                let token = Token::new(number, ledger);
+                self.queue.push_or_overflow(token, |_| left += 1);
+                self.count(left);
             }
-            for _ in 0..rng.below(24) {
+            next += burst;
+            for _ in 0..rng.below(8) {
                 let popped = u64::from(self.queue.pop().is_some());
                 self.count(popped);
+            }
+            if burst > 0 && rng.below(64) == 0 {
+                thread::yield_now();
             }
             if self.queue.is_empty() {
                 self.steal(&mut rng);

@@ -1,6 +1,6 @@
 //! Models of `Slot`.
 
-use stealyard_deque::Slot;
+use stealyard_deque::{LastPass, Slot};
 use stealyard_sync::{Arc, model, thread};
 
 use crate::{Item, assert_each_once, item, number};
@@ -17,5 +17,40 @@ fn s1_put_and_take_against_steal() {
         seen.extend(slot.take().map(|got| number(&got)));
         seen.extend(thief.join().unwrap());
         assert_each_once(seen, 0..2);
+    });
+}
+
+#[test]
+fn s1_a_thief_with_patience_against_put_and_take() {
+    model::check(3, || {
+        let slot = Arc::new(Slot::new());
+        assert!(slot.put(item(0)).is_none());
+        let theirs = Arc::clone(&slot);
+        let thief = thread::spawn(move || {
+            let stolen = theirs.steal_by(&LastPass::default(), 3, 4).success();
+            stolen.map(|got: Box<Item>| number(&got))
+        });
+        let mut seen: Vec<usize> = slot.take().map(|got| number(&got)).into_iter().collect();
+        seen.extend(slot.put(item(1)).map(|got| number(&got)));
+        seen.extend(thief.join().unwrap());
+        seen.extend(slot.take().map(|got| number(&got)));
+        assert_each_once(seen, 0..2);
+    });
+}
+
+#[test]
+fn s1_two_thieves_and_the_owner() {
+    model::check(3, || {
+        let slot = Arc::new(Slot::new());
+        assert!(slot.put(item(0)).is_none());
+        let thieves = [(); 2].map(|()| {
+            let theirs = Arc::clone(&slot);
+            thread::spawn(move || theirs.steal().map(|got: Box<Item>| number(&got)))
+        });
+        let mut seen: Vec<usize> = slot.take().map(|got| number(&got)).into_iter().collect();
+        for thief in thieves {
+            seen.extend(thief.join().unwrap());
+        }
+        assert_each_once(seen, 0..1);
     });
 }
