@@ -60,7 +60,14 @@ impl Tree {
     }
 
     pub fn unpack(&self, name: &str) -> Directory {
-        let root = std::env::temp_dir().join(format!("stealyard-{}-{name}", std::process::id()));
+        // Thousands of tiny files: memory is ten times faster than a busy disk.
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() {
+            memory.into()
+        } else {
+            std::env::temp_dir()
+        };
+        let root = folder.join(format!("stealyard-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&root);
         for (path, content) in &self.0 {
             let file = root.join(path);
