@@ -632,14 +632,14 @@ fn w1_four_workers_and_two_submitters_lose_no_item() {
     for looks_for_more in [false, true] {
         assert_sound(&Setting {
             workers: 4,
-            batches: &[&[1], &[2]],
+            batches: &[&[1], &[1]],
             looks_for_more,
             spurious: false,
             ..SOUND
         });
         for barrier in [Barrier::Membarrier, Barrier::Fences] {
             assert_sound(&Setting {
-                batches: &[&[1, 1], &[1]],
+                batches: &[&[1], &[1]],
                 barrier,
                 looks_for_more,
                 ..SOUND
