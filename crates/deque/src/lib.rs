@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod capacity;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod ring;
@@ -8,7 +9,8 @@ mod steal;
 mod word;
 mod worker;
 
-pub use ring::{CapacityError, Ring, RingStealer};
+pub use capacity::CapacityError;
+pub use ring::{Ring, RingStealer};
 pub use slot::{LastPass, NeverSteal, Slot, SlotPolicy};
 pub use steal::Steal;
 pub use word::Word;

@@ -100,6 +100,7 @@ use stealyard_sync::Arc;
 use stealyard_sync::asymmetric;
 use stealyard_sync::atomic::Ordering;
 
+use crate::capacity::{self, CapacityError};
 use crate::word::Word;
 use crate::worker::{Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker};
 
@@ -134,12 +135,6 @@ pub struct Ring<T: Word> {
     claim_most: u64,
 }
 
-/// Why a queue could not be made: the capacity asked for is not one it can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CapacityError {
-    capacity: usize,
-}
-
 impl<T: Word> Ring<T> {
     /// An empty queue for 256 items.
     #[must_use]
@@ -152,12 +147,7 @@ impl<T: Word> Ring<T> {
     /// # Errors
     /// If `capacity` is not a power of two from 2 to 2^30.
     pub fn with_capacity(capacity: usize) -> Result<Self, CapacityError> {
-        let fits = capacity.is_power_of_two() && (2..=MAX_CAPACITY).contains(&capacity);
-        if fits {
-            Ok(Self::build(capacity, 0))
-        } else {
-            Err(CapacityError { capacity })
-        }
+        capacity::checked(capacity, MAX_CAPACITY).map(|capacity| Self::build(capacity, 0))
     }
 
     /// This queue, with claims of at most `most` items; less than 1 counts as 1, more than 8 as 8.
@@ -535,20 +525,3 @@ impl<T: Word> fmt::Debug for Ring<T> {
             .finish()
     }
 }
-
-impl fmt::Display for CapacityError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { capacity } = self;
-        write!(
-            f,
-            "a capacity of {capacity} is not a power of two from 2 to {MAX_CAPACITY}"
-        )?;
-        match capacity.checked_next_power_of_two() {
-            Some(next) if (2..=MAX_CAPACITY).contains(&next) => write!(f, ": take {next}"),
-            _ if *capacity < 2 => write!(f, ": take 2"),
-            _ => write!(f, ": take {MAX_CAPACITY}"),
-        }
-    }
-}
-
-impl core::error::Error for CapacityError {}

@@ -1,0 +1,54 @@
+//! The capacities that a bounded queue can have: powers of two, so that a position finds its slot by a
+//! mask.
+
+use core::fmt;
+
+/// Why a queue could not be made: the capacity asked for is not one it can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CapacityError {
+    capacity: usize,
+    greatest: usize,
+}
+
+/// `capacity`, if it is a power of two from 2 to `greatest`.
+pub(crate) fn checked(capacity: usize, greatest: usize) -> Result<usize, CapacityError> {
+    if capacity.is_power_of_two() && (2..=greatest).contains(&capacity) {
+        Ok(capacity)
+    } else {
+        Err(CapacityError { capacity, greatest })
+    }
+}
+
+impl fmt::Display for CapacityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { capacity, greatest } = self;
+        let next = capacity.checked_next_power_of_two().unwrap_or(*greatest);
+        let near = next.clamp(2, *greatest);
+        write!(
+            f,
+            "a capacity of {capacity} is not a power of two from 2 to {greatest}: take {near}"
+        )
+    }
+}
+
+impl core::error::Error for CapacityError {}
+
+#[cfg(test)]
+mod tests {
+    //! Goal: exactly the powers of two in range, and a message that names the value and a better one.
+    //! Method: the edges, written out.
+
+    use super::checked;
+
+    #[test]
+    fn only_powers_of_two_from_two_to_the_greatest() {
+        assert_eq!(checked(2, 8), Ok(2));
+        assert_eq!(checked(8, 8), Ok(8));
+        for (wrong, near) in [(0, 2), (1, 2), (3, 4), (7, 8), (16, 8), (usize::MAX, 8)] {
+            let error = checked(wrong, 8).unwrap_err().to_string();
+            let said =
+                format!("a capacity of {wrong} is not a power of two from 2 to 8: take {near}");
+            assert_eq!(error, said);
+        }
+    }
+}
