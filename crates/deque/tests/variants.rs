@@ -3,8 +3,8 @@
 //! small capacities, so that wrap-around, overflow and full queues are common.
 #![cfg(feature = "conformance")]
 
-use stealyard_deque::Ring;
 use stealyard_deque::conformance::{Effort, Token, check};
+use stealyard_deque::{Ring, Split};
 
 fn ring(capacity: usize) -> Ring<Token> {
     Ring::with_capacity(capacity).expect("a power of two")
@@ -30,4 +30,21 @@ fn q8_q9_ring_near_the_end_of_its_positions_keeps_its_promises() {
     let near_55_bits =
         |capacity| Ring::<Token>::starting_at(capacity, (1 << 55) - 1000).claiming(8);
     check(near_55_bits, Effort::everyday()).unwrap();
+}
+
+#[test]
+fn split_keeps_its_promises() {
+    let tally = check(
+        |capacity| Split::with_capacity(capacity).expect("a power of two"),
+        Effort::everyday(),
+    )
+    .unwrap();
+    eprintln!("{tally}");
+}
+
+#[test]
+fn q8_q9_split_where_tag_and_top_wrap_keeps_its_promises() {
+    let near_the_end =
+        |capacity| Split::<Token>::starting_at(capacity, u32::MAX - 50, (1 << 16) - 100);
+    check(near_the_end, Effort::everyday()).unwrap();
 }

@@ -6,6 +6,7 @@
 
 mod ring;
 mod slot;
+mod split;
 
 use stealyard_sync::cell::UnsafeCell;
 

@@ -1,0 +1,148 @@
+//! The word that says which items thieves may take.
+//!
+//! ```text
+//!  63                            32 31            16 15             0
+//! +--------------------------------+----------------+----------------+
+//! |              tag               |      top       |     count      |
+//! +--------------------------------+----------------+----------------+
+//! ```
+//! `top` is the low half-word of the oldest item's position, `count` the number of items from there on
+//! that are shared. A steal adds to `top` and takes from `count`; a force raises `count`; the owner, each
+//! time that it moves the split, also counts up `tag`.
+//!
+//! # How wide the fields are, and why
+//! A thief reads the word, copies slots, and claims them by exchanging the word it read. The copies are
+//! wrong if the word was changed and changed back meanwhile. The fields make that impossible short of a
+//! whole round: `top` never goes back, and whatever lowers `count` without raising `top` is the owner's
+//! doing and counts up `tag`. So the thief has to be asleep through a multiple of 2^32 of the owner's slow
+//! operations (each a compare-and-swap that some thief's request brought about: 2^32 of them take minutes
+//! at the least) and through a multiple of 2^16 steals, and to wake up at the very instant when both are
+//! exact. 16 bits for `top` and `count` allow 2^15 slots, which is plenty for a queue whose overflow is
+//! a batch; with a 16-bit tag a thief that lost its core for some ten milliseconds could meet the round.
+
+use core::fmt;
+
+const COUNT_BITS: u32 = 16;
+const TOP_BITS: u32 = 16;
+const TAG_SHIFT: u32 = COUNT_BITS + TOP_BITS;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+
+/// The most slots: `top` must tell apart all positions from an oldest item to one past a newest.
+pub(super) const MAX_CAPACITY: usize = 1 << (COUNT_BITS - 1);
+
+const _: () = assert!(TAG_SHIFT + u32::BITS == u64::BITS, "the tag fills the rest");
+const _: () = assert!(MAX_CAPACITY as u64 <= COUNT_MASK, "all slots can be shared");
+
+/// Tag, oldest position and number of shared items in one word; see the [module](self).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Index(u64);
+
+impl Index {
+    pub(super) fn new(tag: u32, top: u64, count: u64) -> Self {
+        debug_assert!(count <= MAX_CAPACITY as u64, "{count} shared items");
+        Self(u64::from(tag) << TAG_SHIFT | u64::from(top as u16) << COUNT_BITS | count)
+    }
+
+    pub(super) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
+    fn tag(self) -> u32 {
+        (self.0 >> TAG_SHIFT) as u32
+    }
+
+    /// The low bits of the oldest item's position: enough to find its slot.
+    pub(super) fn top(self) -> u64 {
+        self.0 >> COUNT_BITS & COUNT_MASK
+    }
+
+    /// How many items are shared.
+    pub(super) fn count(self) -> u64 {
+        self.0 & COUNT_MASK
+    }
+
+    /// The oldest item's whole position, given a `position` that is not before it and less than a round
+    /// of `top` after it.
+    pub(super) fn top_before(self, position: u64) -> u64 {
+        position - self.distance(position)
+    }
+
+    /// How many items there are from `top` to `bottom`, in a queue of `capacity`; zero where `bottom` is
+    /// one before `top`, as a pop that finds nothing makes it for a moment.
+    pub(super) fn items(self, bottom: u64, capacity: usize) -> u64 {
+        let items = self.distance(bottom);
+        if items <= capacity as u64 { items } else { 0 }
+    }
+
+    fn distance(self, position: u64) -> u64 {
+        u64::from((position as u16).wrapping_sub(self.top() as u16))
+    }
+
+    /// The word after the `taken` oldest items were stolen.
+    pub(super) fn stolen(self, taken: u64) -> Self {
+        debug_assert!(taken <= self.count(), "{taken} of {self:?}");
+        Self::new(self.tag(), self.top() + taken, self.count() - taken)
+    }
+
+    /// The word after a thief shared what was private, so that `count` items are shared.
+    pub(super) fn forced(self, count: u64) -> Self {
+        debug_assert!(count > self.count(), "{count} is no more than {self:?}");
+        Self::new(self.tag(), self.top(), count)
+    }
+
+    /// The word after the owner has moved the ends of the shared part.
+    pub(super) fn moved(self, top: u64, count: u64) -> Self {
+        Self::new(self.tag().wrapping_add(1), top, count)
+    }
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (tag, top, count) = (self.tag(), self.top(), self.count());
+        write!(f, "Index {{ tag: {tag}, top: {top}, count: {count} }}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Goal: no field of the word spills into another, also at its greatest value.
+    //! Method: the transitions at the edges of each field, written out.
+
+    use super::{Index, MAX_CAPACITY};
+
+    #[test]
+    fn q8_a_steal_wraps_the_top_and_leaves_the_tag() {
+        let before = Index::new(7, u64::from(u16::MAX), 3);
+        let after = before.stolen(2);
+        assert_eq!((after.tag(), after.top(), after.count()), (7, 1, 1));
+    }
+
+    #[test]
+    fn q8_the_tag_wraps_and_leaves_the_rest() {
+        let after = Index::new(u32::MAX, 5, 4).moved(5, 2);
+        assert_eq!((after.tag(), after.top(), after.count()), (0, 5, 2));
+    }
+
+    #[test]
+    fn a_full_queue_can_be_shared_whole() {
+        let all = MAX_CAPACITY as u64;
+        let index = Index::new(1, 10, 0).forced(all);
+        assert_eq!((index.tag(), index.top(), index.count()), (1, 10, all));
+    }
+
+    #[test]
+    fn q8_whole_positions_come_back_across_rounds_of_the_top() {
+        for position in [1, 65_535, 65_536, 65_537, 1 << 40] {
+            let index = Index::new(0, position, 0);
+            for items in [0, 1, 300, MAX_CAPACITY as u64] {
+                assert_eq!(index.top_before(position + items), position);
+                assert_eq!(index.items(position + items, MAX_CAPACITY), items);
+            }
+            assert_eq!(index.items(position - 1, MAX_CAPACITY), 0);
+        }
+    }
+}

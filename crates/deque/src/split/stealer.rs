@@ -1,0 +1,214 @@
+//! The thieves' end of a split deque. The invariants and orderings are those of `split.rs`.
+
+use core::fmt;
+use core::ptr::NonNull;
+
+use stealyard_sync::Arc;
+use stealyard_sync::asymmetric;
+use stealyard_sync::atomic::Ordering;
+
+use super::Split;
+use super::index::Index;
+use super::shared::Shared;
+use crate::steal::Steal;
+use crate::word::Word;
+use crate::worker::Stealer;
+
+/// The thieves' end of a [`Split`].
+pub struct SplitStealer<T: Word> {
+    pub(super) shared: Arc<Shared<T>>,
+}
+
+/// What a batch comes to: the word kept for the caller, if one was wanted, and how many were moved.
+struct Batch {
+    kept: Option<*mut ()>,
+    moved: u64,
+}
+
+impl<T: Word> SplitStealer<T> {
+    /// Takes the oldest shared item; finding none, asks the owner to share some at its next push or pop.
+    ///
+    /// Lock-free: `Retry` means that another operation on the shared part succeeded.
+    pub fn steal(&self) -> Steal<T> {
+        let shared = &*self.shared;
+        let index = shared.index();
+        if index.count() == 0 {
+            shared.ask();
+            return Steal::Empty;
+        }
+        let word = shared.read(index.top());
+        if shared.take(index, 1) {
+            // SAFETY: 1. shared positions are written (SP1); 2. the claim made it ours alone (SP5).
+            Steal::Success(unsafe { Shared::item(word) })
+        } else {
+            Steal::Retry
+        }
+    }
+
+    /// Moves half of the shared items (rounded up), at most `limit` and no more than fit, to the newest end
+    /// of `dest`, keeping their order, with one claim. Gives the number moved.
+    ///
+    /// Stealing from `dest`'s own queue moves nothing and gives `Empty`, as does a `limit` of zero or a
+    /// full `dest`. Asks the owner to share if nothing is shared. Lock-free.
+    pub fn steal_batch(&self, dest: &Split<T>, limit: usize) -> Steal<usize> {
+        self.grab(dest, limit, 0).map(|batch| batch.moved as usize)
+    }
+
+    /// As [`steal_batch`](Self::steal_batch), but gives the oldest item of the batch to the caller; the
+    /// others go to `dest`.
+    pub fn steal_batch_and_pop(&self, dest: &Split<T>, limit: usize) -> Steal<T> {
+        match self.grab(dest, limit, 1) {
+            Steal::Success(Batch {
+                kept: Some(word), ..
+            }) => {
+                // SAFETY: 1. shared positions are written (SP1); 2. `grab` claimed it and put it nowhere.
+                Steal::Success(unsafe { Shared::item(word) })
+            }
+            Steal::Success(_) | Steal::Empty => Steal::Empty,
+            Steal::Retry => Steal::Retry,
+        }
+    }
+
+    /// Claims a batch: the first `keep` (zero or one) go to the caller, the rest to `dest`.
+    fn grab(&self, dest: &Split<T>, limit: usize, keep: u64) -> Steal<Batch> {
+        let (shared, to) = (&*self.shared, &*dest.shared);
+        if Arc::ptr_eq(&self.shared, &dest.shared) || limit == 0 {
+            return Steal::Empty;
+        }
+        let index = shared.index();
+        if index.count() == 0 {
+            shared.ask();
+            return Steal::Empty;
+        }
+        // Ordering: Relaxed; the caller owns `dest`, and only an owner writes its bottom (SP2).
+        let bottom = to.bottom().load(Ordering::Relaxed);
+        let room = to.capacity() as u64 - to.index().items(bottom, to.capacity());
+        let half = index.count().div_ceil(2);
+        let count = half.min(limit as u64).min(room + keep);
+        if count == 0 {
+            return Steal::Empty;
+        }
+        let kept = (keep == 1).then(|| shared.read(index.top()));
+        for offset in keep..count {
+            let word = shared.read(index.top() + offset);
+            let Some(word) = NonNull::new(word) else {
+                // Not to be seen, by SP1; and nothing is claimed yet.
+                return Steal::Retry;
+            };
+            to.write(bottom + offset - keep, word);
+        }
+        if !shared.take(index, count) {
+            // What was written above `dest`'s bottom is nobody's, and will be written over.
+            return Steal::Retry;
+        }
+        let moved = count - keep;
+        // Ordering: Release (SO1); who forces `dest` and sees the new bottom sees the items.
+        to.bottom().store(bottom + moved, Ordering::Release);
+        Steal::Success(Batch { kept, moved })
+    }
+
+    /// Makes everything that the owner keeps private visible to thieves, and gives the number of items that
+    /// are visible now. `Empty` if there are none; `Retry` if the owner or another thief was quicker.
+    ///
+    /// This costs a barrier on all cores that run this process (several microseconds where that is
+    /// `membarrier`), and the owner its next push or pop the slow way: call it when the owner has left a
+    /// request unanswered, and there is nothing else left but to park. Lock-free.
+    pub fn force(&self) -> Steal<usize> {
+        let shared = &*self.shared;
+        let index = shared.index();
+        if index.count() > 0 {
+            return Steal::Success(index.count() as usize);
+        }
+        if self.private(index) == 0 {
+            return Steal::Empty;
+        }
+        shared.ask();
+        // Ordering: SO6: the request is before it, the second look after it. Its partner is the light
+        // barrier in `pop`, between lowering `bottom` and looking at the limit.
+        asymmetric::heavy();
+        match self.private(index) {
+            0 => Steal::Empty,
+            items if shared.raise(index, items) => Steal::Success(items as usize),
+            _ => Steal::Retry,
+        }
+    }
+
+    /// How many items above an index that shares none are the owner's, as far as one can see from here.
+    fn private(&self, index: Index) -> u64 {
+        debug_assert_eq!(index.count(), 0, "{index:?} shares items already");
+        // Ordering: Acquire (SO1); the items up to it are visible, for `raise` to pass on.
+        let bottom = self.shared.bottom().load(Ordering::Acquire);
+        index.items(bottom, self.shared.capacity())
+    }
+
+    /// As [`steal_batch_and_pop`](Self::steal_batch_and_pop); finding nothing shared, [forces](Self::force)
+    /// once and tries again.
+    pub fn force_steal(&self, dest: &Split<T>, limit: usize) -> Steal<T> {
+        let first = self.steal_batch_and_pop(dest, limit);
+        if !first.is_empty() || limit == 0 || Arc::ptr_eq(&self.shared, &dest.shared) {
+            return first;
+        }
+        match self.force() {
+            Steal::Success(_) => match self.steal_batch_and_pop(dest, limit) {
+                // What was visible a moment ago went to somebody else.
+                Steal::Empty => Steal::Retry,
+                outcome => outcome,
+            },
+            Steal::Empty => Steal::Empty,
+            Steal::Retry => Steal::Retry,
+        }
+    }
+
+    /// How many items thieves can see at this moment.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.index().count() as usize
+    }
+
+    /// True if thieves could see nothing at some moment during the call.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T: Word> Stealer for SplitStealer<T> {
+    type Item = T;
+    type Worker = Split<T>;
+
+    fn steal(&self) -> Steal<T> {
+        self.steal()
+    }
+
+    fn steal_batch(&self, dest: &Split<T>, limit: usize) -> Steal<usize> {
+        self.steal_batch(dest, limit)
+    }
+
+    fn steal_batch_and_pop(&self, dest: &Split<T>, limit: usize) -> Steal<T> {
+        self.steal_batch_and_pop(dest, limit)
+    }
+
+    fn force_steal(&self, dest: &Split<T>, limit: usize) -> Steal<T> {
+        self.force_steal(dest, limit)
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+}
+
+impl<T: Word> Clone for SplitStealer<T> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<T: Word> fmt::Debug for SplitStealer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SplitStealer")
+            .field("index", &self.shared.index())
+            .finish_non_exhaustive()
+    }
+}
