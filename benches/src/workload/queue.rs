@@ -6,14 +6,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Case, Run, Subject, timed};
-use crate::subject::crossbeam::{Fifo as CrossbeamFifo, Lifo as CrossbeamLifo};
+use crate::subject::crossbeam::Fifo as CrossbeamFifo;
 use crate::subject::ours::Ring;
-use crate::subject::plain::{Queue as PlainQueue, Stack as PlainStack};
-use crate::subject::st3::{Fifo as St3Fifo, Lifo as St3Lifo};
+use crate::subject::plain::Queue as PlainQueue;
+use crate::subject::st3::Fifo as St3Fifo;
 use crate::subject::{LocalQueue, Thief};
 
 /// How full a queue is while the owner pushes and pops.
 const DEPTHS: [usize; 3] = [1, 16, 200];
+
+/// A case's name, its operation, and its subjects.
+type Entry = (&'static str, &'static str, fn() -> Vec<Subject>);
+
+/// One workload on every first-in-first-out queue, ours first.
+macro_rules! fifo {
+    ($workload:ident $(, $argument:expr)*) => {
+        vec![
+            $workload::<Ring>($($argument),*),
+            $workload::<CrossbeamFifo>($($argument),*),
+            $workload::<St3Fifo>($($argument),*),
+        ]
+    };
+}
 
 /// The cases of this layer.
 pub(crate) fn cases() -> Vec<Case> {
@@ -23,81 +37,28 @@ pub(crate) fn cases() -> Vec<Case> {
             format!("fifo push+pop, {depth} deep"),
             "pair",
             move || {
-                vec![
-                    pairs::<Ring>(depth),
-                    pairs::<CrossbeamFifo>(depth),
-                    pairs::<St3Fifo>(depth),
-                    pairs::<PlainQueue>(depth),
-                ]
+                let mut subjects = fifo!(pairs, depth);
+                subjects.push(pairs::<PlainQueue>(depth));
+                subjects
             },
         ));
     }
-    cases.push(case("fifo bursts of 64".to_owned(), "pair", || {
-        vec![
-            bursts::<Ring>(),
-            bursts::<CrossbeamFifo>(),
-            bursts::<St3Fifo>(),
-        ]
-    }));
-    cases.push(case(
-        "fifo push+pop, a thief every µs".to_owned(),
-        "pair",
-        || {
-            vec![
-                disturbed::<Ring>(),
-                disturbed::<CrossbeamFifo>(),
-                disturbed::<St3Fifo>(),
-            ]
-        },
-    ));
-    cases.push(case("steal one, quiet victim".to_owned(), "item", || {
-        vec![
-            steals::<Ring>(),
-            steals::<CrossbeamFifo>(),
-            steals::<St3Fifo>(),
-        ]
-    }));
-    cases.push(case(
-        "steal half at a time, quiet victim".to_owned(),
-        "item",
-        || {
-            vec![
-                batches::<Ring>(),
-                batches::<CrossbeamFifo>(),
-                batches::<St3Fifo>(),
-            ]
-        },
-    ));
-    cases.push(case("steal one, busy victim".to_owned(), "steal", || {
-        vec![
-            busy_steals::<Ring>(),
-            busy_steals::<CrossbeamFifo>(),
-            busy_steals::<St3Fifo>(),
-        ]
-    }));
-    cases.push(case(
-        "steal from an empty queue".to_owned(),
-        "attempt",
-        || {
-            vec![
-                empty_steals::<Ring>(),
-                empty_steals::<CrossbeamFifo>(),
-                empty_steals::<St3Fifo>(),
-            ]
-        },
-    ));
-    cases.push(case(
-        "lifo peers beside the floor, 16 deep".to_owned(),
-        "pair",
-        || {
-            vec![
-                pairs::<Ring>(16),
-                pairs::<CrossbeamLifo>(16),
-                pairs::<St3Lifo>(16),
-                pairs::<PlainStack>(16),
-            ]
-        },
-    ));
+    let rest: [Entry; 6] = [
+        ("fifo bursts of 64", "pair", || fifo!(bursts)),
+        ("fifo push+pop, a thief every µs", "pair", || {
+            fifo!(disturbed)
+        }),
+        ("steal one, quiet victim", "item", || fifo!(steals)),
+        ("steal half at a time, quiet victim", "item", || {
+            fifo!(batches)
+        }),
+        ("steal one, busy victim", "steal", || fifo!(busy_steals)),
+        ("steal from an empty queue", "attempt", || {
+            fifo!(empty_steals)
+        }),
+    ];
+    cases
+        .extend(rest.map(|(name, operation, subjects)| case(name.to_owned(), operation, subjects)));
     cases
 }
 

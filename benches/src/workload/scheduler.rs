@@ -15,86 +15,55 @@ use crate::subject::{Runtime, Spawner};
 /// Tasks spawned before the first of them is joined.
 const BATCH: u64 = 1000;
 
+/// A case's name, its operation, and its subjects for so many workers.
+type Entry = (&'static str, &'static str, fn(usize) -> Vec<Subject>);
+
+/// One workload on every scheduler, ours first.
+macro_rules! schedulers {
+    ($workload:ident) => {
+        |workers| {
+            vec![
+                $workload::<Ours>(workers),
+                $workload::<Tokio>(workers),
+                $workload::<AsyncExecutor>(workers),
+            ]
+        }
+    };
+}
+
 /// The cases of this layer.
 pub(crate) fn cases(workers: usize) -> Vec<Case> {
-    let case = |name: String, operation, subjects: fn(usize) -> Vec<Subject>| Case {
+    let all: [Entry; 6] = [
+        (
+            "spawn and join 1000 empty tasks, inside",
+            "task",
+            schedulers!(spawn_join),
+        ),
+        (
+            "spawn 1000 detached tasks, inside",
+            "task",
+            schedulers!(detached),
+        ),
+        (
+            "spawn 1000 detached tasks, outside",
+            "task",
+            schedulers!(outside),
+        ),
+        ("yield, one task", "yield", schedulers!(yields)),
+        (
+            "ping-pong over async-channel",
+            "round trip",
+            schedulers!(ping_pong),
+        ),
+        ("each task spawns the next", "task", schedulers!(chain)),
+    ];
+    let case = |(name, operation, subjects): Entry| Case {
         layer: "scheduler",
-        name,
+        name: name.to_owned(),
         operation,
         subjects: Box::new(move || subjects(workers)),
     };
-    vec![
-        case(
-            "spawn and join 1000 empty tasks, inside".to_owned(),
-            "task",
-            |workers| {
-                three(
-                    workers,
-                    spawn_join::<Ours>,
-                    spawn_join::<Tokio>,
-                    spawn_join::<AsyncExecutor>,
-                )
-            },
-        ),
-        case(
-            "spawn 1000 detached tasks, inside".to_owned(),
-            "task",
-            |workers| {
-                three(
-                    workers,
-                    detached::<Ours>,
-                    detached::<Tokio>,
-                    detached::<AsyncExecutor>,
-                )
-            },
-        ),
-        case(
-            "spawn 1000 detached tasks, outside".to_owned(),
-            "task",
-            |workers| {
-                three(
-                    workers,
-                    outside::<Ours>,
-                    outside::<Tokio>,
-                    outside::<AsyncExecutor>,
-                )
-            },
-        ),
-        case("yield, one task".to_owned(), "yield", |workers| {
-            three(
-                workers,
-                yields::<Ours>,
-                yields::<Tokio>,
-                yields::<AsyncExecutor>,
-            )
-        }),
-        case(
-            "ping-pong over async-channel".to_owned(),
-            "round trip",
-            |workers| {
-                three(
-                    workers,
-                    ping_pong::<Ours>,
-                    ping_pong::<Tokio>,
-                    ping_pong::<AsyncExecutor>,
-                )
-            },
-        ),
-        case("each task spawns the next".to_owned(), "task", |workers| {
-            three(
-                workers,
-                chain::<Ours>,
-                chain::<Tokio>,
-                chain::<AsyncExecutor>,
-            )
-        }),
-    ]
-}
-
-type Build = fn(usize) -> Subject;
-
-fn three(workers: usize, ours: Build, tokio: Build, async_executor: Build) -> Vec<Subject> {
-    vec![ours(workers), tokio(workers), async_executor(workers)]
+    all.map(case).into()
 }
 
 /// A subject whose every run is one task that does all the work, timed from within.
