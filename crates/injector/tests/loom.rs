@@ -1,12 +1,38 @@
-//! Goal: `Locked` hands items over whole and its length is exact when nobody is at work. Method: loom,
-//! two threads, boxed items.
+//! Goal: every pair of operations that can race hands items over whole and once. Method: loom; blocks
+//! of two slots; boxed items. Each model is named after the invariant it is about.
 #![cfg(stealyard_loom)]
 
-use stealyard_injector::Locked;
+use std::ptr::NonNull;
+
+use stealyard_injector::{Linked, Locked, Segmented, Sharded, Stack, TryPop};
+use stealyard_sync::cell::UnsafeCell;
 use stealyard_sync::{Arc, model, thread};
 
+/// An item whose content loom watches.
+struct Item(UnsafeCell<usize>);
+
+// SAFETY: 1. written before it is shared, read by its one owner afterwards.
+unsafe impl Sync for Item {}
+
+fn item(number: usize) -> Box<Item> {
+    let made = Item(UnsafeCell::new(0));
+    // SAFETY: 1. nobody else has it yet.
+    made.0.with_mut(|content| unsafe { *content = number });
+    Box::new(made)
+}
+
+fn number(item: &Item) -> usize {
+    // SAFETY: 1. the item is ours.
+    item.0.with(|content| unsafe { *content })
+}
+
+fn assert_each_once(mut seen: Vec<usize>, count: usize) {
+    seen.sort_unstable();
+    assert_eq!(seen, (0..count).collect::<Vec<_>>());
+}
+
 #[test]
-fn k3_pushes_against_pops() {
+fn k3_locked_pushes_against_pops() {
     model::check(3, || {
         let queue = Arc::new(Locked::new());
         queue.push(Box::new(0));
@@ -22,5 +48,148 @@ fn k3_pushes_against_pops() {
         assert_eq!(queue.len(), 4 - seen.len(), "K3");
         queue.pop_batch(8, 1, |item| seen.push(*item));
         assert_eq!(seen, [0, 1, 2, 3], "K1");
+    });
+}
+
+/// Takes what is there, without waiting for pushes that have not ended.
+fn take(queue: &Segmented<Box<Item>>) -> Vec<usize> {
+    let mut seen = Vec::new();
+    while let TryPop::Taken(_) = queue.try_pop_batch(4, 1, |got| seen.push(number(&got))) {}
+    seen
+}
+
+#[test]
+fn g5_segmented_push_against_pop_across_a_block() {
+    model::check(2, || {
+        let queue = Arc::new(Segmented::new());
+        let theirs = Arc::clone(&queue);
+        let producer = thread::spawn(move || theirs.push_batch((0..3).map(item)));
+        let mut seen = take(&queue);
+        producer.join().unwrap();
+        seen.extend(take(&queue));
+        assert_eq!(seen, [0, 1, 2]);
+    });
+}
+
+#[test]
+fn g2_segmented_two_producers() {
+    model::check(2, || {
+        let queue = Arc::new(Segmented::new());
+        queue.push(item(0));
+        let theirs = Arc::clone(&queue);
+        let producer = thread::spawn(move || theirs.push_batch([item(1), item(2)]));
+        queue.push_batch([item(3), item(4)]);
+        producer.join().unwrap();
+        assert_each_once(take(&queue), 5);
+    });
+}
+
+#[test]
+fn g3_segmented_two_consumers() {
+    model::check(2, || {
+        let queue = Arc::new(Segmented::new());
+        queue.push_batch((0..3).map(item));
+        let theirs = Arc::clone(&queue);
+        let consumer = thread::spawn(move || take(&theirs));
+        let mut seen = take(&queue);
+        seen.extend(consumer.join().unwrap());
+        seen.extend(take(&queue));
+        assert_each_once(seen, 3);
+    });
+}
+
+#[test]
+fn g4_a_push_reaches_its_block_though_the_hints_have_moved() {
+    model::check(2, || {
+        let queue = Arc::new(Segmented::new());
+        queue.push(item(0));
+        let theirs = Arc::clone(&queue);
+        let other = thread::spawn(move || {
+            theirs.push_batch([item(1), item(2)]);
+            take(&theirs)
+        });
+        queue.push(item(3));
+        let mut seen = take(&queue);
+        seen.extend(other.join().unwrap());
+        seen.extend(take(&queue));
+        assert_each_once(seen, 4);
+    });
+}
+
+#[test]
+fn b1_a_lane_with_an_item_has_its_bit_set() {
+    model::check(3, || {
+        let lanes = Arc::new(Sharded::<usize, Locked<usize>>::new(2).unwrap());
+        lanes.push(1, 0);
+        let theirs = Arc::clone(&lanes);
+        let producer = thread::spawn(move || theirs.push(1, 1));
+        let mut seen: Vec<usize> = lanes.pop(0).into_iter().collect();
+        producer.join().unwrap();
+        seen.extend(lanes.pop(0));
+        assert_eq!(seen, [0, 1], "found by the bits alone");
+        assert!(lanes.is_empty());
+    });
+}
+
+/// A task that carries its own link.
+struct Node {
+    link: *mut Node,
+    content: Box<Item>,
+}
+
+struct Owned(Box<Node>);
+
+// SAFETY: 1. a node is owned by its box; its link is only used by the stack that holds it.
+unsafe impl Send for Owned {}
+
+// SAFETY: 1. the box's pointer; 2. the link is a field that only the stack touches; 3. no panic.
+unsafe impl Linked for Owned {
+    type Node = Node;
+
+    fn into_node(self) -> NonNull<Node> {
+        NonNull::from(Box::leak(self.0))
+    }
+
+    unsafe fn from_node(node: NonNull<Node>) -> Self {
+        // SAFETY: 1. from `into_node`, once.
+        Self(unsafe { Box::from_raw(node.as_ptr()) })
+    }
+
+    unsafe fn link(node: NonNull<Node>) -> NonNull<*mut Node> {
+        // SAFETY: 1. the node is valid.
+        let link = unsafe { &raw mut (*node.as_ptr()).link };
+        NonNull::new(link).expect("a field of a node")
+    }
+}
+
+fn node(number: usize) -> Owned {
+    Owned(Box::new(Node {
+        link: std::ptr::null_mut(),
+        content: item(number),
+    }))
+}
+
+#[test]
+fn t4_stack_pushes_against_taking_all() {
+    model::check(3, || {
+        let stack = Arc::new(Stack::new());
+        let producers: Vec<_> = (0..2)
+            .map(|number| {
+                let stack = Arc::clone(&stack);
+                thread::spawn(move || stack.push(node(number)))
+            })
+            .collect();
+        let take = || -> Vec<usize> {
+            stack
+                .take_all()
+                .map(|owned| number(&owned.0.content))
+                .collect()
+        };
+        let mut seen = take();
+        producers
+            .into_iter()
+            .for_each(|producer| producer.join().unwrap());
+        seen.extend(take());
+        assert_each_once(seen, 2);
     });
 }

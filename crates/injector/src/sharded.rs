@@ -1,0 +1,336 @@
+//! Several global queues side by side, so that those who are far apart do not meet.
+//!
+//! One lane for each NUMA node, cache domain, or whatever the user divides the machine by. A push goes
+//! to the caller's own lane; a pop begins there and sweeps outward in an order that is given. One word
+//! of bits tells which lanes hold something, so that an idle worker looks at one cache line and not
+//! at all lanes.
+//!
+//! # Operations
+//! | operation            | caller | progress      | cost                                         |
+//! |----------------------|--------|---------------|----------------------------------------------|
+//! | `push`, `push_batch` | anyone | as the lane's | the lane's, a fence, and an RMW if its bit was clear |
+//! | `pop`, `pop_batch`   | anyone | as the lane's | a load; the lane's for each occupied lane met; an RMW when one was drained |
+//! | `is_empty`           | anyone | wait-free     | one load                                     |
+//!
+//! # Layout
+//! ```text
+//!   occupied   0 1 0 1      one bit a lane, at most 64
+//!   lanes      [ ][q][ ][q]   each on cache lines of its own
+//!   sweeps     row l: the lanes in the order in which a caller near l looks at them, l first
+//! ```
+//!
+//! # Invariants
+//! - **B1** When no operation is under way, a lane that holds an item has its bit set.
+//! - **B2** Order holds within a lane. An item that is pushed to a lane can be overtaken by any number
+//!   of items of other lanes, while those in front of it in its own lane leave first: a sweep takes
+//!   from every occupied lane at some time only if workers near it look. The bound is
+//!   [`FAIR_SWEEP`]: every so many pops of one lane's callers begin one lane further on, so that an
+//!   item waits for at most `FAIR_SWEEP × lanes` pops by any one lane's callers, for each item in front of
+//!   it.
+//!
+//! # Orderings
+//! | label | operation                                         | partner | publishes              |
+//! |-------|---------------------------------------------------|---------|------------------------|
+//! | B3    | push: fence(SeqCst) between the lane and its bit  | B4      | the pushed item        |
+//! | B4    | drain: fence(SeqCst) between the bit and the lane | B3      | the cleared bit        |
+//!
+//! # Why B1 holds
+//! A push puts the item in, fences, and sets the bit unless it reads it set. Who drained a lane clears the
+//! bit, fences, and looks at the lane again: if there is something, it sets the bit. Were the item
+//! left with a clear bit, the push would have read the bit before it was cleared, and the second look
+//! would have missed the item: each fence would precede the other.
+//!
+//! # Why not …
+//! A shared counter of items: every push and pop of all lanes would write one line. A bit that is set by
+//! each push without a look: the same.
+//!
+//! # References
+//! The task streams of oneTBB (`task_stream.h`).
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use stealyard_sync::CachePadded;
+use stealyard_sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use crate::injector::{Injector, share};
+
+/// Every how many pops a caller's sweep begins one lane further on (B2).
+pub const FAIR_SWEEP: u32 = 61;
+
+/// The most lanes: a bit of a word for each.
+pub const LANES_MAX: usize = 64;
+
+/// Several queues of the kind `Q`, one a lane. See the [crate's](crate) overview.
+pub struct Sharded<T, Q> {
+    occupied: CachePadded<AtomicU64>,
+    lanes: Box<[CachePadded<Lane<Q>>]>,
+    /// Row `l`: the order in which a caller near `l` looks.
+    sweeps: Box<[Box<[usize]>]>,
+    items: PhantomData<fn() -> T>,
+}
+
+struct Lane<Q> {
+    queue: Q,
+    /// Pops by callers of this lane, for [`FAIR_SWEEP`].
+    pops: AtomicU32,
+}
+
+/// Lanes that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LanesError {
+    /// There are no lanes, or more than [`LANES_MAX`].
+    Count(usize),
+    /// Row `row` of the distances has `length` entries and not one for each of the `lanes`.
+    NotSquare {
+        /// The row.
+        row: usize,
+        /// Its length.
+        length: usize,
+        /// The number of rows.
+        lanes: usize,
+    },
+}
+
+impl<T: Send, Q: Injector<T> + Default> Sharded<T, Q> {
+    /// So many empty lanes, each looked at in turn, the caller's own first.
+    ///
+    /// # Errors
+    /// If `lanes` is not from 1 to [`LANES_MAX`].
+    pub fn new(lanes: usize) -> Result<Self, LanesError> {
+        let ring =
+            |lane: usize| (0..lanes).map(move |other| ((other + lanes - lane) % lanes) as u32);
+        let distances: Vec<Vec<u32>> = (0..lanes).map(|lane| ring(lane).collect()).collect();
+        Self::with_distances(&distances)
+    }
+
+    /// A lane for each row of `distances`; who is near lane `l` looks at the lanes in the order of row
+    /// `l`, nearest first, and at its own before all others.
+    ///
+    /// # Errors
+    /// If there are no rows or more than [`LANES_MAX`], or a row is not as long as there are rows.
+    pub fn with_distances(distances: &[Vec<u32>]) -> Result<Self, LanesError> {
+        let count = distances.len();
+        if !(1..=LANES_MAX).contains(&count) {
+            return Err(LanesError::Count(count));
+        }
+        for (row, entries) in distances.iter().enumerate() {
+            if entries.len() != count {
+                return Err(LanesError::NotSquare {
+                    row,
+                    length: entries.len(),
+                    lanes: count,
+                });
+            }
+        }
+        let sweep = |lane: usize| {
+            let mut order: Vec<usize> = (0..count).collect();
+            order.sort_by_key(|&other| (other != lane, distances[lane][other], other));
+            order.into_boxed_slice()
+        };
+        let lane = |_| {
+            CachePadded::new(Lane {
+                queue: Q::default(),
+                pops: AtomicU32::new(0),
+            })
+        };
+        Ok(Self {
+            occupied: CachePadded::new(AtomicU64::new(0)),
+            lanes: (0..count).map(lane).collect(),
+            sweeps: (0..count).map(sweep).collect(),
+            items: PhantomData,
+        })
+    }
+}
+
+impl<T: Send, Q: Injector<T>> Sharded<T, Q> {
+    /// How many lanes there are.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// The queue of one lane, for a caller that does what this type does not; pushing to it directly
+    /// hides the item from the others. None if there is no such lane.
+    #[must_use]
+    pub fn lane(&self, lane: usize) -> Option<&Q> {
+        self.lanes.get(lane).map(|lane| &lane.queue)
+    }
+
+    /// Puts `item` at the back of `lane`, taken modulo the number of lanes.
+    pub fn push(&self, lane: usize, item: T) {
+        let lane = lane % self.lanes.len();
+        self.lanes[lane].queue.push(item);
+        self.mark(lane);
+    }
+
+    /// Puts all of `items` at the back of `lane`, taken modulo the number of lanes.
+    pub fn push_batch(&self, lane: usize, items: impl IntoIterator<Item = T>) {
+        let lane = lane % self.lanes.len();
+        self.lanes[lane].queue.push_batch(items);
+        // An empty batch leaves no bit behind; a batch that others have taken already needs none.
+        if !self.lanes[lane].queue.is_empty() {
+            self.mark(lane);
+        }
+    }
+
+    /// Sets the lane's bit if it is clear (B1).
+    fn mark(&self, lane: usize) {
+        // Ordering: SeqCst (B3), partner B4: either we see the bit cleared, or who cleared it sees the
+        // item.
+        fence(Ordering::SeqCst);
+        // Ordering: Relaxed; the fence above orders it.
+        if self.occupied.load(Ordering::Relaxed) & bit(lane) == 0 {
+            // Ordering: Relaxed; the bit is only a hint where to look, the lane hands the item over.
+            self.occupied.fetch_or(bit(lane), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes an item: from `lane` (modulo the number of lanes) if it has one, else from the nearest
+    /// that has.
+    pub fn pop(&self, lane: usize) -> Option<T> {
+        let mut taken = None;
+        self.sweep(lane, |queue| {
+            taken = queue.pop();
+            usize::from(taken.is_some())
+        });
+        taken
+    }
+
+    /// Takes one worker's share of the nearest lane that has something: `min(max, len / workers + 1)` of
+    /// that lane's, where `workers` are those who share it. Gives it to `sink`, returns how many.
+    pub fn pop_batch(
+        &self,
+        lane: usize,
+        max: usize,
+        workers: usize,
+        mut sink: impl FnMut(T),
+    ) -> usize {
+        self.sweep(lane, |queue| queue.pop_batch(max, workers, &mut sink))
+    }
+
+    /// Tries `take` on the occupied lanes in the caller's order until it has taken something.
+    fn sweep(&self, lane: usize, mut take: impl FnMut(&Q) -> usize) -> usize {
+        let lane = lane % self.lanes.len();
+        // Ordering: Relaxed; a hint where to look. A worker that must not miss an item before it sleeps
+        // has passed the fence of its idle protocol.
+        let mut occupied = self.occupied.load(Ordering::Relaxed);
+        if occupied == 0 {
+            return 0;
+        }
+        let order = &self.sweeps[lane];
+        // Ordering: Relaxed; only a count.
+        let pops = self.lanes[lane].pops.fetch_add(1, Ordering::Relaxed);
+        let start = if pops.is_multiple_of(FAIR_SWEEP) {
+            (pops / FAIR_SWEEP) as usize % order.len()
+        } else {
+            0
+        };
+        for at in 0..order.len() {
+            let lane = order[(start + at) % order.len()];
+            if occupied & bit(lane) == 0 {
+                continue;
+            }
+            let queue = &self.lanes[lane].queue;
+            let taken = take(queue);
+            if queue.is_empty() {
+                self.unmark(lane);
+            }
+            if taken > 0 {
+                return taken;
+            }
+            occupied &= !bit(lane);
+        }
+        0
+    }
+
+    /// Clears the bit of a lane that was seen empty, and sets it again if it no longer is (B1).
+    fn unmark(&self, lane: usize) {
+        // Ordering: Relaxed; the fence below orders it.
+        self.occupied.fetch_and(!bit(lane), Ordering::Relaxed);
+        // Ordering: SeqCst (B4), partner B3: either we see the item, or its pusher sees the bit cleared.
+        fence(Ordering::SeqCst);
+        if !self.lanes[lane].queue.is_empty() {
+            // Ordering: Relaxed; as in `mark`.
+            self.occupied.fetch_or(bit(lane), Ordering::Relaxed);
+        }
+    }
+
+    /// How many items all lanes held, each at some moment during the call.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.queue.len()).sum()
+    }
+
+    /// True if no lane's bit was set at this moment; one load. A push that has not ended may not have
+    /// set its bit yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        // Ordering: Relaxed; a moment's view, see `sweep`.
+        self.occupied.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// The lanes as one queue, for a caller that has no place: it pushes to lane 0 and pops from there on.
+impl<T: Send, Q: Injector<T>> Injector<T> for Sharded<T, Q> {
+    fn push(&self, item: T) {
+        self.push(0, item);
+    }
+
+    fn push_batch(&self, items: impl IntoIterator<Item = T>) {
+        self.push_batch(0, items);
+    }
+
+    fn pop(&self) -> Option<T> {
+        self.pop(0)
+    }
+
+    fn pop_batch(&self, max: usize, workers: usize, mut sink: impl FnMut(T)) -> usize {
+        let wanted = share(self.len(), max, workers);
+        let mut taken = 0;
+        while taken < wanted {
+            match self.pop_batch(0, wanted - taken, 1, &mut sink) {
+                0 => break,
+                more => taken += more,
+            }
+        }
+        taken
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+const fn bit(lane: usize) -> u64 {
+    1 << lane
+}
+
+impl<T: Send, Q: Injector<T>> fmt::Debug for Sharded<T, Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sharded")
+            .field("lanes", &self.lanes())
+            .field("len", &self.len())
+            .finish()
+    }
+}
+
+impl fmt::Display for LanesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count} lanes: take from 1 to {LANES_MAX}"),
+            Self::NotSquare { row, length, lanes } => write!(
+                f,
+                "row {row} of the distances has {length} entries: it must have one for each of the \
+                 {lanes} lanes"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for LanesError {}
