@@ -5,9 +5,9 @@
 //!
 //! | part | method | promises |
 //! |---|---|---|
-//! | [`sequential`] | random calls from one thread, compared with a model; failures are shrunk | P1 to P6, P8 |
-//! | [`linearizable`] | small recorded histories of concurrent calls; each must have an order that explains it | P1 to P4, P6 |
-//! | [`stress`] | many calls from many threads; the counts must add up | P1, P2, P3, P5, P7 |
+//! | [`sequential()`] | random calls from one thread, compared with a model; failures are shrunk | P1 to P6, P8 |
+//! | [`linearizable()`] | small recorded histories of concurrent calls; each must have an order that explains it | P1 to P4, P6 |
+//! | [`stress()`] | many calls from many threads; the counts must add up | P1, P2, P3, P5, P7 |
 //!
 //! The parts are separate so that a failure says where to look, and so that one can be run for longer:
 //! [`Effort`] says how long, and `STEALYARD_SOAK` in the environment multiplies it.

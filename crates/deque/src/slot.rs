@@ -280,6 +280,7 @@ mod tests {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
+                // Ordering: Relaxed; only a signal.
                 while !stop.load(Ordering::Relaxed) {
                     let item = slot.take().expect("the thief leaves it alone");
                     assert!(slot.put(item).is_none());
@@ -287,6 +288,7 @@ mod tests {
                 }
             });
             let outcome = thief();
+            // Ordering: Relaxed; only a signal.
             stop.store(true, Ordering::Relaxed);
             outcome
         })

@@ -5,25 +5,6 @@
 //! generic over `W: Worker` can run on any queue of this crate or on one of yours; the
 //! [`PROMISES`](Worker::PROMISES) tell it what to count on, and the conformance suite (feature
 //! `conformance`) checks that they are kept.
-//!
-//! # What an implementor promises
-//! - **P1** Every item pushed is handed out exactly once: by `pop`, by a steal, or by the destructor of
-//!   the queue (which drops what is left when the last of its handles goes).
-//! - **P2** `pop` gives items in the owner's [`Order`] of all the items in the queue, hidden ones
-//!   included. It says `None` only if the queue was empty at some moment during the call.
-//! - **P3** Thieves take the oldest of the items they can see; a batch keeps its order in `dest`. What
-//!   they may fail to see is bounded by [`Hidden`].
-//! - **P4** A `steal` says `Empty` only if thieves could see nothing at some moment during the call (or
-//!   `dest` had no room), and `Retry` only if another thread changed the queue during the call: alone, it
-//!   never asks for a retry.
-//! - **P5** A batch takes at least one item on success, and at most what [`MaxSteal`], the caller's limit
-//!   and the room in `dest` allow.
-//! - **P6** A [`Bounded`](Capacity::Bounded) queue takes at least `capacity` items, and gives back what it
-//!   can't take. A [`Growable`](Capacity::Growable) one never refuses, except at a limit the user set.
-//! - **P7** What was pushed by an operation that happened before a steal is seen by that steal (subject
-//!   to `Hidden`), and with it everything that its pusher did before.
-//! - **P8** On a queue that is not empty and whose owner is between operations,
-//!   [`force_steal`](Stealer::force_steal) succeeds, or says `Retry` because another thief was quicker.
 
 use core::fmt;
 
@@ -32,10 +13,27 @@ use crate::Steal;
 /// The owner's end of a local run queue.
 ///
 /// The methods take `&self` so that a worker can be used from within callbacks; only one thread at a
-/// time may call them, which the queues of this crate ensure by being `Send` and not `Sync`. The numbers
-/// P1 to P8 below are the promises of the [module](self).
+/// time may call them, which the queues of this crate ensure by being `Send` and not `Sync`. Items stay
+/// stealable when the worker is dropped, until the last stealer goes.
 ///
-/// Items stay stealable when the worker is dropped, until the last stealer goes.
+/// # What an implementor promises
+/// - **P1** Every item pushed is handed out exactly once: by `pop`, by a steal, or by the destructor of
+///   the queue (which drops what is left when the last of its handles goes).
+/// - **P2** `pop` gives items in the owner's [`Order`] of all the items in the queue, hidden ones
+///   included. It says `None` only if the queue was empty at some moment during the call.
+/// - **P3** Thieves take the oldest of the items they can see; a batch keeps its order in `dest`. What
+///   they may fail to see is bounded by [`Hidden`].
+/// - **P4** A `steal` says `Empty` only if thieves could see nothing at some moment during the call (or
+///   `dest` had no room), and `Retry` only if another thread changed the queue during the call: alone, it
+///   never asks for a retry.
+/// - **P5** A batch takes at least one item on success, and at most what [`MaxSteal`], the caller's limit
+///   and the room in `dest` allow.
+/// - **P6** A [`Bounded`](Capacity::Bounded) queue takes at least `capacity` items, and gives back what it
+///   can't take. A [`Growable`](Capacity::Growable) one never refuses, except at a limit the user set.
+/// - **P7** What was pushed by an operation that happened before a steal is seen by that steal (subject
+///   to `Hidden`), and with it everything that its pusher did before.
+/// - **P8** On a queue that is not empty and whose owner is between operations,
+///   [`force_steal`](Stealer::force_steal) succeeds, or says `Retry` because another thief was quicker.
 pub trait Worker: Send + Sized {
     /// What the queue holds.
     type Item: Send;

@@ -316,7 +316,8 @@ impl Clock {
 
     fn tick(&self) -> u64 {
         // Ordering: AcqRel; a call that starts at a later tick than another one ended at comes after it
-        // in happens-before too, so that real time is an order the queue must respect.
+        // in happens-before too, so that real time is an order the queue must respect. Unmodelled: the
+        // suite is no part of any queue.
         self.ticks.fetch_add(1, Ordering::AcqRel)
     }
 

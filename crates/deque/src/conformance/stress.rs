@@ -79,7 +79,8 @@ where
         })
         .collect();
     let owner = feed(&queue, &ledger, items);
-    // Ordering: Release; with the thieves' load: they see the last items before they give up.
+    // Ordering: Release; with the thieves' load: they see the last items before they give up. Unmodelled: the
+    // suite is no part of any queue.
     done.store(true, Ordering::Release);
     let mut stolen = 0;
     for thief in thieves {
@@ -143,7 +144,8 @@ fn rob<S: Stealer<Item = Token>>(
 ) -> Result<u64, Violation> {
     let (mut stolen, mut newest) = (0, None);
     loop {
-        // Ordering: Acquire; with the owner's store: looked at before the last attempt.
+        // Ordering: Acquire; with the owner's store: looked at before the last attempt. Unmodelled: the suite
+        // is no part of any queue.
         let last_attempt = done.load(Ordering::Acquire);
         let choice = rng.below(64);
         let outcome = match choice {
