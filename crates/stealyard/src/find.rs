@@ -34,6 +34,7 @@ use crate::processor::{Processor, Remote};
 use crate::shared::Shared;
 use crate::task::Task;
 use crate::wake;
+use crate::watch;
 
 /// At most this many tasks are taken from the global queue at once: half a ring of the usual size.
 const GLOBAL_BATCH_MAX: usize = 128;
@@ -82,7 +83,10 @@ pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Fo
             Recheck::Work(active, task) => {
                 return found(shared, processor, Woken::Active(active), task);
             }
-            Recheck::Nothing(sleeping) => state = sleep(shared, processor, sleeping),
+            Recheck::Nothing(sleeping) => match sleep(shared, processor, sleeping) {
+                (woken, Some(task)) => return found(shared, processor, woken, task),
+                (woken, None) => state = woken,
+            },
         }
     }
 }
@@ -290,14 +294,16 @@ fn look_everywhere(shared: &Shared, processor: &Processor) -> Option<Task> {
     None
 }
 
-fn sleep(shared: &Shared, processor: &Processor, sleeping: Sleeping) -> Woken {
+/// Sleeps until woken; the watcher may bring a task with it.
+fn sleep(shared: &Shared, processor: &Processor, sleeping: Sleeping) -> (Woken, Option<Task>) {
     let hooks = &shared.config.hooks;
     Hooks::call(hooks.on_park.as_ref(), processor.index);
     processor.counters().parks.add(1);
-    let woken = sleeping.sleep(|| processor.parker.park());
+    let mut task = None;
+    let woken = sleeping.sleep(|| task = watch::sleep(shared, processor));
     if matches!(woken, Woken::Searching(_)) {
         processor.counters().woken_to_search.add(1);
     }
     Hooks::call(hooks.on_unpark.as_ref(), processor.index);
-    woken
+    (woken, task)
 }

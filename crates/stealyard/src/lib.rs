@@ -26,6 +26,7 @@ mod shared;
 mod shutdown;
 mod task;
 mod wake;
+mod watch;
 mod worker;
 
 pub use builder::Builder;

@@ -21,6 +21,7 @@ use crate::processor::{Processor, Remote, padded_counters};
 use crate::shared::Shared;
 use crate::shutdown::Life;
 use crate::task::Memory;
+use crate::watch::{Asleep, Watch};
 use crate::worker;
 
 /// A scheduler whose threads run.
@@ -171,6 +172,7 @@ fn build(config: Config, layout: &Layout) -> Result<(Arc<Shared>, Vec<Processor>
             slot: stealyard_deque::Slot::new(),
             jobs: Jobs::new(),
             counters: padded_counters(),
+            asleep: Asleep::default(),
             others: layout.distances.nearest_first(index).into(),
             lane,
         });
@@ -188,6 +190,7 @@ fn build(config: Config, layout: &Layout) -> Result<(Arc<Shared>, Vec<Processor>
         remotes: remotes.into(),
         idle,
         global: Global::new(layout.lane_orders.clone(), layout.lane_of_node.clone()),
+        watch: Watch::new(layout.lanes.len(), config.watch_min),
         life: Life::new(),
         blocking: Blocking::new(&config)?,
         memory: Memory::new(),

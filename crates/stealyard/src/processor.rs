@@ -34,6 +34,7 @@ use crate::metrics::{Counters, PaddedCounters};
 use crate::policy::Memory as PolicyMemory;
 use crate::queue::{Queue, QueueStealer};
 use crate::task::{Local, Task};
+use crate::watch::Asleep;
 
 /// What everyone may see of a P.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ pub(crate) struct Remote {
     /// Joins that are under way on whichever thread holds the P.
     pub(crate) jobs: Jobs,
     pub(crate) counters: PaddedCounters,
+    pub(crate) asleep: Asleep,
     /// The other workers and how far they are, nearest first.
     pub(crate) others: Box<[(usize, u8)]>,
     pub(crate) lane: LaneId,

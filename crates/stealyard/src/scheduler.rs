@@ -32,6 +32,8 @@ use crate::wake;
 pub struct Scheduler {
     handle: Handle,
     threads: Vec<ThreadHandle<()>>,
+    /// It was shut down in some manner: dropping it has nothing left to do.
+    ended: bool,
 }
 
 /// Reaches a scheduler from anywhere; cheap to clone. It does not keep the scheduler running: when that
@@ -55,6 +57,7 @@ impl Scheduler {
         Ok(Self {
             handle: Handle { shared },
             threads,
+            ended: false,
         })
     }
 
@@ -72,6 +75,7 @@ impl Scheduler {
     }
 
     fn end(&mut self, how: Shutdown) -> ShutdownReport {
+        self.ended = true;
         let threads = core::mem::take(&mut self.threads);
         let shared = Arc::clone(&self.handle.shared);
         if current::with(|context| {
@@ -142,7 +146,9 @@ fn end_from_inside(
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
-        let _report = self.end(Shutdown::Cancel);
+        if !self.ended {
+            let _report = self.end(Shutdown::Cancel);
+        }
     }
 }
 

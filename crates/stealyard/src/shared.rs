@@ -16,6 +16,7 @@ use crate::processor::Remote;
 use crate::shutdown::Life;
 use crate::task::{Local, Memory, Schedule, Task, Why};
 use crate::wake;
+use crate::watch::Watch;
 
 /// What all threads of a scheduler share; kept by its handles, its threads and its tasks.
 pub(crate) struct Shared {
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) remotes: Box<[Arc<Remote>]>,
     pub(crate) idle: Idle,
     pub(crate) global: Global,
+    pub(crate) watch: Watch,
     pub(crate) life: Life,
     pub(crate) blocking: Blocking,
     pub(crate) memory: Memory<Self>,

@@ -24,8 +24,9 @@ pub(crate) fn push_next(shared: &Shared, processor: &Processor, task: Task) {
         push_back(shared, processor, task);
         return;
     }
-    if let Some(displaced) = processor.remote.slot.put(task) {
-        push_back(shared, processor, displaced);
+    match processor.remote.slot.put(task) {
+        Some(displaced) => push_back(shared, processor, displaced),
+        None => shared.watch.wanted(shared),
     }
 }
 

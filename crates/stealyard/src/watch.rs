@@ -1,0 +1,192 @@
+//! The watcher: one sleeper that sleeps lightly, for the sake of what nobody is told about.
+//!
+//! A task alone in a run-next slot is announced to nobody (see `wake.rs`), and so are the private halves of
+//! joins. Usually their worker gets to them within a microsecond. But if its present task is long, they
+//! would wait for its end although cores are idle: the best known stall of schedulers with such a slot. So
+//! while any worker is awake, one of those that sleep wakes now and then, after 200 µs at first and 10 ms
+//! at last, and takes what has not moved since its last look.
+//!
+//! | event                                             | what happens                                     |
+//! |---------------------------------------------------|--------------------------------------------------|
+//! | a worker falls asleep, another is awake, no watcher | it becomes the watcher                         |
+//! | a task is put alone into a slot, no watcher         | a sleeper is nudged: it looks, then watches      |
+//! | the watcher's time is up                           | it takes what its owner has not moved; else waits twice as long |
+//! | all others have slept for a while                  | it resigns and sleeps for good                   |
+//!
+//! The watcher is counted as a sleeper all the time, so an announcement may wake it like any other, and its
+//! looks cost no fence. When everything sleeps, nothing stirs.
+//!
+//! # Invariants
+//! - **T1** `watcher` names at most one worker; only that one clears it.
+//! - **T2** *A task alone in a slot is seen by a watcher, or by a worker that was nudged*: who puts it in
+//!   then looks at `watcher` behind a light fence; the watcher resigns, and behind a heavy fence looks
+//!   whether anybody is awake.
+//!
+//! # Orderings
+//! | label | operation                                      | partner | publishes                       |
+//! |-------|------------------------------------------------|---------|---------------------------------|
+//! | WA1   | `wanted`: the put; light fence; load `watcher`    | WA2     | a worker is awake, or "no watcher" is seen |
+//! | WA2   | `resign`: store `watcher`; heavy fence; who is awake | WA1   | "no watcher", or the worker is seen |
+//!
+//! # Why not …
+//! A thread of its own, as Go's `sysmon`: it would wake on an idle machine, and needs a core beside the
+//! workers. Announcing every task in a slot, as Go does: each costs its sender a wake, up to 15 µs here,
+//! and the sleeper comes too late to find it.
+
+use stealyard_park::ParkResult;
+use stealyard_sync::asymmetric;
+use stealyard_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use stealyard_sync::time::Duration;
+
+use crate::processor::Processor;
+use crate::shared::Shared;
+use crate::task::Task;
+
+const NOBODY: usize = 0;
+/// After so many looks that found all others asleep, the watcher resigns.
+const QUIET_LOOKS: u32 = 6;
+
+/// Who watches.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// The watcher's number plus one.
+    watcher: AtomicUsize,
+    on: bool,
+}
+
+/// Whether a worker sleeps; written by the worker, read by who looks for somebody to nudge.
+#[derive(Debug, Default)]
+pub(crate) struct Asleep(AtomicBool);
+
+impl Asleep {
+    pub(crate) fn set(&self, asleep: bool) {
+        // Ordering: Relaxed; a hint: who misses it is seen by the worker's own look on its way to sleep.
+        self.0.store(asleep, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        // Ordering: Relaxed; as above.
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Watch {
+    pub(crate) fn new(workers: usize, first: Duration) -> Self {
+        Self {
+            watcher: AtomicUsize::new(NOBODY),
+            on: workers > 1 && first != Duration::MAX && !stealyard_sync::MODELLED,
+        }
+    }
+
+    /// A task was put alone into this worker's slot (T2).
+    #[inline(always)]
+    pub(crate) fn wanted(&self, shared: &Shared) {
+        if !self.on {
+            return;
+        }
+        // Ordering: WA1, partner WA2; the slot was filled before, and this worker is awake.
+        asymmetric::light();
+        // Ordering: Relaxed (WA1); the fence above does what is needed.
+        if self.watcher.load(Ordering::Relaxed) == NOBODY {
+            nudge_a_sleeper(shared);
+        }
+    }
+
+    /// Becomes the watcher, if there is none and somebody is awake (T1).
+    fn enlist(&self, shared: &Shared, index: usize) -> bool {
+        // Ordering: Relaxed on both; the word is its own message.
+        self.on
+            && somebody_is_awake(shared)
+            && self
+                .watcher
+                .compare_exchange(NOBODY, index + 1, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    fn clear(&self) {
+        // Ordering: Relaxed; `resign` fences, and elsewhere this worker is awake itself.
+        self.watcher.store(NOBODY, Ordering::Relaxed);
+    }
+
+    /// Watches no more, unless somebody woke in the same moment (T2).
+    fn resign(&self, shared: &Shared, index: usize) -> bool {
+        self.clear();
+        // Ordering: WA2, partner WA1; a worker that saw us as the watcher is seen awake here.
+        asymmetric::heavy();
+        !self.enlist(shared, index)
+    }
+}
+
+fn somebody_is_awake(shared: &Shared) -> bool {
+    shared.idle.sleeping() < shared.idle.joined()
+}
+
+#[cold]
+fn nudge_a_sleeper(shared: &Shared) {
+    let sleeper = shared.remotes.iter().position(|remote| remote.asleep.get());
+    if let Some(sleeper) = sleeper {
+        shared.idle.nudge(sleeper);
+    }
+}
+
+/// Sleeps until woken. The watcher may come back with a task instead, while it still counts as asleep.
+pub(crate) fn sleep(shared: &Shared, processor: &Processor) -> Option<Task> {
+    let asleep = &processor.remote.asleep;
+    asleep.set(true);
+    let task = if shared.watch.enlist(shared, processor.index) {
+        watch(shared, processor)
+    } else {
+        processor.parker.park();
+        None
+    };
+    asleep.set(false);
+    task
+}
+
+fn watch(shared: &Shared, processor: &Processor) -> Option<Task> {
+    let mut pause = shared.config.watch_min;
+    let mut quiet = 0;
+    let mut seen: Vec<u64> = shared.remotes.iter().map(|_| u64::MAX).collect();
+    loop {
+        if processor.parker.park_timeout(pause) == ParkResult::Notified {
+            shared.watch.clear();
+            return None;
+        }
+        if let Some(task) = look(shared, processor, &mut seen) {
+            shared.watch.clear();
+            return Some(task);
+        }
+        quiet = if somebody_is_awake(shared) {
+            0
+        } else {
+            quiet + 1
+        };
+        if quiet >= QUIET_LOOKS {
+            if shared.watch.resign(shared, processor.index) {
+                processor.parker.park();
+                return None;
+            }
+            quiet = 0;
+        }
+        pause = pause.saturating_mul(2).min(shared.config.watch_max);
+    }
+}
+
+/// Takes what has waited since the last look behind one and the same task.
+fn look(shared: &Shared, processor: &Processor, seen: &mut [u64]) -> Option<Task> {
+    for &(victim, _) in &processor.remote.others {
+        let remote = &shared.remotes[victim];
+        let run = remote.counters.tasks_run.get();
+        if core::mem::replace(&mut seen[victim], run) != run {
+            continue;
+        }
+        if let Some(task) = remote.slot.steal() {
+            processor.counters().slots_stolen.add(1);
+            return Some(task);
+        }
+        if let Some(job) = remote.jobs.force() {
+            return Some(job);
+        }
+    }
+    None
+}

@@ -1,0 +1,271 @@
+//! Goal: work spreads to all workers, by whatever policy, and near before far where the policy says so.
+//! Method: one task that spawns for all; counters of steals by distance on a synthetic machine of 4 nodes.
+#![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
+
+#[path = "support/common.rs"]
+mod support;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+
+use stealyard::policy::Turn;
+use stealyard::{
+    Builder, Longest, Nearest, Placement, Random, Scheduler, StealAmount, StealPolicy, Sticky,
+    Topology, Weighted,
+};
+
+/// Spawns tasks on one worker that end only when all workers have taken part.
+fn spread(scheduler: &Scheduler) {
+    let count = scheduler.parallelism();
+    let meeting = Arc::new(Barrier::new(count));
+    let seen = Arc::new(Mutex::new(HashSet::new()));
+    let all = Arc::clone(&seen);
+    scheduler
+        .spawn(async move {
+            let tasks: Vec<_> = (0..count)
+                .map(|_| {
+                    let (meeting, seen) = (Arc::clone(&meeting), Arc::clone(&all));
+                    stealyard::spawn(async move {
+                        meeting.wait();
+                        seen.lock().unwrap().insert(std::thread::current().id());
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+        })
+        .join()
+        .unwrap();
+    assert_eq!(seen.lock().unwrap().len(), count);
+}
+
+#[test]
+fn every_policy_spreads_the_work_to_all_workers() {
+    for count in [2, 5] {
+        let build = |builder: Builder| builder.parallelism(count).build().unwrap();
+        spread(&build(Builder::new().steal_policy(Random)));
+        spread(&build(Builder::new().steal_policy(Nearest)));
+        spread(&build(Builder::new().steal_policy(Sticky)));
+        spread(&build(Builder::new().steal_policy(Longest)));
+        spread(&build(Builder::new().steal_policy(Weighted)));
+    }
+}
+
+/// Asks for nobody, for itself, for workers that do not exist, and for more steps than there may be.
+#[derive(Debug)]
+struct Nonsense(AtomicUsize);
+
+impl StealPolicy for Nonsense {
+    fn victim(&self, turn: &mut Turn<'_>) -> Option<usize> {
+        match self.0.fetch_add(1, Ordering::Relaxed) % 3 {
+            0 => Some(turn.thief),
+            1 => Some(usize::MAX),
+            _ => Some(turn.others.len() + 7),
+        }
+    }
+
+    fn amount(&self) -> StealAmount {
+        StealAmount::UpTo(0)
+    }
+}
+
+/// Names nobody at all.
+#[derive(Debug)]
+struct Idle;
+
+impl StealPolicy for Idle {
+    fn victim(&self, _turn: &mut Turn<'_>) -> Option<usize> {
+        None
+    }
+}
+
+#[test]
+fn no_policy_however_wrong_loses_a_task_or_leaves_a_worker_without_work() {
+    for count in [2, 4] {
+        spread(
+            &Builder::new()
+                .parallelism(count)
+                .steal_policy(Idle)
+                .build()
+                .unwrap(),
+        );
+        let nonsense = Nonsense(AtomicUsize::new(0));
+        spread(
+            &Builder::new()
+                .parallelism(count)
+                .steal_policy(nonsense)
+                .build()
+                .unwrap(),
+        );
+    }
+}
+
+/// Records what the policy is told.
+#[derive(Debug, Default)]
+struct Witness {
+    outcomes: Arc<Mutex<Vec<(usize, usize)>>>,
+}
+
+impl StealPolicy for Witness {
+    fn victim(&self, turn: &mut Turn<'_>) -> Option<usize> {
+        turn.others.get(turn.step).map(|&(worker, _)| worker)
+    }
+
+    fn amount(&self) -> StealAmount {
+        StealAmount::One
+    }
+
+    fn outcome(&self, _memory: &mut [u64; 4], victim: usize, took: usize) {
+        if took > 0 {
+            self.outcomes.lock().unwrap().push((victim, took));
+        }
+    }
+}
+
+#[test]
+fn feedback_tells_the_policy_what_it_took_and_one_is_one() {
+    let witness = Witness::default();
+    let outcomes = Arc::clone(&witness.outcomes);
+    let scheduler = Builder::new()
+        .parallelism(3)
+        .steal_policy(witness)
+        .build()
+        .unwrap();
+    for _ in 0..20 {
+        spread(&scheduler);
+    }
+    let outcomes = outcomes.lock().unwrap();
+    assert!(!outcomes.is_empty());
+    assert!(
+        outcomes
+            .iter()
+            .all(|&(victim, took)| victim < 3 && took == 1),
+        "{outcomes:?}"
+    );
+}
+
+/// Four nodes of two CPUs; node 1 is nearer to node 0 than 2 and 3 are.
+fn four_node_machine() -> Topology {
+    let near_and_far = [
+        [10, 15, 30, 30],
+        [15, 10, 30, 30],
+        [30, 30, 10, 15],
+        [30, 30, 15, 10],
+    ];
+    let rows: Vec<Vec<u32>> = near_and_far.iter().map(|row| row.to_vec()).collect();
+    let machine = Topology::synthetic("pack:4 [numa] l3:1 core:2 pu:1").unwrap();
+    machine.with_node_distances(&rows).unwrap()
+}
+
+fn four_nodes(policy: impl StealPolicy + 'static, seed: u64) -> Scheduler {
+    Builder::new()
+        .topology(four_node_machine())
+        .placement(Placement::Compact)
+        .parallelism(8)
+        .steal_policy(policy)
+        .seed(seed)
+        .build()
+        .unwrap()
+}
+
+/// The number at the end of this thread's name.
+fn worker() -> usize {
+    let name = std::thread::current()
+        .name()
+        .map(str::to_owned)
+        .unwrap_or_default();
+    name.rsplit('-')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(usize::MAX)
+}
+
+/// Every worker fills its queue and then holds still, but for worker 0, which steals it all. In which order
+/// of owners it does.
+fn order_of_victims(scheduler: &Scheduler) -> Vec<usize> {
+    let count = scheduler.parallelism();
+    let (arrived, filled) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let each = 16;
+    let reach = |counter: &AtomicUsize, goal| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        while counter.load(Ordering::SeqCst) < goal {
+            std::thread::yield_now();
+        }
+    };
+    let roots: Vec<_> = (0..count)
+        .map(|_| {
+            let (arrived, filled, order) = (
+                Arc::clone(&arrived),
+                Arc::clone(&filled),
+                Arc::clone(&order),
+            );
+            scheduler.spawn(async move {
+                reach(&arrived, count); // so each worker has one of these tasks
+                let owner = worker();
+                if owner != 0 {
+                    for _ in 0..each {
+                        let order = Arc::clone(&order);
+                        stealyard::spawn_detached(async move {
+                            assert_eq!(worker(), 0);
+                            order.lock().unwrap().push(owner);
+                        });
+                    }
+                    // The last one lies in the run-next slot, which comes last of all: this one does.
+                    stealyard::spawn_detached(async {});
+                }
+                reach(&filled, count);
+                while owner != 0 && order.lock().unwrap().len() < each * (count - 1) {
+                    std::thread::yield_now();
+                }
+            })
+        })
+        .collect();
+    for root in roots {
+        root.join().unwrap();
+    }
+    let order = order.lock().unwrap();
+    order.clone()
+}
+
+#[test]
+fn nearest_steals_near_first_on_four_nodes() {
+    let machine = four_node_machine();
+    let distances = machine.distances();
+    let ranks_of = |scheduler: &Scheduler| -> Vec<u8> {
+        let owners = order_of_victims(scheduler);
+        owners
+            .iter()
+            .map(|&owner| distances.rank(0, owner).unwrap())
+            .collect()
+    };
+    for seed in 0..5 {
+        let scheduler = four_nodes(Nearest, seed);
+        let ranks = ranks_of(&scheduler);
+        assert!(ranks.is_sorted(), "{ranks:?}");
+        let by_distance = scheduler.metrics().workers[0].stolen_by_distance;
+        let tiers = by_distance.iter().filter(|&&steals| steals > 0).count();
+        assert_eq!(
+            tiers, 3,
+            "the sibling, the near node, the far ones: {by_distance:?}"
+        );
+    }
+    // A policy that does not care is not sorted, or this test could not fail.
+    let careless = (0..5).any(|seed| !ranks_of(&four_nodes(Random, seed)).is_sorted());
+    assert!(careless);
+}
+
+#[test]
+fn lanes_of_four_nodes_lose_nothing() {
+    let scheduler = four_nodes(Nearest, 1);
+    let handles: Vec<_> = (0..10_000_u64)
+        .map(|n| scheduler.spawn(async move { n }))
+        .collect();
+    let sum: u64 = handles
+        .into_iter()
+        .map(|handle| handle.join().unwrap())
+        .sum();
+    assert_eq!(sum, 49_995_000);
+}
