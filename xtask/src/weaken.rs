@@ -187,6 +187,10 @@ fn select(args: &Args) -> Result<Vec<Mutant>, String> {
             continue;
         }
         for path in source::files(&run::crate_folder(package).join("src"), "rs") {
+            // The conformance suites are test code that users may call; no model runs them.
+            if path.to_string_lossy().contains("/conformance") {
+                continue;
+            }
             if args
                 .file
                 .as_ref()
