@@ -166,7 +166,7 @@ pub fn conserves<Q: Injector<u64>>(new: impl Fn() -> Q, items: u64) {
                 return got;
             }
             if count == 0 {
-                std::thread::yield_now();
+                stealyard_sync::thread::yield_now();
             }
         }
     };
