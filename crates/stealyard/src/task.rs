@@ -211,8 +211,11 @@ fn clear_job_bit(address: NonZero<usize>) -> NonZero<usize> {
 fn execute(job: NonNull<StackJob>) {
     // SAFETY: 1. the job stays where it is until it was executed.
     let execute = unsafe { job.as_ref() }.execute;
+    // No task's address: nobody wakes a job, but what runs in it runs inside a task.
+    let outer = running::enter(job.cast());
     // SAFETY: 1. called once, since its only `Task` is used up.
     unsafe { execute(job) };
+    running::leave(outer);
 }
 
 impl Drop for Task {

@@ -5,7 +5,8 @@
 //!
 //! The word holds the address of the running task's header, with its lowest bit set once the task has
 //! woken itself; zero while no task runs. Polls may nest (a task that runs others while it waits):
-//! each keeps the word it found and puts it back.
+//! each keeps the word it found and puts it back. Half of a join that runs on another thread than the
+//! one that joins is entered like a task, by its own address.
 
 use core::cell::Cell;
 use core::ptr::NonNull;
