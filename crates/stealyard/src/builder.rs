@@ -3,7 +3,7 @@
 use core::any::Any;
 
 use stealyard_park::SpinConfig;
-use stealyard_sync::Arc;
+use stealyard_sync::arc_dyn;
 use stealyard_sync::time::Duration;
 use stealyard_topology::{Placement, Topology};
 
@@ -125,7 +125,7 @@ impl Builder {
 
     /// Sets [`Config::steal_policy`].
     pub fn steal_policy(mut self, policy: impl StealPolicy + 'static) -> Self {
-        self.config.steal_policy = Arc::new(policy);
+        self.config.steal_policy = arc_dyn!(policy);
         self
     }
 
@@ -155,25 +155,25 @@ impl Builder {
 
     /// Sets `on_start` of [`Config::hooks`].
     pub fn on_worker_start(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
-        self.config.hooks.on_start = Some(Arc::new(hook));
+        self.config.hooks.on_start = Some(arc_dyn!(hook));
         self
     }
 
     /// Sets `on_stop` of [`Config::hooks`].
     pub fn on_worker_stop(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
-        self.config.hooks.on_stop = Some(Arc::new(hook));
+        self.config.hooks.on_stop = Some(arc_dyn!(hook));
         self
     }
 
     /// Sets `on_park` of [`Config::hooks`].
     pub fn on_park(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
-        self.config.hooks.on_park = Some(Arc::new(hook));
+        self.config.hooks.on_park = Some(arc_dyn!(hook));
         self
     }
 
     /// Sets `on_unpark` of [`Config::hooks`].
     pub fn on_unpark(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
-        self.config.hooks.on_unpark = Some(Arc::new(hook));
+        self.config.hooks.on_unpark = Some(arc_dyn!(hook));
         self
     }
 
@@ -182,7 +182,7 @@ impl Builder {
         mut self,
         hook: impl Fn(&(dyn Any + Send)) + Send + Sync + 'static,
     ) -> Self {
-        self.config.hooks.on_panic = Some(Arc::new(hook));
+        self.config.hooks.on_panic = Some(arc_dyn!(hook));
         self
     }
 
@@ -201,7 +201,7 @@ impl Builder {
     /// Sets `starter` of [`Config`].
     #[doc(hidden)]
     pub fn starter(mut self, starter: impl stealyard_park::pool::Start + 'static) -> Self {
-        self.config.starter = Arc::new(starter);
+        self.config.starter = arc_dyn!(starter);
         self
     }
 

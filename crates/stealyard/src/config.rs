@@ -6,8 +6,8 @@
 use core::fmt;
 
 use stealyard_park::SpinConfig;
-use stealyard_sync::Arc;
 use stealyard_sync::time::Duration;
+use stealyard_sync::{Arc, arc_dyn};
 use stealyard_topology::{Placement, Topology};
 
 use crate::error::BuildError;
@@ -127,7 +127,7 @@ impl Default for Config {
             watch_min: Duration::from_micros(200),
             watch_max: Duration::from_millis(10),
             budget: 128,
-            steal_policy: Arc::new(Random),
+            steal_policy: arc_dyn!(Random),
             steal_passes: 4,
             spin: None,
             blocking_threads_max: 512,
@@ -135,7 +135,7 @@ impl Default for Config {
             hooks: Hooks::default(),
             schedtrace: None,
             seed: None,
-            starter: Arc::new(stealyard_park::pool::OsThreads),
+            starter: arc_dyn!(stealyard_park::pool::OsThreads),
         }
     }
 }

@@ -10,14 +10,16 @@
 use core::cell::Cell;
 use core::ptr;
 
-use stealyard_sync::{Arc, thread_local};
+use stealyard_sync::{Arc, const_thread_local};
 
 use crate::processor::Processor;
 use crate::shared::Shared;
 
-thread_local! {
-    static CURRENT: Cell<*const Context> = const { Cell::new(ptr::null()) };
-    static DRAINING: Cell<bool> = const { Cell::new(false) };
+const_thread_local! {
+    static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
+}
+const_thread_local! {
+    static DRAINING: Cell<bool> = Cell::new(false);
 }
 
 /// What kind of thread this is to its scheduler.

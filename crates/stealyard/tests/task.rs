@@ -13,7 +13,7 @@ mod quietly;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use by_hand::{Counted, Counter, Scheduler};
@@ -21,7 +21,8 @@ use quietly::quietly;
 use stealyard::JoinError;
 
 /// A future that is woken by hand: it hands out its waker each time it is polled.
-fn wait_for(slot: &'static Mutex<Option<Waker>>, polls: u32) -> impl Future<Output = u32> + Send {
+fn wait_for(slot: &Slot, polls: u32) -> impl Future<Output = u32> + Send + use<> {
+    let slot = Arc::clone(slot);
     let mut left = polls;
     poll_fn(move |context| {
         if left == 0 {
@@ -33,11 +34,13 @@ fn wait_for(slot: &'static Mutex<Option<Waker>>, polls: u32) -> impl Future<Outp
     })
 }
 
-fn slot() -> &'static Mutex<Option<Waker>> {
-    Box::leak(Box::new(Mutex::new(None)))
+type Slot = Arc<Mutex<Option<Waker>>>;
+
+fn slot() -> Slot {
+    Arc::default()
 }
 
-fn take(slot: &'static Mutex<Option<Waker>>) -> Waker {
+fn take(slot: &Slot) -> Waker {
     slot.lock()
         .unwrap()
         .take()
@@ -69,15 +72,15 @@ fn a_closure_gives_its_value_to_the_handle() {
 fn a_task_sleeps_until_it_is_woken_and_runs_once_for_many_wakes() {
     let scheduler = Scheduler::new();
     let slot = slot();
-    let handle = scheduler.spawn(wait_for(slot, 2));
+    let handle = scheduler.spawn(wait_for(&slot, 2));
     assert_eq!(scheduler.run(), 1);
     assert_eq!(scheduler.run(), 0, "it sleeps");
-    let waker = take(slot);
+    let waker = take(&slot);
     waker.wake_by_ref();
     waker.wake_by_ref();
     waker.wake();
     assert_eq!(scheduler.run(), 1, "three wakes, one poll");
-    take(slot).wake();
+    take(&slot).wake();
     assert_eq!(scheduler.run(), 1);
     assert_eq!(handle.join().unwrap(), 2);
     scheduler.finish();
@@ -106,7 +109,7 @@ fn a_task_that_wakes_itself_runs_again() {
 fn a_handle_awaits_another_task_and_may_change_its_waker() {
     let scheduler = Scheduler::new();
     let slot = slot();
-    let mut inner = scheduler.spawn(wait_for(slot, 1));
+    let mut inner = scheduler.spawn(wait_for(&slot, 1));
     scheduler.run();
     let first = Counter::new();
     let second = Counter::new();
@@ -116,7 +119,7 @@ fn a_handle_awaits_another_task_and_may_change_its_waker() {
     };
     assert!(poll(&first).is_pending());
     assert!(poll(&second).is_pending());
-    take(slot).wake();
+    take(&slot).wake();
     scheduler.run();
     assert_eq!((first.wakes(), second.wakes()), (0, 1));
     assert!(matches!(poll(&second), Poll::Ready(Ok(1))));
@@ -131,8 +134,9 @@ fn dropping_the_handle_detaches_and_the_output_is_dropped_once() {
         let counter = Counter::new();
         let slot = slot();
         let output = Counted::new(&counter);
+        let wait = wait_for(&slot, 1);
         let handle = scheduler.spawn(async move {
-            wait_for(slot, 1).await;
+            wait.await;
             output
         });
         let mut handle = Some(handle);
@@ -143,7 +147,7 @@ fn dropping_the_handle_detaches_and_the_output_is_dropped_once() {
         if when == 1 {
             drop(handle.take());
         }
-        take(slot).wake();
+        take(&slot).wake();
         scheduler.run();
         if when == 2 {
             assert_eq!(counter.drops(), 0);
@@ -189,8 +193,8 @@ fn an_aborted_task_is_dropped_unpolled() {
 #[test]
 fn a_task_that_aborts_itself_ends_when_it_next_waits() {
     let scheduler = Scheduler::new();
-    let handle = std::sync::Arc::new(Mutex::new(None));
-    let own = std::sync::Arc::clone(&handle);
+    let handle = Arc::new(Mutex::new(None));
+    let own = Arc::clone(&handle);
     let task = scheduler.spawn(async move {
         let handle: stealyard::JoinHandle<()> = own.lock().unwrap().take().unwrap();
         handle.abort();
@@ -278,14 +282,15 @@ fn t2_a_waker_outlives_the_scheduler() {
     let counter = Counter::new();
     let slot = slot();
     let held = Counted::new(&counter);
+    let wait = wait_for(&slot, 1);
     let handle = scheduler.spawn(async move {
         let _held = held;
-        wait_for(slot, 1).await
+        wait.await
     });
     scheduler.run();
     scheduler.close();
     assert_eq!(counter.drops(), 1);
-    let waker = take(slot);
+    let waker = take(&slot);
     let second = waker.clone();
     waker.wake();
     second.wake_by_ref();
@@ -304,10 +309,10 @@ fn t2_a_waker_outlives_the_scheduler() {
 fn t2_a_sleeper_that_is_woken_after_the_close_is_dropped() {
     let scheduler = Scheduler::new();
     let slot = slot();
-    let handle = scheduler.spawn(wait_for(slot, 1));
+    let handle = scheduler.spawn(wait_for(&slot, 1));
     scheduler.run();
     scheduler.refuse();
-    take(slot).wake();
+    take(&slot).wake();
     assert!(matches!(handle.join(), Err(JoinError::Cancelled)));
     scheduler.finish();
 }

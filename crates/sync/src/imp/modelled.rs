@@ -14,6 +14,15 @@ macro_rules! const_thread_local {
     };
 }
 
+/// `Arc::new` for a value that is to be shared as a trait object: a model's `Arc` does not convert by
+/// itself.
+#[macro_export]
+macro_rules! arc_dyn {
+    ($value:expr) => {
+        $crate::Arc::from_std(::std::sync::Arc::new($value))
+    };
+}
+
 /// Atomic integers, pointers and fences.
 pub mod atomic {
     pub use core::sync::atomic::compiler_fence;
