@@ -76,8 +76,8 @@
 //!
 //! # On 32-bit targets
 //! Positions are 64 bits there too, and need 64-bit atomics (as i686 and ARMv7 have them); a target
-//! without them is not supported. The claim's word keeps 55 bits of its end: a thief would have to sleep
-//! through 2^55 pops to be deceived.
+//! without them is not supported. The claim's word keeps 55 bits of its end, on every target: a thief would
+//! have to sleep through 2^55 pops to be deceived, eleven years of one every ten nanoseconds.
 //!
 //! # Why not …
 //! Two positions packed in one word, as tokio and st3 have: they need them because they read slots

@@ -29,7 +29,8 @@ use crate::Steal;
 /// - **P5** A batch takes at least one item on success, and at most what [`MaxSteal`], the caller's limit
 ///   and the room in `dest` allow.
 /// - **P6** A [`Bounded`](Capacity::Bounded) queue takes at least `capacity` items, and gives back what it
-///   can't take. A [`Growable`](Capacity::Growable) one never refuses, except at a limit the user set.
+///   can't take (after a forced steal that had to leave some of what it found, it may take fewer by what
+///   `Hidden` allows, until the owner has popped that). A [`Growable`](Capacity::Growable) one never refuses, except at a limit the user set.
 /// - **P7** What was pushed by an operation that happened before a steal is seen by that steal (subject
 ///   to `Hidden`), and with it everything that its pusher did before.
 /// - **P8** On a queue that is not empty and whose owner is between operations,

@@ -281,3 +281,85 @@ fn r5_what_is_claimed_is_dropped_once() {
         thief.join().unwrap();
     });
 }
+
+#[test]
+fn r4_a_batch_arrives_where_others_steal() {
+    model::check(3, || {
+        let ring = Ring::<Box<Item>>::starting_at(4, 0);
+        push_all(&ring, 0..4);
+        let own = Ring::<Box<Item>>::starting_at(2, u64::MAX);
+        let (victim, theirs) = (ring.stealer(), own.stealer());
+        let second = thread::spawn(move || theirs.steal().success().map(|got| number(&got)));
+        let _ = victim.steal_batch(&own, usize::MAX);
+        let mut seen = drain(&own);
+        seen.extend(second.join().unwrap());
+        seen.extend(drain(&ring));
+        assert_each_once(seen, 0..4);
+    });
+}
+
+#[test]
+fn r5_a_revoked_claim_arrives_where_others_revoke() {
+    model::check(2, || {
+        let ring = claimed(2, 8, 0);
+        let own = Ring::<Box<Item>>::starting_at(4, 0).claiming(8);
+        let (victim, theirs) = (ring.stealer(), own.stealer());
+        let second = thread::spawn(move || force(&theirs, 2, usize::MAX));
+        let mut seen: Vec<usize> = Vec::new();
+        seen.extend(
+            victim
+                .force_steal(&own, usize::MAX)
+                .success()
+                .map(|got| number(&got)),
+        );
+        push_all(&own, 3..5);
+        seen.extend(own.pop().map(|got| number(&got)));
+        seen.extend(second.join().unwrap());
+        seen.extend(drain(&own));
+        assert_each_once(seen, 1..5);
+    });
+}
+
+#[test]
+fn r5_owner_and_a_thief_of_each_kind() {
+    model::check(2, || {
+        let ring = Ring::<Box<Item>>::starting_at(8, 0).claiming(8);
+        push_all(&ring, 0..4);
+        assert_eq!(ring.pop().map(|got| number(&got)), Some(0));
+        // 1 is claimed, 2 and 3 are visible.
+        let (one, all) = (ring.stealer(), ring.stealer());
+        let stealing = thread::spawn(move || one.steal().success().map(|got| number(&got)));
+        let forcing = thread::spawn(move || {
+            let mut got = force(&all, 2, usize::MAX);
+            got.extend(force(&all, 2, usize::MAX));
+            got
+        });
+        let mut seen: Vec<usize> = ring.pop().map(|got| number(&got)).into_iter().collect();
+        seen.extend(stealing.join().unwrap());
+        seen.extend(forcing.join().unwrap());
+        seen.extend(drain(&ring));
+        assert_each_once(seen, 1..4);
+    });
+}
+
+#[test]
+fn r5_overflow_with_a_claim_against_revoke() {
+    model::check(3, || {
+        let ring = Ring::<Box<Item>>::starting_at(4, 0).claiming(8);
+        push_all(&ring, 0..4);
+        assert_eq!(ring.pop().map(|got| number(&got)), Some(0));
+        push_all(&ring, 4..5);
+        let thief = ring.stealer();
+        let forcing = thread::spawn(move || {
+            let mut got = force(&thief, 4, usize::MAX);
+            got.extend(force(&thief, 4, usize::MAX));
+            got
+        });
+        let mut seen = Vec::new();
+        ring.push_or_overflow(item(5), |got| seen.push(number(&got)));
+        seen.extend(ring.pop().map(|got| number(&got)));
+        seen.extend(forcing.join().unwrap());
+        seen.extend(drain(&ring));
+        assert_each_once(seen, 1..6);
+    });
+}
