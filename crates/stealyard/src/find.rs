@@ -97,6 +97,13 @@ fn found(shared: &Shared, processor: &Processor, state: Woken, task: Task) -> Fo
         Woken::Active(active) => active,
         Woken::Searching(searching) => searching.found_with(|| shared.any_work()),
     };
+    if let Some(woken) = processor.woken_at.take() {
+        let began = shared.wake_began.take();
+        if let Some(began) = began.filter(|&began| began <= woken) {
+            let recorder = &processor.counters().wake_to_run;
+            recorder.record(shared.clock.elapsed().saturating_sub(began));
+        }
+    }
     if processor.queue.len() > 0 {
         wake::announce(shared, processor, 1);
     }
@@ -213,12 +220,9 @@ fn steal_pass(shared: &Shared, processor: &Processor, pass: u32, passes: u32) ->
 }
 
 fn steal_from(processor: &Processor, victim: &Remote, limit: usize) -> Option<Task> {
-    if victim.stealer.len() == 0 {
-        return None;
-    }
     processor.counters().steals_tried.add(1);
     for _ in 0..RETRIES {
-        match victim.stealer.steal_batch_and_pop(&processor.queue, limit) {
+        match victim.stealer.steal(&processor.queue, limit) {
             Steal::Success(task) => return Some(task),
             Steal::Empty => return None,
             Steal::Retry => spin_loop(),
@@ -273,10 +277,7 @@ fn look_everywhere(shared: &Shared, processor: &Processor) -> Option<Task> {
     for &(victim, _) in &processor.remote.others {
         let remote = &shared.remotes[victim];
         loop {
-            match remote
-                .stealer
-                .steal_batch_and_pop(&processor.queue, usize::MAX)
-            {
+            match remote.stealer.force(&processor.queue, usize::MAX) {
                 Steal::Success(task) => {
                     count_steal(processor, victim, 1 + processor.queue.len());
                     return Some(task);
@@ -303,6 +304,7 @@ fn sleep(shared: &Shared, processor: &Processor, sleeping: Sleeping) -> (Woken, 
     let woken = sleeping.sleep(|| task = watch::sleep(shared, processor));
     if matches!(woken, Woken::Searching(_)) {
         processor.counters().woken_to_search.add(1);
+        processor.woken_at.set(Some(shared.clock.elapsed()));
     }
     Hooks::call(hooks.on_unpark.as_ref(), processor.index);
     (woken, task)

@@ -14,6 +14,7 @@ mod error;
 mod find;
 mod fork_join;
 mod global;
+mod histogram;
 mod hooks;
 mod install;
 mod machine;
@@ -21,6 +22,7 @@ mod metrics;
 pub mod policy;
 mod processor;
 mod queue;
+mod schedtrace;
 mod scheduler;
 mod shared;
 mod shutdown;
@@ -34,15 +36,16 @@ pub use config::{Config, GlobalInterval, PARALLELISM_MAX, PinFailure};
 pub use coop::{YieldNow, yield_now};
 pub use error::{BuildError, NoScheduler};
 pub use fork_join::{Scope, join, scope};
+pub use histogram::{BUCKETS, Histogram};
 pub use hooks::{Hooks, PanicHook, WorkerHook};
 pub use metrics::{DISTANCES, Metrics, WorkerMetrics};
 pub use policy::{Longest, Nearest, Random, StealAmount, StealPolicy, Sticky, Weighted};
-pub use queue::LocalQueue;
+pub use queue::{CustomQueue, LocalQueue};
 pub use scheduler::{Handle, Scheduler, spawn, spawn_blocking, spawn_detached};
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use stealyard_park::SpinConfig;
 pub use stealyard_topology::{Placement, Topology};
-pub use task::{JoinError, JoinHandle, Payload};
+pub use task::{JoinError, JoinHandle, Payload, Task};
 
 /// The parts behind the scheduler, for its own models and measurements. No promise is made about them.
 #[doc(hidden)]

@@ -7,7 +7,7 @@
 use stealyard_park::{Idle, Parker, SleeperSet, SpinConfig, WakeOrder};
 use stealyard_sync::seed::{self, Rng};
 use stealyard_sync::thread::JoinHandle as ThreadHandle;
-use stealyard_sync::{Arc, Condvar, Mutex};
+use stealyard_sync::{Arc, CachePadded, Condvar, Mutex};
 use stealyard_topology::{Matrix, PinError, Seat, Source, Topology, available_parallelism};
 
 use crate::blocking::Blocking;
@@ -16,8 +16,9 @@ use crate::environment;
 use crate::error::BuildError;
 use crate::fork_join::Jobs;
 use crate::global::{Global, LaneId};
-use crate::metrics::Counter;
+use crate::metrics::{Clock, Counter};
 use crate::processor::{Processor, Remote, padded_counters};
+use crate::schedtrace;
 use crate::shared::Shared;
 use crate::shutdown::Life;
 use crate::task::Memory;
@@ -194,6 +195,8 @@ fn build(config: Config, layout: &Layout) -> Result<(Arc<Shared>, Vec<Processor>
         life: Life::new(),
         blocking: Blocking::new(&config)?,
         memory: Memory::new(),
+        clock: Clock::start(),
+        wake_began: CachePadded::default(),
         pushed_from_outside: Counter::default(),
         panics: Counter::default(),
         start_failures: Counter::default(),
@@ -283,6 +286,7 @@ fn start(
         }
         return Err(BuildError::Pin { worker, error });
     }
+    threads.extend(schedtrace::start(&shared));
     Ok(Assembled { shared, threads })
 }
 

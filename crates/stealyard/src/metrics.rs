@@ -7,6 +7,9 @@
 
 use stealyard_sync::CachePadded;
 use stealyard_sync::atomic::{AtomicU64, Ordering};
+use stealyard_sync::time::{Duration, Instant};
+
+use crate::histogram::{Histogram, Recorder};
 
 /// Distances are counted apart up to this rank; farther ones are counted with it.
 pub const DISTANCES: usize = 10;
@@ -44,6 +47,8 @@ macro_rules! counters {
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)*
             pub(crate) stolen_by_distance: [Counter; DISTANCES],
+            pub(crate) poll_time: Recorder,
+            pub(crate) wake_to_run: Recorder,
         }
 
         /// What one worker did since the scheduler began, or the sum over all of them.
@@ -53,6 +58,12 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Successful steals by the distance of the victim; see `stealyard_topology::Matrix`.
             pub stolen_by_distance: [u64; DISTANCES],
+            /// How long tasks ran until they ended or waited; one in each interval of `Config::global_interval`
+            /// is measured.
+            pub poll_time: Histogram,
+            /// How long it took from a submission from outside, which woke this sleeping worker, until it had a
+            /// task; where several are woken at once, only one of them is counted.
+            pub wake_to_run: Histogram,
             /// Tasks in the worker's queue now, its run-next slot included.
             pub queue_depth: usize,
         }
@@ -62,6 +73,8 @@ macro_rules! counters {
                 WorkerMetrics {
                     $($name: self.$name.get(),)*
                     stolen_by_distance: core::array::from_fn(|rank| self.stolen_by_distance[rank].get()),
+                    poll_time: self.poll_time.read(),
+                    wake_to_run: self.wake_to_run.read(),
                     queue_depth,
                 }
             }
@@ -73,6 +86,8 @@ macro_rules! counters {
                 for (sum, one) in self.stolen_by_distance.iter_mut().zip(other.stolen_by_distance) {
                     *sum = sum.wrapping_add(one);
                 }
+                self.poll_time.add(&other.poll_time);
+                self.wake_to_run.add(&other.wake_to_run);
                 self.queue_depth += other.queue_depth;
             }
         }
@@ -112,6 +127,39 @@ counters! {
     searches,
     /// Nanoseconds spent searching.
     search_ns,
+}
+
+/// What times are measured from: the scheduler's beginning.
+#[derive(Debug)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// When the last submission from outside that found a sleeper began. Only a measurement.
+#[derive(Debug, Default)]
+pub(crate) struct WakeBegan(AtomicU64);
+
+impl WakeBegan {
+    pub(crate) fn stamp(&self, clock: &Clock) {
+        let ns = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        // Ordering: Relaxed; a measurement that nothing depends on.
+        self.0.store(ns.max(1), Ordering::Relaxed);
+    }
+
+    /// The stamp, if there is one since the last call.
+    pub(crate) fn take(&self) -> Option<Duration> {
+        // Ordering: Relaxed; as above.
+        let ns = self.0.swap(0, Ordering::Relaxed);
+        (ns != 0).then(|| Duration::from_nanos(ns))
+    }
 }
 
 /// One worker's counters on lines of their own.

@@ -72,6 +72,8 @@ pub(crate) struct Processor {
     pub(crate) spill: Cell<Vec<Task>>,
     /// Operations left to the running task; see `coop.rs`.
     pub(crate) budget: Cell<u32>,
+    /// When it was last woken to search, by the scheduler's clock.
+    pub(crate) woken_at: Cell<Option<Duration>>,
     streak: Cell<u32>,
     streak_max: u32,
     until_global: Cell<u32>,
@@ -110,6 +112,7 @@ impl Processor {
             policy_memory: Cell::new([0; 4]),
             spill: Cell::new(Vec::new()),
             budget: Cell::new(config.budget),
+            woken_at: Cell::new(None),
             streak: Cell::new(0),
             streak_max: config.slot_streak_max,
             until_global: Cell::new(interval.tasks()),

@@ -2,16 +2,23 @@
 //!
 //! The kinds differ in type, and a scheduler is one type, so a queue is an enum and each operation a
 //! `match` whose branch is always the same in one program: it is predicted, and costs less than can be
-//! measured beside the operation itself. A trait object would cost an indirect call, and a type parameter
-//! of the scheduler would reach into every signature of its users.
+//! measured beside the operation itself. A type parameter of the scheduler would reach into every
+//! signature of its users. Only a queue of the user's own is behind a trait object.
 
-use stealyard_deque::{Ring, RingStealer, Steal};
+use core::any::Any;
+use core::fmt;
+
+use stealyard_deque::{Ring, RingStealer, Split, SplitStealer, Steal, Stealer, Worker};
+use stealyard_sync::Arc;
 
 use crate::error::BuildError;
 use crate::task::Task;
 
+/// How many tasks are taken at once into a queue that has no bound of its own.
+const BATCH: usize = 256;
+
 /// The kind of queue each worker has for its own tasks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum LocalQueue {
     /// First in, first out, bounded: Go's. When it is full, half of it goes to the global queue. The
@@ -21,50 +28,187 @@ pub enum LocalQueue {
         /// overflow is rare.
         capacity: usize,
     },
+    /// Last in, first out, bounded: the owner pays what a `Vec` costs, and thieves take the oldest. For
+    /// tasks that split further and are not waited for in order. Not fair: under a steady flood of new
+    /// tasks the old ones wait for a thief.
+    Split {
+        /// How many tasks it holds; a power of two from 2 to 2^15.
+        capacity: usize,
+    },
+    /// A queue of the user's own; see [`LocalQueue::custom`].
+    Custom(CustomQueue),
 }
 
+/// Makes queues of the user's own kind; see [`LocalQueue::custom`].
+#[derive(Clone)]
+pub struct CustomQueue(Arc<dyn Fn() -> Box<dyn AnyWorker> + Send + Sync>);
+
 impl LocalQueue {
+    /// A queue of one's own: any type that implements `stealyard_deque::Worker` for this crate's
+    /// [`Task`]. The conformance suite of `stealyard-deque` (feature `conformance`) tells whether it keeps
+    /// the promises that the scheduler relies on. Each operation costs an indirect call.
+    ///
+    /// ```
+    /// use stealyard::{Builder, LocalQueue, Task};
+    ///
+    /// let queue = LocalQueue::custom(|| stealyard_deque::Ring::<Task>::new().claiming(1));
+    /// let scheduler = Builder::new().parallelism(2).local_queue(queue).build()?;
+    /// assert_eq!(scheduler.spawn(async { 1 }).join().unwrap(), 1);
+    /// # Ok::<(), stealyard::BuildError>(())
+    /// ```
+    pub fn custom<W>(make: impl Fn() -> W + Send + Sync + 'static) -> Self
+    where
+        W: Worker<Item = Task> + 'static,
+        W::Stealer: 'static,
+    {
+        let make: Arc<dyn Fn() -> Box<dyn AnyWorker> + Send + Sync> = into_arc(make);
+        Self::Custom(CustomQueue(make))
+    }
+
     pub(crate) fn validate(&self) -> Result<(), BuildError> {
-        match *self {
-            Self::Ring { capacity } => {
-                Ring::<Task>::with_capacity(capacity).map_err(|error| BuildError::Config {
-                    field: "local_queue",
-                    value: format!("{self:?}"),
-                    wanted: format!("another capacity: {error}"),
-                })?;
-            }
+        let checked = match *self {
+            Self::Ring { capacity } => Ring::<Task>::with_capacity(capacity).err(),
+            Self::Split { capacity } => Split::<Task>::with_capacity(capacity).err(),
+            Self::Custom(_) => None,
+        };
+        match checked {
+            None => Ok(()),
+            Some(error) => Err(BuildError::Config {
+                field: "local_queue",
+                value: format!("{self:?}"),
+                wanted: format!("of another capacity: {error}"),
+            }),
         }
-        Ok(())
     }
 
     /// A queue of this kind. The configuration was validated.
     pub(crate) fn make(&self) -> Queue {
-        match *self {
-            Self::Ring { capacity } => match Ring::with_capacity(capacity) {
-                Ok(ring) => Queue::Ring(ring),
-                Err(error) => unreachable!("validated: {error}"),
-            },
+        let made = match self {
+            Self::Ring { capacity } => Ring::with_capacity(*capacity).map(Queue::Ring),
+            Self::Split { capacity } => Split::with_capacity(*capacity).map(Queue::Split),
+            Self::Custom(custom) => Ok(Queue::Custom(custom.0())),
+        };
+        match made {
+            Ok(queue) => queue,
+            Err(error) => unreachable!("validated: {error}"),
         }
     }
 }
 
+#[cfg(not(any(stealyard_loom, stealyard_shuttle)))]
+fn into_arc<W>(
+    make: impl Fn() -> W + Send + Sync + 'static,
+) -> Arc<dyn Fn() -> Box<dyn AnyWorker> + Send + Sync>
+where
+    W: Worker<Item = Task> + 'static,
+    W::Stealer: 'static,
+{
+    Arc::new(move || Box::new(make()))
+}
+
+/// A model's `Arc` does not coerce to one of a trait object by itself.
+#[cfg(any(stealyard_loom, stealyard_shuttle))]
+fn into_arc<W>(
+    make: impl Fn() -> W + Send + Sync + 'static,
+) -> Arc<dyn Fn() -> Box<dyn AnyWorker> + Send + Sync>
+where
+    W: Worker<Item = Task> + 'static,
+    W::Stealer: 'static,
+{
+    let make: std::sync::Arc<dyn Fn() -> Box<dyn AnyWorker> + Send + Sync> =
+        std::sync::Arc::new(move || Box::new(make()));
+    Arc::from_std(make)
+}
+
+/// The owner's end, of whatever type.
+pub(crate) trait AnyWorker: Send {
+    fn push_or_overflow(&self, task: Task, overflow: &mut dyn FnMut(Task));
+    fn pop(&self) -> Option<Task>;
+    fn len(&self) -> usize;
+    fn capacity(&self) -> Option<usize>;
+    fn stealer(&self) -> Box<dyn AnyStealer>;
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// The thieves' end, of whatever type.
+pub(crate) trait AnyStealer: Send + Sync {
+    fn steal(&self, to: &dyn AnyWorker, limit: usize, force: bool) -> Steal<Task>;
+    fn len(&self) -> usize;
+}
+
+impl<W> AnyWorker for W
+where
+    W: Worker<Item = Task> + 'static,
+    W::Stealer: 'static,
+{
+    fn push_or_overflow(&self, task: Task, overflow: &mut dyn FnMut(Task)) {
+        Worker::push_or_overflow(self, task, overflow);
+    }
+
+    fn pop(&self) -> Option<Task> {
+        Worker::pop(self)
+    }
+
+    fn len(&self) -> usize {
+        Worker::len(self)
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        Worker::capacity(self)
+    }
+
+    fn stealer(&self) -> Box<dyn AnyStealer> {
+        Box::new(CustomStealer::<W>(Worker::stealer(self)))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+struct CustomStealer<W: Worker>(W::Stealer);
+
+impl<W> AnyStealer for CustomStealer<W>
+where
+    W: Worker<Item = Task> + 'static,
+{
+    fn steal(&self, to: &dyn AnyWorker, limit: usize, force: bool) -> Steal<Task> {
+        let Some(to) = to.as_any().downcast_ref::<W>() else {
+            unreachable!("all queues of a scheduler are of one kind");
+        };
+        if force {
+            self.0.force_steal(to, limit)
+        } else {
+            self.0.steal_batch_and_pop(to, limit)
+        }
+    }
+
+    fn len(&self) -> usize {
+        Stealer::len(&self.0)
+    }
+}
+
 /// The owner's end.
-#[derive(Debug)]
 pub(crate) enum Queue {
     Ring(Ring<Task>),
+    Split(Split<Task>),
+    Custom(Box<dyn AnyWorker>),
 }
 
 /// The thieves' end.
-#[derive(Clone, Debug)]
 pub(crate) enum QueueStealer {
     Ring(RingStealer<Task>),
+    Split(SplitStealer<Task>),
+    Custom(Box<dyn AnyStealer>),
 }
 
 impl Queue {
     #[inline(always)]
-    pub(crate) fn push_or_overflow(&self, task: Task, overflow: impl FnMut(Task)) {
+    pub(crate) fn push_or_overflow(&self, task: Task, mut overflow: impl FnMut(Task)) {
         match self {
             Self::Ring(ring) => ring.push_or_overflow(task, overflow),
+            Self::Split(split) => split.push_or_overflow(task, overflow),
+            Self::Custom(custom) => custom.push_or_overflow(task, &mut overflow),
         }
     }
 
@@ -72,39 +216,93 @@ impl Queue {
     pub(crate) fn pop(&self) -> Option<Task> {
         match self {
             Self::Ring(ring) => ring.pop(),
+            Self::Split(split) => split.pop(),
+            Self::Custom(custom) => custom.pop(),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Ring(ring) => ring.len(),
+            Self::Split(split) => split.len(),
+            Self::Custom(custom) => custom.len(),
         }
     }
 
     /// How many tasks a batch from elsewhere may bring.
     pub(crate) fn room(&self) -> usize {
-        match self {
-            Self::Ring(ring) => ring.capacity() - ring.len(),
-        }
+        let capacity = match self {
+            Self::Ring(ring) => ring.capacity(),
+            Self::Split(split) => split.capacity(),
+            Self::Custom(custom) => custom.capacity().unwrap_or(BATCH),
+        };
+        capacity.saturating_sub(self.len())
     }
 
     pub(crate) fn stealer(&self) -> QueueStealer {
         match self {
             Self::Ring(ring) => QueueStealer::Ring(ring.stealer()),
+            Self::Split(split) => QueueStealer::Split(split.stealer()),
+            Self::Custom(custom) => QueueStealer::Custom(custom.stealer()),
         }
     }
 }
 
 impl QueueStealer {
-    pub(crate) fn steal_batch_and_pop(&self, to: &Queue, limit: usize) -> Steal<Task> {
+    /// Takes what thieves can see.
+    pub(crate) fn steal(&self, to: &Queue, limit: usize) -> Steal<Task> {
         match (self, to) {
             (Self::Ring(from), Queue::Ring(to)) => from.steal_batch_and_pop(to, limit),
+            (Self::Split(from), Queue::Split(to)) => from.steal_batch_and_pop(to, limit),
+            (Self::Custom(from), Queue::Custom(to)) => from.steal(&**to, limit, false),
+            _ => unreachable!("all queues of a scheduler are of one kind"),
         }
     }
 
+    /// Takes also what the owner keeps to itself; may interrupt it.
+    pub(crate) fn force(&self, to: &Queue, limit: usize) -> Steal<Task> {
+        match (self, to) {
+            (Self::Ring(from), Queue::Ring(to)) => from.force_steal(to, limit),
+            (Self::Split(from), Queue::Split(to)) => from.force_steal(to, limit),
+            (Self::Custom(from), Queue::Custom(to)) => from.steal(&**to, limit, true),
+            _ => unreachable!("all queues of a scheduler are of one kind"),
+        }
+    }
+
+    /// How many tasks thieves can see.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Ring(ring) => ring.len(),
+            Self::Split(split) => split.len(),
+            Self::Custom(custom) => custom.len(),
         }
+    }
+}
+
+impl fmt::Debug for LocalQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ring { capacity } => write!(f, "Ring of {capacity}"),
+            Self::Split { capacity } => write!(f, "Split of {capacity}"),
+            Self::Custom(_) => f.write_str("Custom"),
+        }
+    }
+}
+
+impl fmt::Debug for CustomQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CustomQueue")
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tasks", self.len())
+    }
+}
+
+impl fmt::Debug for QueueStealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tasks to steal", self.len())
     }
 }

@@ -4,14 +4,14 @@ use core::any::Any;
 use core::fmt;
 
 use stealyard_park::Idle;
-use stealyard_sync::Arc;
+use stealyard_sync::{Arc, CachePadded};
 
 use crate::blocking::Blocking;
 use crate::config::Config;
 use crate::current;
 use crate::fork_join::Crew;
 use crate::global::Global;
-use crate::metrics::{Counter, Metrics};
+use crate::metrics::{Clock, Counter, Metrics, WakeBegan};
 use crate::processor::Remote;
 use crate::shutdown::Life;
 use crate::task::{Local, Memory, Schedule, Task, Why};
@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) life: Life,
     pub(crate) blocking: Blocking,
     pub(crate) memory: Memory<Self>,
+    pub(crate) clock: Clock,
+    pub(crate) wake_began: CachePadded<WakeBegan>,
     pub(crate) pushed_from_outside: Counter,
     pub(crate) panics: Counter,
     pub(crate) start_failures: Counter,

@@ -2,6 +2,7 @@
 
 use stealyard_park::idle::Active;
 use stealyard_sync::Arc;
+use stealyard_sync::time::Instant;
 
 use crate::current::{self, Context, Role};
 use crate::find::{self, Found};
@@ -45,7 +46,14 @@ fn work(shared: &Arc<Shared>, context: &Context, mut active: Active) {
         }
         let next = match processor.next() {
             Next::Task(task) => Some(task),
-            Next::Global => find::take_one(shared, processor).or_else(|| processor.next_local()),
+            Next::Global => {
+                let next = find::take_one(shared, processor).or_else(|| processor.next_local());
+                if let Some(task) = next {
+                    run_measured(shared, context, processor, task);
+                    continue;
+                }
+                None
+            }
             Next::Empty => None,
         };
         let task = match next {
@@ -72,6 +80,16 @@ fn run_one(shared: &Arc<Shared>, context: &Context, processor: &Processor, task:
             Some(processor) => wake::push_quietly(shared, processor, task),
             None => wake::submit(shared, task),
         },
+    }
+}
+
+/// Runs a task and notes how long it took.
+#[cold]
+fn run_measured(shared: &Arc<Shared>, context: &Context, processor: &Processor, task: Task) {
+    let began = Instant::now();
+    run_one(shared, context, processor, task);
+    if let Some(processor) = context.processor_of(shared) {
+        processor.counters().poll_time.record(began.elapsed());
     }
 }
 

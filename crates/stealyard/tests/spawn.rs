@@ -194,3 +194,33 @@ fn a_million_tasks_of_all_sizes_cross_the_overflow_and_come_back() {
         assert!(total.tasks_injected >= total.tasks_overflowed, "{total:?}");
     });
 }
+
+#[test]
+fn every_kind_of_queue_runs_each_task_once() {
+    use stealyard::LocalQueue;
+    let custom = LocalQueue::custom(|| stealyard_deque::Ring::new().claiming(1));
+    for queue in [
+        LocalQueue::Ring { capacity: 2 },
+        LocalQueue::Split { capacity: 64 },
+        custom,
+    ] {
+        for workers in [1, 2, 4] {
+            let scheduler = Builder::new()
+                .parallelism(workers)
+                .local_queue(queue.clone())
+                .build()
+                .unwrap();
+            let sum = scheduler.spawn(async {
+                let handles: Vec<_> = (0..20_000_u64)
+                    .map(|n| stealyard::spawn(async move { n }))
+                    .collect();
+                let mut sum = 0;
+                for handle in handles {
+                    sum += handle.await.unwrap();
+                }
+                sum
+            });
+            assert_eq!(sum.join().unwrap(), 199_990_000, "{queue:?}");
+        }
+    }
+}

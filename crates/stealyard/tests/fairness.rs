@@ -1,0 +1,269 @@
+//! Goal: no task waits for ever, and the bounds that README states hold.
+//! Method: floods of tasks that spawn or wake each other on one worker, beside tasks whose wait is counted in
+//! tasks run, not in time.
+#![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
+
+#[path = "support/common.rs"]
+mod support;
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use stealyard::{Builder, GlobalInterval, Handle, LocalQueue, Scheduler};
+use support::{wait_until, workers};
+
+/// A task that spawns its successor, for as long as the flag is up; counts the tasks.
+fn respawn(handle: Handle, up: Arc<AtomicBool>, count: Arc<AtomicU64>) {
+    count.fetch_add(1, Ordering::SeqCst);
+    if up.load(Ordering::SeqCst) {
+        let own = handle.clone();
+        handle.spawn_detached(async move { respawn(own, up, count) });
+    }
+}
+
+struct Flood {
+    up: Arc<AtomicBool>,
+    count: Arc<AtomicU64>,
+}
+
+impl Flood {
+    /// So many chains at once.
+    fn start(scheduler: &Scheduler, chains: u64) -> Self {
+        let flood = Self {
+            up: Arc::new(AtomicBool::new(true)),
+            count: Arc::default(),
+        };
+        for _ in 0..chains {
+            respawn(
+                scheduler.handle().clone(),
+                Arc::clone(&flood.up),
+                Arc::clone(&flood.count),
+            );
+        }
+        wait_until(
+            || flood.count() > 10 * chains,
+            || "the flood does not rise".to_owned(),
+        );
+        flood
+    }
+
+    fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.up.store(false, Ordering::SeqCst);
+    }
+}
+
+/// How many tasks of the flood ran between the moment a task was in the global queue for sure and the moment
+/// it ran, at most over some rounds.
+fn wait_in_the_global_queue(scheduler: &Scheduler, flood: &Flood) -> u64 {
+    let mut longest = 0;
+    for _ in 0..50 {
+        let (count, ran_at) = (Arc::clone(&flood.count), Arc::new(AtomicU64::new(0)));
+        let place = Arc::clone(&ran_at);
+        let task = scheduler
+            .spawn(async move { place.store(count.load(Ordering::SeqCst), Ordering::SeqCst) });
+        let queued_at = flood.count();
+        task.join().unwrap();
+        longest = longest.max(ran_at.load(Ordering::SeqCst).saturating_sub(queued_at));
+    }
+    longest
+}
+
+#[test]
+fn w6_a_flood_of_respawning_tasks_does_not_starve_the_global_queue() {
+    for (interval, bound) in [
+        (GlobalInterval::Tasks(61), 61),
+        (GlobalInterval::Tasks(10), 10),
+        (GlobalInterval::Time(Duration::from_micros(200)), 127),
+    ] {
+        let scheduler = Builder::new()
+            .parallelism(1)
+            .global_interval(interval)
+            .build()
+            .unwrap();
+        for chains in [1, 3, 100] {
+            let flood = Flood::start(&scheduler, chains);
+            let longest = wait_in_the_global_queue(&scheduler, &flood);
+            assert!(
+                longest <= bound,
+                "{interval:?}: {longest} tasks of {chains} chains ran first"
+            );
+        }
+    }
+}
+
+/// With a last-in-first-out queue the global queue has its turn as well.
+#[test]
+fn w6_the_same_with_a_stack_as_the_queue() {
+    let queue = LocalQueue::Split { capacity: 256 };
+    let scheduler = Builder::new()
+        .parallelism(1)
+        .local_queue(queue)
+        .build()
+        .unwrap();
+    let flood = Flood::start(&scheduler, 3);
+    let longest = wait_in_the_global_queue(&scheduler, &flood);
+    assert!(longest <= 61, "{longest}");
+}
+
+/// Two tasks that wake each other for ever through the run-next slot, and a third in the queue behind them.
+fn ping_pong(turns: &Arc<AtomicU64>, up: &Arc<AtomicBool>) {
+    let wakers: Arc<Mutex<[Option<Waker>; 2]>> = Arc::default();
+    for side in 0..2 {
+        let (wakers, turns, up) = (Arc::clone(&wakers), Arc::clone(turns), Arc::clone(up));
+        stealyard::spawn_detached(poll_fn(move |context| {
+            turns.fetch_add(1, Ordering::SeqCst);
+            let other = {
+                let mut wakers = wakers.lock().unwrap();
+                wakers[side] = Some(context.waker().clone());
+                wakers[1 - side].clone()
+            };
+            if let Some(other) = other {
+                other.wake();
+            }
+            if up.load(Ordering::SeqCst) {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        }));
+    }
+}
+
+#[test]
+fn w5_a_pair_in_the_run_next_slot_does_not_starve_the_queue() {
+    for streak in [0, 1, 3, 10] {
+        let scheduler = Builder::new()
+            .parallelism(1)
+            .slot_streak_max(streak)
+            .build()
+            .unwrap();
+        let waits = scheduler.spawn(async move {
+            let (turns, up) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(true)));
+            ping_pong(&turns, &up);
+            let mut waits = Vec::new();
+            for _ in 0..200 {
+                let before = turns.load(Ordering::SeqCst);
+                stealyard::yield_now().await;
+                waits.push(turns.load(Ordering::SeqCst) - before);
+            }
+            up.store(false, Ordering::SeqCst);
+            waits
+        });
+        let waits = waits.join().unwrap();
+        // One turn of the queue holds at most both of the pair, each with a streak behind it.
+        let bound = 2 * u64::from(streak + 1);
+        assert!(
+            waits.iter().all(|&wait| wait <= bound),
+            "{streak}: {waits:?}"
+        );
+        assert!(
+            waits.iter().skip(10).all(|&wait| wait > 0),
+            "the pair runs: {waits:?}"
+        );
+    }
+}
+
+#[test]
+fn a_task_that_yields_goes_behind_all_others() {
+    let scheduler = workers(1);
+    let order = scheduler.spawn(async {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let tasks: Vec<_> = (0..10)
+            .map(|task| {
+                let order = Arc::clone(&order);
+                stealyard::spawn(async move {
+                    for round in 0..5 {
+                        order.lock().unwrap().push((round, task));
+                        stealyard::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let order = order.lock().unwrap();
+        order.clone()
+    });
+    let order = order.join().unwrap();
+    // Whatever the order of the first round was, everybody has had a turn before anybody has the next.
+    assert!(order.is_sorted_by_key(|&(round, _)| round), "{order:?}");
+}
+
+#[test]
+fn the_budget_makes_a_future_that_is_always_ready_yield() {
+    for budget in [1, 10, 128] {
+        let scheduler = Builder::new()
+            .parallelism(1)
+            .budget(budget)
+            .build()
+            .unwrap();
+        let (done, stop) = (
+            Arc::new(AtomicU64::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let (counter, flag) = (Arc::clone(&done), Arc::clone(&stop));
+        scheduler.spawn_detached(async move {
+            while !flag.load(Ordering::SeqCst) {
+                stealyard::coop::consume_budget().await;
+                counter.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let other = scheduler.spawn(async move {
+            let mut longest = 0;
+            for _ in 0..100 {
+                let before = done.load(Ordering::SeqCst);
+                stealyard::yield_now().await;
+                longest = longest.max(done.load(Ordering::SeqCst) - before);
+            }
+            stop.store(true, Ordering::SeqCst);
+            longest
+        });
+        let longest = other.join().unwrap();
+        assert!(
+            longest > 0 && longest <= u64::from(budget),
+            "{budget}: {longest}"
+        );
+    }
+}
+
+/// A worker that never comes back from its task: what it had queued, hidden or in the slot, runs elsewhere.
+#[test]
+fn nothing_stays_behind_a_hog() {
+    let custom = || LocalQueue::custom(stealyard_deque::Ring::new);
+    for queue in [
+        LocalQueue::Ring { capacity: 64 },
+        LocalQueue::Split { capacity: 64 },
+        custom(),
+    ] {
+        for children in [1_u64, 2, 7, 40, 200] {
+            let scheduler = Builder::new()
+                .parallelism(2)
+                .local_queue(queue.clone())
+                .build()
+                .unwrap();
+            let hog = scheduler.spawn(async move {
+                let ran = Arc::new(AtomicU64::new(0));
+                for _ in 0..children {
+                    let ran = Arc::clone(&ran);
+                    stealyard::spawn_detached(async move {
+                        let _ = ran.fetch_add(1, Ordering::SeqCst);
+                    });
+                }
+                while ran.load(Ordering::SeqCst) < children {
+                    std::thread::yield_now();
+                }
+            });
+            hog.join().unwrap();
+        }
+    }
+}
