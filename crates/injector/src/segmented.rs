@@ -315,7 +315,8 @@ impl<T: Send> Segmented<T> {
     #[cold]
     fn retire_passed(&self, guard: &Guard) {
         loop {
-            // Ordering: Acquire (G8); the block is whole.
+            // Ordering: Acquire (G8); the block is whole. Unmodelled: only the block's header is read
+            // on the strength of it, plain memory that loom does not watch.
             let hint = self.head_block.load(Ordering::Acquire, guard);
             // SAFETY: 1. never null; 2. the guard was pinned before it was loaded (G4).
             let block = unsafe { hint.deref() };
