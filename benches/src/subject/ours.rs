@@ -5,60 +5,67 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use stealyard::{Handle, JoinHandle, Scheduler};
-use stealyard_deque::{RingStealer, Steal};
+use stealyard_deque::{RingStealer, SplitStealer, Steal};
 
 use super::{ForkJoin, LocalQueue, Runtime, Spawner, Thief};
 
-/// `stealyard_deque::Ring`.
-pub(crate) struct Ring(stealyard_deque::Ring<NonZeroUsize>);
+macro_rules! ours {
+    ($queue:ident, $stealer:ident, $name:literal) => {
+        #[doc = concat!("`", $name, "`.")]
+        pub(crate) struct $queue(stealyard_deque::$queue<NonZeroUsize>);
 
-impl LocalQueue for Ring {
-    const NAME: &'static str = "stealyard Ring";
-    type Thief = RingStealer<NonZeroUsize>;
+        impl LocalQueue for $queue {
+            const NAME: &'static str = $name;
+            type Thief = $stealer<NonZeroUsize>;
 
-    fn new() -> Self {
-        Self(stealyard_deque::Ring::new())
-    }
+            fn new() -> Self {
+                Self(stealyard_deque::$queue::new())
+            }
 
-    #[inline]
-    fn push(&self, item: usize) {
-        let item = NonZeroUsize::new(item).expect("items are numbered from 1");
-        self.0.push(item).expect("256 items fit");
-    }
+            #[inline]
+            fn push(&self, item: usize) {
+                let item = NonZeroUsize::new(item).expect("items are numbered from 1");
+                self.0.push(item).expect("256 items fit");
+            }
 
-    #[inline]
-    fn pop(&self) -> Option<usize> {
-        self.0.pop().map(NonZeroUsize::get)
-    }
+            #[inline]
+            fn pop(&self) -> Option<usize> {
+                self.0.pop().map(NonZeroUsize::get)
+            }
 
-    fn thief(&self) -> RingStealer<NonZeroUsize> {
-        self.0.stealer()
-    }
-}
-
-impl Thief<Ring> for RingStealer<NonZeroUsize> {
-    #[inline]
-    fn steal(&self) -> Option<usize> {
-        loop {
-            match RingStealer::steal(self) {
-                Steal::Success(item) => return Some(item.get()),
-                Steal::Empty => return None,
-                Steal::Retry => {}
+            fn thief(&self) -> $stealer<NonZeroUsize> {
+                self.0.stealer()
             }
         }
-    }
 
-    #[inline]
-    fn steal_batch(&self, own: &Ring) -> bool {
-        loop {
-            match RingStealer::steal_batch(self, &own.0, usize::MAX) {
-                Steal::Success(_) => return true,
-                Steal::Empty => return false,
-                Steal::Retry => {}
+        impl Thief<$queue> for $stealer<NonZeroUsize> {
+            #[inline]
+            fn steal(&self) -> Option<usize> {
+                loop {
+                    match $stealer::steal(self) {
+                        Steal::Success(item) => return Some(item.get()),
+                        Steal::Empty => return None,
+                        Steal::Retry => {}
+                    }
+                }
+            }
+
+            #[inline]
+            fn steal_batch(&self, own: &$queue) -> bool {
+                loop {
+                    match $stealer::steal_batch(self, &own.0, usize::MAX) {
+                        Steal::Success(_) => return true,
+                        Steal::Empty => return false,
+                        Steal::Retry => {}
+                    }
+                }
             }
         }
-    }
+    };
 }
+
+ours!(Ring, RingStealer, "stealyard Ring");
+ours!(Split, SplitStealer, "stealyard Split");
 
 /// `stealyard::Scheduler`.
 pub(crate) struct Ours(Scheduler);

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Case, Run, Subject, timed};
-use crate::subject::crossbeam::Fifo as CrossbeamFifo;
-use crate::subject::ours::Ring;
-use crate::subject::plain::Queue as PlainQueue;
-use crate::subject::st3::Fifo as St3Fifo;
+use crate::subject::crossbeam::{Fifo as CrossbeamFifo, Lifo as CrossbeamLifo};
+use crate::subject::ours::{Ring, Split};
+use crate::subject::plain::{Queue as PlainQueue, Stack as PlainStack};
+use crate::subject::st3::{Fifo as St3Fifo, Lifo as St3Lifo};
 use crate::subject::{LocalQueue, Thief};
 
 /// How full a queue is while the owner pushes and pops.
@@ -29,6 +29,17 @@ macro_rules! fifo {
     };
 }
 
+/// One workload on every last-in-first-out queue, ours first.
+macro_rules! lifo {
+    ($workload:ident $(, $argument:expr)*) => {
+        vec![
+            $workload::<Split>($($argument),*),
+            $workload::<CrossbeamLifo>($($argument),*),
+            $workload::<St3Lifo>($($argument),*),
+        ]
+    };
+}
+
 /// The cases of this layer.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -43,7 +54,22 @@ pub(crate) fn cases() -> Vec<Case> {
             },
         ));
     }
-    let rest: [Entry; 6] = [
+    for depth in DEPTHS {
+        cases.push(case(
+            format!("lifo push+pop, {depth} deep"),
+            "pair",
+            move || {
+                let mut subjects = lifo!(pairs, depth);
+                subjects.push(pairs::<PlainStack>(depth));
+                subjects
+            },
+        ));
+    }
+    let rest: [Entry; 8] = [
+        ("lifo bursts of 64", "pair", || lifo!(bursts)),
+        ("lifo push+pop, a thief every µs", "pair", || {
+            lifo!(disturbed)
+        }),
         ("fifo bursts of 64", "pair", || fifo!(bursts)),
         ("fifo push+pop, a thief every µs", "pair", || {
             fifo!(disturbed)
