@@ -41,22 +41,21 @@
 //! - **F6** A thread that waits for a job runs only what descends from that job. By F2 and F3 a waiting
 //!   thread has neither private nor mailed jobs older than the one it waits for, and a thief has none
 //!   when it begins; so what appears in the thief's mailbox before the job is done descends from it.
+//!   Who takes a part looks afterwards whether the job is done, and if so passes the part on.
 //!   A lock that the waiting thread's own frames hold can therefore be wanted only by work which
 //!   would have wanted it anyway.
-//! - **F7** All [`Jobs`](jobs::Jobs) of a crew stay in memory until all its threads have left.
+//! - **F7** All [`Jobs`](jobs::Jobs) of a crew are made before its threads enter them, and stay in memory
+//!   until all have left.
 //!
 //! # Orderings
 //! | label | operation                              | partner | publishes                         |
 //! |-------|----------------------------------------|---------|-----------------------------------|
-//! | J1    | offer: store `mail`, Release           | J2      | the job, its closure              |
+//! | J1    | offer: store `mail`, Release           | J2      | the job, its closure; that older ones are done |
 //! | J2    | `steal`, help: swap, CAS `mail`, Acquire | J1    | –                                 |
 //! | J3    | done: swap `state`, Release            | J4      | the result, all the job did       |
 //! | J4    | wait: load `state`, Acquire            | J3      | –                                 |
-//! | J5    | run: store `thief`, Release            | J6      | the thief's `Jobs`                |
-//! | J6    | help: load `thief`, Acquire            | J5      | –                                 |
 //! | J7    | offer: `mail`; fence SeqCst; `helper`  | J8      | store–load: one of the two sees the other |
 //! | J8    | wait: `helper`; fence SeqCst; `mail`   | J7      | store–load                        |
-//! | J9    | help: load `mail`, Acquire; load `state` | J3, J1 | a job mailed after "done" comes with "done" (F6) |
 //! | J10   | force: `base`; heavy fence; `top`      | J11     | store–load: one of the two sees the other |
 //! | J11   | pop: `top`; light fence; `base`        | J10     | store–load                        |
 //! | J12   | push: store `top`, Release; force: load `top`, Acquire | – | the slot, the job       |

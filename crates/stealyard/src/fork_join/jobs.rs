@@ -98,8 +98,8 @@ impl Pending {
         let thief = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
         // SAFETY: 1. it was in the mailbox.
         let offered = unsafe { self.offered() };
-        // Ordering: Release (J5).
-        offered.thief.store(thief.cast_mut(), Ordering::Release);
+        // Ordering: Relaxed; all `Jobs` are known to all threads (F7).
+        offered.thief.store(thief.cast_mut(), Ordering::Relaxed);
     }
 
     /// It is done: its frame may go.
@@ -272,7 +272,7 @@ impl Jobs {
         let next = unsafe { base.add(1) };
         // Ordering: Relaxed; the fence orders it (J10).
         self.base.store(next, Ordering::Relaxed);
-        // J10; partner J11.
+        // Ordering: heavy (J10); partner J11.
         asymmetric::heavy();
         // Ordering: Acquire (J12).
         if self.top.load(Ordering::Acquire) <= base {
@@ -377,7 +377,7 @@ impl Jobs {
         let top = unsafe { place.0.add(1) };
         // Ordering: Release (J12); the slot, and the job.
         self.top.store(top, Ordering::Release);
-        // J15; partner J16.
+        // Ordering: light (J15); partner J16.
         asymmetric::light();
         self.offer_if_wanted();
     }
@@ -387,7 +387,7 @@ impl Jobs {
     pub(super) fn pop(&self, place: Place, pending: &Pending) -> bool {
         // Ordering: Relaxed; the fence orders it (J11).
         self.top.store(place.0, Ordering::Relaxed);
-        // J11; partner J10.
+        // Ordering: light (J11); partner J10.
         asymmetric::light();
         // Ordering: Relaxed; the fence orders it (J11).
         self.base.load(Ordering::Relaxed) <= place.0 || self.take_back(place, pending)
@@ -439,8 +439,8 @@ impl Jobs {
     fn announce(&self) {
         // Ordering: SeqCst (J7); partner J8.
         fence(Ordering::SeqCst);
-        // Ordering: Acquire; the helper's `Jobs` (J6).
-        let helper = self.thieves.helper.load(Ordering::Acquire);
+        // Ordering: Relaxed; the fence orders it (J7), and all `Jobs` are known to all threads (F7).
+        let helper = self.thieves.helper.load(Ordering::Relaxed);
         // SAFETY: 1. the crew's `Jobs` stay in memory (F7).
         if let Some(helper) = unsafe { helper.as_ref() } {
             helper.sleeper.wake_after_fence();
@@ -488,8 +488,8 @@ impl Jobs {
         let may_help = !panicking();
         let mut spins = 0;
         while !is_done() {
-            // Ordering: Acquire (J6).
-            let thief = job.thief.load(Ordering::Acquire);
+            // Ordering: Relaxed; all `Jobs` are known to all threads (F7).
+            let thief = job.thief.load(Ordering::Relaxed);
             // SAFETY: 1. the crew's `Jobs` stay in memory (F7).
             let thief = unsafe { thief.as_ref() }.filter(|_| may_help);
             if thief.is_some_and(|thief| self.help(thief, job)) {
@@ -510,12 +510,12 @@ impl Jobs {
     fn sleep(&self, thief: Option<&Self>, is_done: &impl Fn() -> bool) {
         let own = ptr::from_ref(self).cast_mut();
         if let Some(thief) = thief {
-            // Ordering: Release (J5); `sleep_unless` fences before it looks at the mailbox (J8).
-            thief.thieves.helper.store(own, Ordering::Release);
+            // Ordering: Relaxed; `sleep_unless` fences before it looks at the mailbox (J8).
+            thief.thieves.helper.store(own, Ordering::Relaxed);
             thief.want();
         }
         let has_part = |thief: &Self| {
-            // J16; partner J15.
+            // Ordering: heavy (J16); partner J15.
             asymmetric::heavy();
             thief.has_work()
         };
@@ -534,14 +534,10 @@ impl Jobs {
 
     /// Runs a part of the job that `thief` runs for us (F6), or asks for one.
     fn help(&self, thief: &Self, job: &Offered) -> bool {
-        // Ordering: Acquire (J9).
-        let mail = thief.thieves.mail.load(Ordering::Acquire);
+        // Ordering: Relaxed; a first guess for the exchange.
+        let mail = thief.thieves.mail.load(Ordering::Relaxed);
         if mail.is_null() || mail == claimed() {
             thief.want();
-            return false;
-        }
-        // Ordering: Relaxed; if the mail was put there after "done", loading it brought "done" (J9).
-        if job.state.load(Ordering::Relaxed) == DONE {
             return false;
         }
         match thief.take_mail(mail) {
@@ -555,9 +551,10 @@ impl Jobs {
 
     /// Runs what was taken from the job's thief.
     fn run_part(&self, part: Task, job: &Offered) {
-        // Ordering: Acquire (J4); the thief may have been done and gone on to something else when we
-        // took it: whatever it is, it must be run, but not inside this wait (F6).
-        let is_done = job.state.load(Ordering::Acquire) == DONE;
+        // The thief may have been done and gone on to something else when we took it: whatever it is, it
+        // must be run, but not inside this wait (F6).
+        // Ordering: Relaxed; taking the part brought "done" if it was done before (J2).
+        let is_done = job.state.load(Ordering::Relaxed) == DONE;
         if is_done && let Some(crew) = self.crew() {
             crew.push(part);
             return;

@@ -68,7 +68,7 @@
 //! | O3    | `wake` of an active task: Release | O4     | what the waker did before              |
 //! | O4    | `begin`, `pause`: Acquire        | O3      | –                                      |
 //! | O5    | `complete`: Release              | O6      | the output, to the handle              |
-//! | O6    | `is_complete` and the failures of the handle's changes: Acquire | O5 | –          |
+//! | O6    | `is_complete`, `drop_handle`: Acquire | O5    | –                                    |
 //! | O7    | `offer_waker`: Release           | O8      | the joiner's waker, to the completer   |
 //! | O8    | `complete`: Acquire              | O7      | –                                      |
 //! | O9    | `release` and all that give up a reference: Release | O10 | uses of the memory  |
@@ -418,13 +418,13 @@ impl State {
 
     /// The handle has put a waker into the slot.
     pub(super) fn offer_waker(&self) -> Result<(), IsComplete> {
-        // Ordering: Release (O7); failure Acquire (O6), since the output is read next.
+        // Ordering: Release (O7).
         self.change_unless_complete(|word| word | JOINER, Ordering::Release)
     }
 
     /// The handle wants the slot back, to put another waker in.
     pub(super) fn take_back_waker(&self) -> Result<(), IsComplete> {
-        // Ordering: Relaxed; failure Acquire (O6), since the output is read next.
+        // Ordering: Relaxed; the handle reads what it wrote itself.
         self.change_unless_complete(|word| word & !JOINER, Ordering::Relaxed)
     }
 
@@ -433,16 +433,16 @@ impl State {
         change: impl Fn(usize) -> usize,
         success: Ordering,
     ) -> Result<(), IsComplete> {
-        // Ordering: Acquire (O6).
-        let mut seen = Seen(self.0.load(Ordering::Acquire));
+        // Ordering: Relaxed; who hears that it is complete asks `is_complete` before it touches the output.
+        let mut seen = Seen(self.0.load(Ordering::Relaxed));
         loop {
             if seen.is(COMPLETE) {
                 return Err(IsComplete);
             }
-            // Ordering: as the callers say (O7); failure Acquire (O6).
+            // Ordering: as the callers say (O7); failure Relaxed, since it is judged anew.
             match self
                 .0
-                .compare_exchange_weak(seen.0, change(seen.0), success, Ordering::Acquire)
+                .compare_exchange_weak(seen.0, change(seen.0), success, Ordering::Relaxed)
             {
                 Ok(_) => return Ok(()),
                 Err(now) => seen = Seen(now),

@@ -21,12 +21,25 @@ struct Shared {
     /// Empty, or closed.
     queue: Mutex<Option<VecDeque<Task>>>,
     memory: Memory<Shared>,
+    /// Read by `schedule` when the task is published, written when the scheduler goes.
+    end: UnsafeCell<()>,
+}
+
+// SAFETY: 1. loom checks that the end comes after all uses.
+unsafe impl Sync for Shared {}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.end.with_mut(|_| ());
+    }
 }
 
 // SAFETY: 1. one memory; 2. no worker's memory is lent.
 unsafe impl Schedule for Shared {
     fn schedule(&self, task: Task, _why: Why) {
         self.push(task);
+        // The task may be gone, but not the scheduler (T1).
+        self.end.with(|_| ());
     }
 
     fn memory(&self) -> &Memory<Self> {
@@ -43,6 +56,7 @@ impl Shared {
         Arc::new(Self {
             queue: Mutex::new(Some(VecDeque::new())),
             memory: Memory::new(),
+            end: UnsafeCell::new(()),
         })
     }
 
@@ -566,6 +580,48 @@ fn t1_a_wake_meets_the_shutdown() {
         other.join().unwrap();
         assert_eq!(dropped(&count), 1);
     });
+}
+
+/// T1: a waker is still inside `schedule` when the task it woke has slept again, or ended, elsewhere, and
+/// everybody else lets go of the scheduler.
+fn the_scheduler_outlives_the_wake(ends: bool, keep_waker: bool) {
+    let (shared, ready, slot, count) = (Shared::new(), flag(), slot(), drops());
+    let future = until(&ready, &slot, Watched::new(&count));
+    let task = spawn_detached(&shared, None, future);
+    assert!(matches!(task.run(), Ran::Pending));
+    let waker = take(&slot);
+    drop(slot);
+    let kept = keep_waker.then(|| waker.clone());
+    let other = {
+        let ready = Arc::clone(&ready);
+        thread::spawn(move || {
+            if ends {
+                set(&ready);
+            }
+            waker.wake();
+        })
+    };
+    shared.run();
+    shared.close();
+    drop(shared);
+    drop(kept);
+    other.join().unwrap();
+    assert_eq!(dropped(&count), 1);
+}
+
+#[test]
+fn t1_the_scheduler_outlives_a_wake_of_a_task_that_sleeps_again() {
+    model::check(2, || the_scheduler_outlives_the_wake(false, false));
+}
+
+#[test]
+fn t1_the_scheduler_outlives_a_wake_of_a_task_that_ends() {
+    model::check(2, || the_scheduler_outlives_the_wake(true, false));
+}
+
+#[test]
+fn t1_the_scheduler_outlives_a_wake_when_another_waker_is_last() {
+    model::check(2, || the_scheduler_outlives_the_wake(true, true));
 }
 
 /// Shutdown claims a task that goes to sleep on a worker with nobody else knowing it (S6).
