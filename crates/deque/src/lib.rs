@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod buffer;
 mod capacity;
+mod chase_lev;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod ring;
@@ -11,6 +13,7 @@ mod word;
 mod worker;
 
 pub use capacity::CapacityError;
+pub use chase_lev::{ChaseLev, ChaseLevStealer, Discipline, Fifo, Lifo};
 pub use ring::{Ring, RingStealer};
 pub use slot::{LastPass, NeverSteal, Slot, SlotPolicy};
 pub use split::{Split, SplitStealer};

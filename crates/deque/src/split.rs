@@ -295,8 +295,8 @@ impl<T: Word> Split<T> {
             let index = shared.index();
             let top = index.top_before(newest + 1);
             if top > newest {
-                // Ordering: Release (SO1); back to where it was.
-                shared.bottom().store(newest + 1, Ordering::Release);
+                // Ordering: Relaxed; back to where it was, and there are no items below it.
+                shared.bottom().store(newest + 1, Ordering::Relaxed);
                 return None;
             }
             let split = Self::split_for_pop(index, top, newest);

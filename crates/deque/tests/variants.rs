@@ -4,7 +4,7 @@
 #![cfg(feature = "conformance")]
 
 use stealyard_deque::conformance::{Effort, Token, check};
-use stealyard_deque::{Ring, Split};
+use stealyard_deque::{ChaseLev, Fifo, Lifo, Ring, Split};
 
 fn ring(capacity: usize) -> Ring<Token> {
     Ring::with_capacity(capacity).expect("a power of two")
@@ -46,5 +46,34 @@ fn split_keeps_its_promises() {
 fn q8_q9_split_where_tag_and_top_wrap_keeps_its_promises() {
     let near_the_end =
         |capacity| Split::<Token>::starting_at(capacity, u32::MAX - 50, (1 << 16) - 100);
-    check(near_the_end, Effort::everyday()).unwrap();
+    check(near_the_end, Effort::quick()).unwrap();
+}
+
+/// Grows from two slots at every turn, and shrinks back.
+#[test]
+fn chase_lev_lifo_keeps_its_promises() {
+    let tally = check(
+        |_| ChaseLev::<Token, Lifo>::starting_at(2, 0),
+        Effort::everyday(),
+    )
+    .unwrap();
+    eprintln!("{tally}");
+}
+
+#[test]
+fn chase_lev_fifo_keeps_its_promises() {
+    let tally = check(
+        |_| ChaseLev::<Token, Fifo>::starting_at(2, 0),
+        Effort::everyday(),
+    )
+    .unwrap();
+    eprintln!("{tally}");
+}
+
+#[test]
+fn q8_q9_chase_lev_near_the_end_of_its_positions_keeps_its_promises() {
+    let lifo = |_| ChaseLev::<Token, Lifo>::starting_at(2, u64::MAX - 1000);
+    check(lifo, Effort::quick()).unwrap();
+    let fifo = |_| ChaseLev::<Token, Fifo>::starting_at(2, u64::MAX - 1000);
+    check(fifo, Effort::quick()).unwrap();
 }

@@ -8,7 +8,6 @@ use stealyard_sync::asymmetric;
 use stealyard_sync::atomic::Ordering;
 
 use super::Split;
-use super::index::Index;
 use super::shared::Shared;
 use crate::steal::Steal;
 use crate::word::Word;
@@ -119,26 +118,22 @@ impl<T: Word> SplitStealer<T> {
         if index.count() > 0 {
             return Steal::Success(index.count() as usize);
         }
-        if self.private(index) == 0 {
+        // Ordering: Relaxed; it only tells whether a barrier may be worth its price.
+        let bottom = shared.bottom().load(Ordering::Relaxed);
+        if index.items(bottom, shared.capacity()) == 0 {
             return Steal::Empty;
         }
         shared.ask();
         // Ordering: SO6: the request is before it, the second look after it. Its partner is the light
         // barrier in `pop`, between lowering `bottom` and looking at the limit.
         asymmetric::heavy();
-        match self.private(index) {
+        // Ordering: Acquire (SO1); the items up to it are visible, for `raise` to pass on.
+        let bottom = shared.bottom().load(Ordering::Acquire);
+        match index.items(bottom, shared.capacity()) {
             0 => Steal::Empty,
             items if shared.raise(index, items) => Steal::Success(items as usize),
             _ => Steal::Retry,
         }
-    }
-
-    /// How many items above an index that shares none are the owner's, as far as one can see from here.
-    fn private(&self, index: Index) -> u64 {
-        debug_assert_eq!(index.count(), 0, "{index:?} shares items already");
-        // Ordering: Acquire (SO1); the items up to it are visible, for `raise` to pass on.
-        let bottom = self.shared.bottom().load(Ordering::Acquire);
-        index.items(bottom, self.shared.capacity())
     }
 
     /// As [`steal_batch_and_pop`](Self::steal_batch_and_pop); finding nothing shared, [forces](Self::force)

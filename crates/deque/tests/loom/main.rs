@@ -4,6 +4,7 @@
 //! invariant it checks.
 #![cfg(stealyard_loom)]
 
+mod chase_lev;
 mod ring;
 mod slot;
 mod split;

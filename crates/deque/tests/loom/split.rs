@@ -108,6 +108,43 @@ fn so3_force_passes_on_what_it_saw() {
     });
 }
 
+/// The force reads the `bottom` of a pop that has not come to its light barrier yet.
+#[test]
+fn so1_force_reads_the_bottom_of_a_pop() {
+    model::check(2, || {
+        let split = split(4);
+        let stealer = split.stealer();
+        let thief = thread::spawn(move || {
+            let _ = stealer.force();
+            steal_some(&stealer, 1)
+        });
+        push_all(&split, 0..2);
+        let mut seen = pop_some(&split, 1);
+        seen.extend(thief.join().unwrap());
+        seen.extend(drain(&split));
+        assert_each_once(seen, 0..2);
+    });
+}
+
+/// The force finds more than it knew of when it asked.
+#[test]
+fn so3_force_passes_on_what_came_late() {
+    model::check(2, || {
+        let split = split(4);
+        let (forcer, stealer) = (split.stealer(), split.stealer());
+        push_all(&split, 0..1);
+        let force = thread::spawn(move || {
+            let _ = forcer.force();
+        });
+        let thief = thread::spawn(move || steal_some(&stealer, 2));
+        push_all(&split, 1..2);
+        force.join().unwrap();
+        let mut seen = thief.join().unwrap();
+        seen.extend(drain(&split));
+        assert_each_once(seen, 0..2);
+    });
+}
+
 #[test]
 fn sp4_two_forces_against_pop() {
     model::check(2, || {

@@ -1,0 +1,197 @@
+//! The slots of a queue that grows and shrinks: a circular buffer, and the cell that holds the current one.
+//!
+//! The owner alone replaces the buffer. A thief may still read the old one, so it is handed to
+//! crossbeam-epoch, which frees it when every thread that was pinned at that time has unpinned. All the
+//! unsafe code that this takes is in this file.
+//!
+//! # Invariants
+//! - **B1** Only the owner replaces the current buffer, and what it replaced is freed only after every guard
+//!   that existed then is gone.
+//! - **B2** A buffer that was replaced is never written again.
+//!
+//! # Orderings
+//! | label | operation                                  | partner | publishes                        |
+//! |-------|--------------------------------------------|---------|----------------------------------|
+//! | BO1   | owner stores the new buffer, Release       | BO2     | its slots, and what they own     |
+//! | BO2   | thief loads the current buffer, Acquire    | BO1     | –                                |
+
+use core::ptr::{self, NonNull};
+
+use crossbeam_epoch::{Atomic, Guard, Owned};
+use stealyard_sync::atomic::{AtomicPtr, Ordering};
+
+/// Above this many slots a replaced buffer is offered to the collector at once, not when a thread's bag of
+/// garbage is full: 64 KiB.
+const FLUSH_SLOTS: usize = 64 * 1024 / size_of::<AtomicPtr<()>>();
+
+/// A power of two of slots; position `p` is in slot `p` modulo their number.
+pub(crate) struct Buffer {
+    slots: Box<[AtomicPtr<()>]>,
+}
+
+/// The cell that holds the current buffer.
+pub(crate) struct Current {
+    /// Never null.
+    buffer: Atomic<Buffer>,
+}
+
+/// The owner's shortcut to the slots of the current buffer.
+#[derive(Clone, Copy)]
+pub(crate) struct View {
+    first: NonNull<AtomicPtr<()>>,
+    mask: usize,
+}
+
+// SAFETY: 1. it is a pointer to atomics, which may be used from any thread while they live; that they do
+// is the obligation of `Current::view`.
+unsafe impl Send for View {}
+
+impl Buffer {
+    pub(crate) fn new(capacity: usize) -> Self {
+        assert!(capacity.is_power_of_two(), "{capacity} slots");
+        let empty = || AtomicPtr::new(ptr::null_mut());
+        Self {
+            slots: (0..capacity).map(|_| empty()).collect(),
+        }
+    }
+
+    /// The word in the slot of `position`: an item's only if the caller holds or then claims that position.
+    pub(crate) fn read(&self, position: u64) -> *mut () {
+        let slot = position as usize & (self.slots.len() - 1);
+        // Ordering: Relaxed; the position was published by `bottom`, or the buffer by BO1.
+        self.slots[slot].load(Ordering::Relaxed)
+    }
+}
+
+impl Current {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            buffer: Atomic::new(Buffer::new(capacity)),
+        }
+    }
+
+    /// The current buffer, for as long as `guard` keeps it from being freed.
+    pub(crate) fn load<'g>(&self, guard: &'g Guard) -> &'g Buffer {
+        // Ordering: Acquire (BO2); the slots that the owner copied are visible.
+        let shared = self.buffer.load(Ordering::Acquire, guard);
+        // SAFETY: 1. it is never null; 2. it was current after `guard` was made, so it outlives it (B1);
+        // 3. its maker's writes are visible (BO2).
+        unsafe { shared.deref() }
+    }
+
+    /// The owner's shortcut.
+    ///
+    /// # Safety
+    /// 1. The caller is the owner, and uses the view only while the buffer is current: until it calls
+    ///    [`replace`](Self::replace), and while this cell lives.
+    pub(crate) unsafe fn view(&self) -> View {
+        // SAFETY: 1. only the owner replaces the buffer, and the guard is not used beyond this call.
+        let guard = unsafe { crossbeam_epoch::unprotected() };
+        let buffer = self.load(guard);
+        View {
+            first: NonNull::from(&*buffer.slots).cast(),
+            mask: buffer.slots.len() - 1,
+        }
+    }
+
+    /// Makes a buffer of `capacity` slots the current one, with the words of `positions` copied from `old`.
+    ///
+    /// # Safety
+    /// 1. The caller is the owner, and `old` is its view of the current buffer.
+    /// 2. It does not use `old` afterwards, nor any copy of it.
+    pub(crate) unsafe fn replace(&self, old: View, capacity: usize, positions: (u64, u64)) -> View {
+        let new = Buffer::new(capacity);
+        let (mut position, end) = positions;
+        let first = NonNull::from(&*new.slots).cast();
+        let mask = capacity - 1;
+        let view = View { first, mask };
+        while position != end {
+            view.write(position, old.read(position));
+            position = position.wrapping_add(1);
+        }
+        let guard = crossbeam_epoch::pin();
+        // Ordering: Release (BO1); a thief that sees the buffer sees its slots. The old one was the
+        // owner's own, so there is nothing to acquire.
+        let replaced = self.buffer.swap(Owned::new(new), Ordering::Release, &guard);
+        // SAFETY: 1. it was current until now, and no new reader can reach it; 2. only the owner replaces
+        // buffers, so it is retired once (B1).
+        unsafe { guard.defer_destroy(replaced) };
+        if capacity.max(old.capacity()) >= FLUSH_SLOTS {
+            guard.flush();
+        }
+        view
+    }
+}
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        let buffer = core::mem::replace(&mut self.buffer, Atomic::null());
+        // SAFETY: 1. it is not null; 2. the cell is going, so nobody can reach the buffer any more, and the
+        // replaced ones are the collector's.
+        drop(unsafe { buffer.into_owned() });
+    }
+}
+
+impl View {
+    #[inline]
+    pub(crate) fn capacity(self) -> usize {
+        self.mask + 1
+    }
+
+    #[inline]
+    fn slot(&self, position: u64) -> &AtomicPtr<()> {
+        // SAFETY: 1. the mask is the number of slots minus one, so the sum is within them.
+        let slot = unsafe { self.first.add(position as usize & self.mask) };
+        // SAFETY: 1. the buffer lives while the view may be used: see `Current::view` and `replace`.
+        unsafe { slot.as_ref() }
+    }
+
+    #[inline]
+    pub(crate) fn write(&self, position: u64, word: *mut ()) {
+        // Ordering: Relaxed; published by the store of `bottom`, or with the buffer (BO1).
+        self.slot(position).store(word, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn read(&self, position: u64) -> *mut () {
+        // Ordering: Relaxed; the owner wrote it.
+        self.slot(position).load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(all(test, not(any(stealyard_loom, stealyard_shuttle))))]
+mod tests {
+    //! Goal: what is copied to a buffer of another size is found at the same positions, also across the
+    //! wrap-around of positions (Q8). Method: grow and shrink at the edges, read back through both ends.
+
+    use super::Current;
+
+    fn word(number: u64) -> *mut () {
+        core::ptr::without_provenance_mut(number as usize + 1)
+    }
+
+    #[test]
+    fn q8_positions_stay_where_they_were_when_the_buffer_is_replaced() {
+        for start in [0, 3, u64::MAX - 2] {
+            let current = Current::new(4);
+            // SAFETY: 1. this test is the owner, and drops each view at the next `replace`.
+            let view = unsafe { current.view() };
+            for number in 0..4 {
+                view.write(start.wrapping_add(number), word(number));
+            }
+            let middle = start.wrapping_add(2);
+            let end = start.wrapping_add(4);
+            // SAFETY: 1. the view is of the current buffer; 2. it is not used again.
+            let view = unsafe { current.replace(view, 8, (start, end)) };
+            assert_eq!(view.capacity(), 8);
+            // SAFETY: 1. the view is of the current buffer; 2. it is not used again.
+            let view = unsafe { current.replace(view, 2, (middle, end)) };
+            let guard = crossbeam_epoch::pin();
+            for number in 2..4 {
+                let position = start.wrapping_add(number);
+                assert_eq!(view.read(position), word(number));
+                assert_eq!(current.load(&guard).read(position), word(number));
+            }
+        }
+    }
+}

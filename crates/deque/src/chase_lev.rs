@@ -1,0 +1,480 @@
+//! An unbounded run queue whose items are all visible to thieves: Chase and Lev's deque.
+//!
+//! The owner pushes and pops at one end, thieves take the oldest at the other. The orderings are those of
+//! Lê, Pop, Cohen and Zappella Nardelli. What differs: slots are atomics of one word, so that a thief's copy
+//! before its claim is no data race; the buffer also shrinks; replaced buffers are crossbeam-epoch's to
+//! free; growth can be limited; and the owner may choose to take the oldest items itself.
+//!
+//! # Operations
+//! | operation             | caller | progress  | cost                                                  |
+//! |-----------------------|--------|-----------|-------------------------------------------------------|
+//! | `push`                | owner  | lock-free | a load, two stores; amortised, a copy of all items    |
+//! | `pop`, last in        | owner  | wait-free | a full fence; one RMW for the last item; a copy, amortised |
+//! | `pop`, first in       | owner  | lock-free | one RMW                                               |
+//! | `steal`               | anyone | lock-free | a pin, a full fence, one RMW an attempt               |
+//! | `steal_batch`, `…_and_pop` | anyone | lock-free | the same, for the batch or for each item in it   |
+//! | `len`                 | anyone | wait-free | loads and a full fence                                |
+//!
+//! # Layout
+//! ```text
+//!          top                  bottom
+//!           v                     v
+//!   [ ][ ] [a][b][c][d][e][f][g] [ ][ ]      position p is in slot p modulo the buffer's capacity
+//!           ^ thieves; a FIFO owner ^ the owner pushes, a LIFO owner pops
+//! ```
+//! Positions are 64 bits and wrap around. The owner's handle keeps a shortcut to the slots, the position up to
+//! which there is room for certain, and the length under which it shrinks, so that a push or pop looks at
+//! nothing that thieves write unless it has to.
+//!
+//! # Invariants
+//! - **C1** `top <= bottom`, and the positions between are written, in the current buffer and in every older
+//!   one that a thief may have loaded after it saw that `top`. (During a LIFO pop `bottom` may be one less.)
+//! - **C2** Only the owner writes `bottom`, the slots and the current buffer; a slot only when its position is
+//!   outside `top..bottom`. `top` only grows.
+//! - **C3** Whoever moves `top` from `p` to `q` owns the items of `p..q` that were there when it read `p`,
+//!   provided that the owner takes none of them without moving `top`: `q` is `p + 1`, or the owner is FIFO.
+//! - **C4** A LIFO owner takes the item at `p` without moving `top` only if, after lowering `bottom` to `p`
+//!   and a fence, it sees `top` below `p`. Then no thief takes `p`.
+//!
+//! Why C4: a thief that takes `p` has read `top` as `p`, passed its fence and read `bottom` as more than `p`.
+//! If its fence is before the owner's, the owner would have seen `top` at `p`. If it is after, it sees
+//! `bottom` at `p` or as a later push left it; then the item at `p` is that push's, and the thief sees it and
+//! its buffer by CO1.
+//!
+//! Why C1 holds for old buffers: the item at `top` is written once for each value of `top`, since taking it
+//! moves `top`; what the owner pops and pushes above does not matter to a claim of `top`. A thief that read
+//! an old buffer or a copied one finds the same word there if its claim succeeds.
+//!
+//! # Growing and shrinking
+//! A full buffer is doubled. A pop that leaves less than a quarter of the slots in use halves it, but not
+//! below the first capacity: so between two replacements there are at least a quarter as many operations as
+//! slots copied. Garbage is what was replaced while some thread stayed pinned. Ours stay pinned for the
+//! few instructions of a steal; a thread that dies or sleeps in the middle, or a program that holds a guard
+//! of its own, delays freeing, and delays nothing else.
+//!
+//! # Orderings
+//! | label | operation                              | partner | publishes                                |
+//! |-------|----------------------------------------|---------|------------------------------------------|
+//! | CO1   | owner stores `bottom`, Release; thief loads it, Acquire | – | the items below it, and the buffer |
+//! | CO2   | see BO1 and BO2 in `buffer.rs`         | –       | the copied slots                         |
+//! | CO3   | `pop`: store `bottom`, fence, load `top`; thief: load `top`, fence, load `bottom` | each other | C4 |
+//! | CO4   | whoever claims moves `top`, Release; the owner loads it before it writes, Acquire | – | that the slots have been read |
+//!
+//! # Why not …
+//! The fence that pinning an epoch contains in place of CO3's: it is there only in the outermost pin of a
+//! thread, and is no part of what crossbeam-epoch promises. `fetch_add` for a FIFO owner's pop, undone where
+//! the queue was empty: a store to `top` that is no read-modify-write would cut off CO4. Keeping all old
+//! buffers until the end: a queue that swings between sizes would never stop taking memory.
+//!
+//! # References
+//! D. Chase and Y. Lev, *Dynamic circular work-stealing deque*, 2005; N. M. Lê et al., *Correct and efficient
+//! work-stealing for weak memory models*, 2013.
+
+mod shared;
+mod stealer;
+
+use core::cell::Cell;
+use core::fmt;
+use core::marker::PhantomData;
+
+use stealyard_sync::Arc;
+use stealyard_sync::atomic::{Ordering, fence};
+
+use self::shared::{Shared, distance};
+pub use self::stealer::ChaseLevStealer;
+use crate::buffer::View;
+use crate::word::Word;
+use crate::worker::{Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker};
+
+/// The first capacity, and the least: 512 bytes.
+const LEAST_CAPACITY: usize = 64;
+
+/// The most items in one batch: a first-in-first-out thief copies them all before it claims.
+pub(crate) const MAX_BATCH: usize = 32;
+
+/// Which end the owner of a [`ChaseLev`] pops: [`Lifo`] or [`Fifo`].
+pub trait Discipline: sealed::Sealed + 'static {
+    /// The same as a value.
+    const ORDER: Order;
+}
+
+/// The owner pops the newest item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifo;
+
+/// The owner pops the oldest item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fifo;
+
+mod sealed {
+    #[expect(unnameable_types, reason = "so that nobody adds a third discipline")]
+    pub trait Sealed {}
+    impl Sealed for super::Lifo {}
+    impl Sealed for super::Fifo {}
+}
+
+impl Discipline for Lifo {
+    const ORDER: Order = Order::Lifo;
+}
+
+impl Discipline for Fifo {
+    const ORDER: Order = Order::Fifo;
+}
+
+/// The owner's end of an unbounded run queue, [`Lifo`] or [`Fifo`]; see the [crate's](crate) overview.
+///
+/// It can be sent to another thread, and must not be used by two at once: it is `Send` and not `Sync`.
+/// When it and all its stealers are dropped, the items left in it are dropped.
+pub struct ChaseLev<T: Word, D: Discipline = Lifo> {
+    shared: Arc<Shared<T>>,
+    /// Of the current buffer, always. Like the other cells, it also makes this `!Sync`.
+    view: Cell<View>,
+    /// The position up to which there is room for certain.
+    room_end: Cell<u64>,
+    /// A pop that leaves fewer items than this shrinks the buffer.
+    shrink_below: Cell<u64>,
+    /// The buffer does not shrink below it.
+    least: usize,
+    /// The most items, as the user set it.
+    limit: u64,
+    discipline: PhantomData<fn() -> D>,
+}
+
+impl<T: Word> ChaseLev<T, Lifo> {
+    /// An empty queue whose owner pops the newest item.
+    #[must_use]
+    pub fn lifo() -> Self {
+        Self::starting_at(LEAST_CAPACITY, 0)
+    }
+}
+
+impl<T: Word> ChaseLev<T, Fifo> {
+    /// An empty queue whose owner pops the oldest item.
+    #[must_use]
+    pub fn fifo() -> Self {
+        Self::starting_at(LEAST_CAPACITY, 0)
+    }
+}
+
+impl<T: Word, D: Discipline> ChaseLev<T, D> {
+    /// A queue with `capacity` slots at first and at least, whose positions start at `position`: for models,
+    /// and for tests of what happens far from zero.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn starting_at(capacity: usize, position: u64) -> Self {
+        let shared = Arc::new(Shared::new(capacity, position));
+        // SAFETY: 1. this handle is the owner; it keeps the view as long as the shared part, and exchanges it
+        // in `resize`.
+        let view = unsafe { shared.current.view() };
+        Self {
+            shared,
+            view: Cell::new(view),
+            room_end: Cell::new(position.wrapping_add(capacity as u64)),
+            shrink_below: Cell::new(0),
+            least: capacity,
+            limit: u64::MAX,
+            discipline: PhantomData,
+        }
+    }
+
+    /// This queue, which from now on takes no item beyond `limit`; zero counts as one.
+    ///
+    /// Items that it has already, and what a batch steal brings, are not refused; a batch brings no more than
+    /// there is room for.
+    #[must_use]
+    pub fn with_limit(mut self, limit: usize) -> Self {
+        self.limit = limit.max(1) as u64;
+        self.find_room();
+        self
+    }
+
+    /// Puts `item` at the back; grows if there is no room.
+    ///
+    /// # Errors
+    /// The item itself, if the queue is at the limit that the user set.
+    #[inline]
+    pub fn push(&self, item: T) -> Result<(), T> {
+        // Ordering: Relaxed; only the owner writes it (C2).
+        let bottom = self.shared.bottom().load(Ordering::Relaxed);
+        if bottom == self.room_end.get() && !self.make_room() {
+            return Err(item);
+        }
+        self.view.get().write(bottom, item.into_word().as_ptr());
+        // Ordering: Release (CO1); a thief that sees the new bottom sees the item and its buffer.
+        self.shared
+            .bottom()
+            .store(bottom.wrapping_add(1), Ordering::Release);
+        Ok(())
+    }
+
+    /// Looks how far thieves have come; failing that, grows. False at the limit.
+    #[cold]
+    fn make_room(&self) -> bool {
+        if self.find_room() > 0 {
+            return true;
+        }
+        if self.len() as u64 >= self.limit {
+            return false;
+        }
+        self.resize(self.view.get().capacity() * 2);
+        debug_assert!(self.find_room() > 0, "twice the slots have room");
+        true
+    }
+
+    /// How many more items the buffer and the limit allow; remembers it.
+    fn find_room(&self) -> u64 {
+        // Ordering: Relaxed; only the owner writes it (C2).
+        let bottom = self.shared.bottom().load(Ordering::Relaxed);
+        let top = self.shared.top_for_writing();
+        let most = self.limit.min(self.view.get().capacity() as u64);
+        let room = most.saturating_sub(distance(top, bottom));
+        self.room_end.set(bottom.wrapping_add(room));
+        room
+    }
+
+    /// Moves the items to a buffer of `capacity` slots.
+    fn resize(&self, capacity: usize) {
+        // Ordering: Relaxed; only the owner writes it (C2).
+        let bottom = self.shared.bottom().load(Ordering::Relaxed);
+        let top = self.shared.top_for_writing();
+        let old = self.view.get();
+        // SAFETY: 1. this handle is the owner, and its view is always of the current buffer; 2. the view is
+        // exchanged at once.
+        let new = unsafe { self.shared.current.replace(old, capacity, (top, bottom)) };
+        self.view.set(new);
+        self.find_room();
+        let quarter = if capacity > self.least {
+            capacity / 4
+        } else {
+            0
+        };
+        self.shrink_below.set(quarter as u64);
+    }
+
+    /// Takes the newest or the oldest item, as the queue's [`Discipline`] says.
+    #[inline]
+    pub fn pop(&self) -> Option<T> {
+        let word = match D::ORDER {
+            Order::Lifo => self.pop_newest()?,
+            Order::Fifo => self.pop_oldest()?,
+        };
+        // SAFETY: 1. its position was in `top..bottom`, so it is written (C1); 2. it is ours by C3 or C4.
+        Some(unsafe { Shared::item(word) })
+    }
+
+    #[inline]
+    fn pop_newest(&self) -> Option<*mut ()> {
+        let (top, bottom) = (self.shared.top(), self.shared.bottom());
+        // Ordering: Relaxed; only the owner writes it (C2).
+        let end = bottom.load(Ordering::Relaxed);
+        // Ordering: Relaxed; `top` only grows, so a queue that looks empty is empty.
+        if distance(top.load(Ordering::Relaxed), end) == 0 {
+            return None;
+        }
+        let newest = end.wrapping_sub(1);
+        // Ordering: Release (CO1); a thief that sees this bottom sees the items below it.
+        bottom.store(newest, Ordering::Release);
+        // Ordering: SeqCst (CO3); its partner is the fence in `look`: either the load below sees that
+        // thief's top, or the thief sees the bottom stored above (C4).
+        fence(Ordering::SeqCst);
+        // Ordering: Relaxed; ordered by the fence.
+        let oldest = top.load(Ordering::Relaxed);
+        let left = distance(oldest, newest);
+        if left == 0 {
+            return self.pop_last(oldest, newest);
+        }
+        let word = self.view.get().read(newest);
+        if left < self.shrink_below.get() {
+            self.shrink();
+        }
+        Some(word)
+    }
+
+    /// The item at `newest` is the last, or gone; thieves may be after it.
+    #[inline]
+    fn pop_last(&self, oldest: u64, newest: u64) -> Option<*mut ()> {
+        let won = oldest == newest && self.shared.claim(oldest, 1);
+        let word = self.view.get().read(newest);
+        // Ordering: Relaxed; back to where it was, and there are no items below it.
+        self.shared
+            .bottom()
+            .store(newest.wrapping_add(1), Ordering::Relaxed);
+        won.then_some(word)
+    }
+
+    #[inline]
+    fn pop_oldest(&self) -> Option<*mut ()> {
+        // Ordering: Relaxed; only the owner writes it (C2).
+        let bottom = self.shared.bottom().load(Ordering::Relaxed);
+        loop {
+            // Ordering: Relaxed; a stale top only makes the claim fail.
+            let top = self.shared.top().load(Ordering::Relaxed);
+            let count = distance(top, bottom);
+            if count == 0 {
+                return None;
+            }
+            let word = self.view.get().read(top);
+            if self.shared.claim(top, 1) {
+                if count - 1 < self.shrink_below.get() {
+                    self.shrink();
+                }
+                return Some(word);
+            }
+        }
+    }
+
+    #[cold]
+    fn shrink(&self) {
+        self.resize(self.view.get().capacity() / 2);
+    }
+
+    /// Puts `item` at the back. At the limit that the user set, the older half leaves: those items and then
+    /// `item` go to `overflow`, oldest first, in one batch. Without a limit nothing ever overflows.
+    ///
+    /// If `overflow` panics, the rest of the batch is dropped.
+    pub fn push_or_overflow(&self, item: T, mut overflow: impl FnMut(T)) {
+        let mut item = item;
+        while let Err(back) = self.push(item) {
+            item = back;
+            if let Some(batch) = self.take_older_half() {
+                batch.into_iter().for_each(&mut overflow);
+                return overflow(item);
+            }
+        }
+    }
+
+    /// Claims the older half; none if a thief was quicker, which makes room.
+    fn take_older_half(&self) -> Option<Vec<T>> {
+        let top = self.shared.top_for_writing();
+        let half = (self.len() as u64 / 2).max(1);
+        if !self.shared.claim(top, half) {
+            return None;
+        }
+        let item = |offset| {
+            let word = self.view.get().read(top.wrapping_add(offset));
+            // SAFETY: 1. `top..bottom` are written (C1); 2. the claim made them ours, as the owner was here
+            // and took none otherwise (C3); each is visited once.
+            unsafe { Shared::item(word) }
+        };
+        Some((0..half).map(item).collect())
+    }
+
+    /// How many of `wanted` items a thief may bring.
+    fn room_for(&self, wanted: u64) -> u64 {
+        let allowed = self.limit.saturating_sub(self.len() as u64).min(wanted);
+        while self.find_room() < allowed {
+            self.resize(self.view.get().capacity() * 2);
+        }
+        allowed
+    }
+
+    /// Writes a word beyond the back, where [`room_for`](Self::room_for) made room.
+    fn stage(&self, offset: u64, word: *mut ()) {
+        // Ordering: Relaxed; only the owner writes it (C2).
+        let bottom = self.shared.bottom().load(Ordering::Relaxed);
+        self.view.get().write(bottom.wrapping_add(offset), word);
+    }
+
+    /// Makes the `count` words that were staged items of this queue.
+    fn publish(&self, count: u64) {
+        // Ordering: Relaxed; only the owner writes it (C2).
+        let bottom = self.shared.bottom().load(Ordering::Relaxed);
+        // Ordering: Release (CO1); a thief that sees the new bottom sees the items.
+        self.shared
+            .bottom()
+            .store(bottom.wrapping_add(count), Ordering::Release);
+    }
+
+    /// How many items there are; thieves may take some of them at any moment.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        // Ordering: Relaxed; only the owner writes it (C2).
+        let bottom = self.shared.bottom().load(Ordering::Relaxed);
+        // Ordering: Relaxed; a stale top gives a number from a moment before.
+        let top = self.shared.top().load(Ordering::Relaxed);
+        distance(top, bottom) as usize
+    }
+
+    /// True if there is nothing to pop. Nothing but this handle's own pushes can make it false.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many items fit before the next growth; it changes as the queue grows and shrinks.
+    #[must_use]
+    pub fn buffer_len(&self) -> usize {
+        self.view.get().capacity()
+    }
+
+    /// A new handle for a thief.
+    #[must_use]
+    pub fn stealer(&self) -> ChaseLevStealer<T, D> {
+        ChaseLevStealer {
+            shared: Arc::clone(&self.shared),
+            discipline: PhantomData,
+        }
+    }
+}
+
+impl<T: Word, D: Discipline> Default for ChaseLev<T, D> {
+    fn default() -> Self {
+        Self::starting_at(LEAST_CAPACITY, 0)
+    }
+}
+
+impl<T: Word, D: Discipline> fmt::Debug for ChaseLev<T, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChaseLev")
+            .field("order", &D::ORDER)
+            .field("len", &self.len())
+            .field("buffer_len", &self.buffer_len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Word, D: Discipline> Worker for ChaseLev<T, D> {
+    type Item = T;
+    type Stealer = ChaseLevStealer<T, D>;
+
+    const PROMISES: Promises = Promises {
+        order: D::ORDER,
+        capacity: Capacity::Growable,
+        hidden: Hidden::Nothing,
+        max_steal: MaxSteal::HalfUpTo(MAX_BATCH),
+        push: Progress::LockFree,
+        pop: Progress::LockFree,
+        steal: Progress::LockFree,
+        owner: Callers::OneAtATime,
+        thieves: Callers::Many,
+    };
+
+    #[inline]
+    fn push(&self, item: T) -> Result<(), T> {
+        self.push(item)
+    }
+
+    #[inline]
+    fn push_or_overflow(&self, item: T, overflow: impl FnMut(T)) {
+        self.push_or_overflow(item, overflow);
+    }
+
+    #[inline]
+    fn pop(&self) -> Option<T> {
+        self.pop()
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        usize::try_from(self.limit)
+            .ok()
+            .filter(|limit| *limit < usize::MAX)
+    }
+
+    fn stealer(&self) -> ChaseLevStealer<T, D> {
+        self.stealer()
+    }
+}

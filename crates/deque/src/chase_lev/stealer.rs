@@ -1,0 +1,185 @@
+//! The thieves' end of a Chase–Lev deque. The invariants and orderings are those of `chase_lev.rs`.
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use crossbeam_epoch::Guard;
+use stealyard_sync::Arc;
+
+use super::shared::{Seen, Shared};
+use super::{ChaseLev, Discipline, Lifo, MAX_BATCH};
+use crate::steal::Steal;
+use crate::word::Word;
+use crate::worker::{MaxSteal, Order, Stealer};
+
+/// The thieves' end of a [`ChaseLev`].
+pub struct ChaseLevStealer<T: Word, D: Discipline = Lifo> {
+    pub(super) shared: Arc<Shared<T>>,
+    pub(super) discipline: PhantomData<fn() -> D>,
+}
+
+impl<T: Word, D: Discipline> ChaseLevStealer<T, D> {
+    /// Takes the oldest item.
+    ///
+    /// Lock-free: `Retry` means that another thread took an item meanwhile.
+    pub fn steal(&self) -> Steal<T> {
+        let guard = crossbeam_epoch::pin();
+        let stolen = self.shared.steal_word(&guard);
+        // SAFETY: 1. the position was before `bottom`, so it is written (C1); 2. the claim made it ours
+        // alone (C3).
+        stolen.map(|word| unsafe { Shared::item(word) })
+    }
+
+    /// Moves half of the items (rounded up), at most 32, at most `limit` and no more than fit, to the back of
+    /// `dest`, keeping their order. Gives the number moved.
+    ///
+    /// With a first-in-first-out owner that is one claim. With a last-in-first-out one it is one claim for
+    /// each item, for the owner takes from the other end without a claim; the batch ends early if another
+    /// thread comes in between. Stealing from `dest`'s own queue moves nothing and gives `Empty`, as does a
+    /// `limit` of zero or a full `dest`.
+    pub fn steal_batch(&self, dest: &ChaseLev<T, D>, limit: usize) -> Steal<usize> {
+        self.grab(dest, limit, 0).map(|(_, moved)| moved as usize)
+    }
+
+    /// As [`steal_batch`](Self::steal_batch), but gives the oldest item of the batch to the caller; the
+    /// others go to `dest`.
+    pub fn steal_batch_and_pop(&self, dest: &ChaseLev<T, D>, limit: usize) -> Steal<T> {
+        match self.grab(dest, limit, 1) {
+            // SAFETY: 1. the position was before `bottom`, so it is written (C1); 2. `grab` claimed it and
+            // put it nowhere else.
+            Steal::Success((Some(word), _)) => Steal::Success(unsafe { Shared::item(word) }),
+            Steal::Success((None, _)) | Steal::Empty => Steal::Empty,
+            Steal::Retry => Steal::Retry,
+        }
+    }
+
+    /// Claims a batch: the first `keep` (zero or one) go to the caller, the rest to `dest`.
+    fn grab(
+        &self,
+        dest: &ChaseLev<T, D>,
+        limit: usize,
+        keep: u64,
+    ) -> Steal<(Option<*mut ()>, u64)> {
+        if Arc::ptr_eq(&self.shared, &dest.shared) || limit == 0 {
+            return Steal::Empty;
+        }
+        let guard = crossbeam_epoch::pin();
+        let Some(seen) = self.shared.look() else {
+            return Steal::Empty;
+        };
+        let half = MaxSteal::HalfUpTo(MAX_BATCH)
+            .of(seen.count as usize)
+            .min(limit) as u64;
+        let count = half.min(dest.room_for(half).saturating_add(keep));
+        if count == 0 {
+            return Steal::Empty;
+        }
+        match D::ORDER {
+            Order::Fifo => self.grab_at_once(&seen, count, keep, dest, &guard),
+            Order::Lifo => self.grab_one_by_one(count, keep, dest, &guard),
+        }
+    }
+
+    /// The owner claims what it pops: a claim of several items that succeeds is a claim of each (C3).
+    fn grab_at_once(
+        &self,
+        seen: &Seen,
+        count: u64,
+        keep: u64,
+        dest: &ChaseLev<T, D>,
+        guard: &Guard,
+    ) -> Steal<(Option<*mut ()>, u64)> {
+        let buffer = self.shared.current.load(guard);
+        let kept = (keep == 1).then(|| buffer.read(seen.top));
+        for offset in keep..count {
+            dest.stage(offset - keep, buffer.read(seen.top.wrapping_add(offset)));
+        }
+        if !self.shared.claim(seen.top, count) {
+            // What was staged beyond `dest`'s bottom is nobody's, and will be written over.
+            return Steal::Retry;
+        }
+        dest.publish(count - keep);
+        Steal::Success((kept, count - keep))
+    }
+
+    /// The owner may pop any item but the oldest without a claim, so each steal takes the oldest only (C4).
+    fn grab_one_by_one(
+        &self,
+        count: u64,
+        keep: u64,
+        dest: &ChaseLev<T, D>,
+        guard: &Guard,
+    ) -> Steal<(Option<*mut ()>, u64)> {
+        let first = match self.shared.steal_word(guard) {
+            Steal::Success(word) => word,
+            Steal::Empty => return Steal::Empty,
+            Steal::Retry => return Steal::Retry,
+        };
+        let kept = (keep == 1).then_some(first);
+        let mut moved = 0;
+        if keep == 0 {
+            dest.stage(0, first);
+            moved = 1;
+        }
+        while moved + keep < count {
+            let Steal::Success(word) = self.shared.steal_word(guard) else {
+                break;
+            };
+            dest.stage(moved, word);
+            moved += 1;
+        }
+        dest.publish(moved);
+        Steal::Success((kept, moved))
+    }
+
+    /// How many items there are at this moment.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.look().map_or(0, |seen| seen.count as usize)
+    }
+
+    /// True if there was nothing to steal at some moment during the call.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T: Word, D: Discipline> Stealer for ChaseLevStealer<T, D> {
+    type Item = T;
+    type Worker = ChaseLev<T, D>;
+
+    fn steal(&self) -> Steal<T> {
+        self.steal()
+    }
+
+    fn steal_batch(&self, dest: &ChaseLev<T, D>, limit: usize) -> Steal<usize> {
+        self.steal_batch(dest, limit)
+    }
+
+    fn steal_batch_and_pop(&self, dest: &ChaseLev<T, D>, limit: usize) -> Steal<T> {
+        self.steal_batch_and_pop(dest, limit)
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+}
+
+impl<T: Word, D: Discipline> Clone for ChaseLevStealer<T, D> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            discipline: PhantomData,
+        }
+    }
+}
+
+impl<T: Word, D: Discipline> fmt::Debug for ChaseLevStealer<T, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChaseLevStealer")
+            .field("order", &D::ORDER)
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,263 @@
+//! Models of `ChaseLev`: the last item, growth and shrinking under a thief's hands, batches, positions that
+//! wrap around (C1 to C4).
+//!
+//! Pinning an epoch contains a full fence, which would hide a missing one of ours. So the thieves of most
+//! models are pinned from the outset: a second pin in the same thread fences nothing.
+
+use stealyard_deque::{ChaseLev, ChaseLevStealer, Discipline, Fifo, Lifo, Steal};
+use stealyard_sync::{model, thread};
+
+use crate::{Item, assert_each_once, item, number};
+
+type Queue<D> = ChaseLev<Box<Item>, D>;
+
+/// A queue whose positions wrap around after one operation.
+fn queue<D: Discipline>(capacity: usize) -> Queue<D> {
+    ChaseLev::starting_at(capacity, u64::MAX)
+}
+
+fn push_all<D: Discipline>(queue: &Queue<D>, numbers: core::ops::Range<usize>) {
+    for made in numbers {
+        assert!(queue.push(item(made)).is_ok(), "it grows");
+    }
+}
+
+fn pop_some<D: Discipline>(queue: &Queue<D>, most: usize) -> Vec<usize> {
+    let pops = (0..most).filter_map(|_| queue.pop());
+    pops.map(|got| number(&got)).collect()
+}
+
+fn drain<D: Discipline>(queue: &Queue<D>) -> Vec<usize> {
+    core::iter::from_fn(|| queue.pop())
+        .map(|got| number(&got))
+        .collect()
+}
+
+fn steal_some<D: Discipline>(stealer: &ChaseLevStealer<Box<Item>, D>, tries: usize) -> Vec<usize> {
+    let got = (0..tries).filter_map(|_| stealer.steal().success());
+    got.map(|got| number(&got)).collect()
+}
+
+/// A thief in a thread of its own, pinned from the outset.
+fn pinned_thief<D: Discipline>(queue: &Queue<D>, tries: usize) -> thread::JoinHandle<Vec<usize>> {
+    let stealer = queue.stealer();
+    thread::spawn(move || {
+        let _outer = crossbeam_epoch::pin();
+        steal_some(&stealer, tries)
+    })
+}
+
+#[test]
+fn c4_pop_against_steal_of_the_last_items() {
+    model::check(3, || {
+        let queue = queue::<Lifo>(2);
+        push_all(&queue, 0..2);
+        let thief = pinned_thief(&queue, 2);
+        let mut seen = pop_some(&queue, 2);
+        seen.extend(thief.join().unwrap());
+        seen.extend(drain(&queue));
+        assert_each_once(seen, 0..2);
+    });
+}
+
+#[test]
+fn c3_fifo_pop_against_steal() {
+    model::check(3, || {
+        let queue = queue::<Fifo>(2);
+        push_all(&queue, 0..2);
+        let thief = pinned_thief(&queue, 2);
+        let mut seen = pop_some(&queue, 2);
+        seen.extend(thief.join().unwrap());
+        seen.extend(drain(&queue));
+        assert_each_once(seen, 0..2);
+    });
+}
+
+#[test]
+fn co1_push_against_steal() {
+    model::check(3, || {
+        let queue = queue::<Lifo>(2);
+        let thief = pinned_thief(&queue, 2);
+        push_all(&queue, 0..2);
+        let mut seen = pop_some(&queue, 1);
+        seen.extend(thief.join().unwrap());
+        seen.extend(drain(&queue));
+        assert_each_once(seen, 0..2);
+    });
+}
+
+/// A thief sees items only through the `bottom` that a pop left behind.
+#[test]
+fn co1_what_a_pop_leaves_is_visible() {
+    model::check(3, || {
+        let queue = queue::<Lifo>(4);
+        let thief = pinned_thief(&queue, 1);
+        push_all(&queue, 0..3);
+        let mut seen = pop_some(&queue, 2);
+        seen.extend(thief.join().unwrap());
+        seen.extend(drain(&queue));
+        assert_each_once(seen, 0..3);
+    });
+}
+
+/// The owner takes the last item, or finds it gone, and puts `bottom` back to where it was.
+#[test]
+fn co1_what_an_empty_pop_leaves_is_visible() {
+    model::check(2, || {
+        let queue = queue::<Lifo>(2);
+        push_all(&queue, 0..1);
+        let thief = pinned_thief(&queue, 1);
+        let mut seen = pop_some(&queue, 1);
+        push_all(&queue, 1..2);
+        seen.extend(pop_some(&queue, 1));
+        seen.extend(thief.join().unwrap());
+        seen.extend(drain(&queue));
+        assert_each_once(seen, 0..2);
+    });
+}
+
+#[test]
+fn c4_two_thieves_against_pop() {
+    model::check(2, || {
+        let queue = queue::<Lifo>(4);
+        push_all(&queue, 0..3);
+        let thieves = [pinned_thief(&queue, 1), pinned_thief(&queue, 1)];
+        let mut seen = pop_some(&queue, 2);
+        for thief in thieves {
+            seen.extend(thief.join().unwrap());
+        }
+        seen.extend(drain(&queue));
+        assert_each_once(seen, 0..3);
+    });
+}
+
+#[test]
+fn c1_growth_while_a_thief_reads() {
+    model::check(2, || {
+        let queue = queue::<Lifo>(2);
+        push_all(&queue, 0..2);
+        let stealer = queue.stealer();
+        let thief = thread::spawn(move || steal_some(&stealer, 2));
+        push_all(&queue, 2..4);
+        let mut seen = pop_some(&queue, 2);
+        seen.extend(thief.join().unwrap());
+        seen.extend(drain(&queue));
+        assert_each_once(seen, 0..4);
+    });
+}
+
+/// The thief has seen nothing of the items when it starts: it must find them in the new buffer.
+#[test]
+fn bo1_a_new_buffer_is_visible_with_its_items() {
+    model::check(2, || {
+        let queue = queue::<Lifo>(1);
+        let thief = pinned_thief(&queue, 2);
+        push_all(&queue, 0..2);
+        let mut seen = thief.join().unwrap();
+        seen.extend(drain(&queue));
+        assert_each_once(seen, 0..2);
+    });
+}
+
+/// The buffer is what a thief sees first; it has seen `bottom` before the growth, and only then the buffer.
+#[test]
+fn bo2_a_thief_with_an_old_bottom_and_a_new_buffer() {
+    model::check(3, || {
+        let queue = queue::<Lifo>(1);
+        push_all(&queue, 0..1);
+        let thief = pinned_thief(&queue, 1);
+        push_all(&queue, 1..2);
+        let mut seen = thief.join().unwrap();
+        seen.extend(drain(&queue));
+        assert_each_once(seen, 0..2);
+    });
+}
+
+#[test]
+fn c1_shrinking_while_a_thief_reads() {
+    model::check(2, || {
+        let queue = queue::<Lifo>(2);
+        push_all(&queue, 0..9);
+        assert_eq!(queue.buffer_len(), 16);
+        let mut seen = pop_some(&queue, 5);
+        let stealer = queue.stealer();
+        let thief = thread::spawn(move || steal_some(&stealer, 1));
+        seen.extend(pop_some(&queue, 2));
+        assert!(queue.buffer_len() < 16);
+        seen.extend(thief.join().unwrap());
+        seen.extend(drain(&queue));
+        assert_each_once(seen, 0..9);
+    });
+}
+
+#[test]
+fn c3_a_fifo_batch_against_pop_and_growth() {
+    model::check(2, || {
+        let queue = queue::<Fifo>(4);
+        push_all(&queue, 0..4);
+        let stealer = queue.stealer();
+        let thief = thread::spawn(move || {
+            let own = self::queue::<Fifo>(1);
+            let mut seen = Vec::new();
+            if let Steal::Success(got) = stealer.steal_batch_and_pop(&own, 2) {
+                seen.push(number(&got));
+            }
+            seen.extend(drain(&own));
+            seen
+        });
+        let mut seen = pop_some(&queue, 1);
+        push_all(&queue, 4..6);
+        seen.extend(thief.join().unwrap());
+        seen.extend(drain(&queue));
+        assert_each_once(seen, 0..6);
+    });
+}
+
+#[test]
+fn c4_a_lifo_batch_against_pop() {
+    model::check(2, || {
+        let queue = queue::<Lifo>(4);
+        push_all(&queue, 0..3);
+        let stealer = queue.stealer();
+        let thief = thread::spawn(move || {
+            let _outer = crossbeam_epoch::pin();
+            let own = self::queue::<Lifo>(1);
+            let _ = stealer.steal_batch(&own, 2);
+            drain(&own)
+        });
+        let mut seen = pop_some(&queue, 2);
+        seen.extend(thief.join().unwrap());
+        seen.extend(drain(&queue));
+        assert_each_once(seen, 0..3);
+    });
+}
+
+/// A thief's own queue passes on what a batch brought.
+#[test]
+fn co1_a_stolen_batch_is_stolen_again() {
+    model::check(2, || {
+        let (victim, own) = (queue::<Fifo>(4), queue::<Fifo>(2));
+        push_all(&victim, 0..3);
+        let second = pinned_thief(&own, 1);
+        let first = victim.stealer();
+        assert_eq!(first.steal_batch(&own, 2), Steal::Success(2));
+        let mut seen = second.join().unwrap();
+        seen.extend(drain(&own));
+        seen.extend(drain(&victim));
+        assert_each_once(seen, 0..3);
+    });
+}
+
+#[test]
+fn c3_overflow_at_the_limit_against_steal() {
+    model::check(2, || {
+        let queue = queue::<Lifo>(2).with_limit(2);
+        push_all(&queue, 0..2);
+        let thief = pinned_thief(&queue, 1);
+        let mut seen = Vec::new();
+        queue.push_or_overflow(item(2), |got| seen.push(number(&got)));
+        seen.extend(thief.join().unwrap());
+        seen.extend(drain(&queue));
+        assert_each_once(seen, 0..3);
+    });
+}
