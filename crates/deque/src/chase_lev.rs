@@ -10,7 +10,7 @@
 //! |-----------------------|--------|-----------|-------------------------------------------------------|
 //! | `push`                | owner  | lock-free | a load, two stores; amortised, a copy of all items    |
 //! | `pop`, last in        | owner  | wait-free | a full fence; one RMW for the last item; a copy, amortised |
-//! | `pop`, first in       | owner  | lock-free | one RMW                                               |
+//! | `pop`, first in       | owner  | wait-free | one RMW; a copy, amortised                            |
 //! | `steal`               | anyone | lock-free | a pin, a full fence, one RMW an attempt               |
 //! | `steal_batch`, `…_and_pop` | anyone | lock-free | the same, for the batch or for each item in it   |
 //! | `len`                 | anyone | wait-free | loads and a full fence                                |
@@ -28,9 +28,10 @@
 //!
 //! # Invariants
 //! - **C1** `top <= bottom`, and the positions between are written, in the current buffer and in every older
-//!   one that a thief may have loaded after it saw that `top`. (During a LIFO pop `bottom` may be one less.)
+//!   one that a thief may have loaded after it saw that `top`. (During a pop that finds nothing, `bottom` may be
+//!   one less, or `top` one more: then nobody takes anything.)
 //! - **C2** Only the owner writes `bottom`, the slots and the current buffer; a slot only when its position is
-//!   outside `top..bottom`. `top` only grows.
+//!   outside `top..bottom`. `top` only grows, but for a step that a FIFO owner takes back.
 //! - **C3** Whoever moves `top` from `p` to `q` owns the items of `p..q` that were there when it read `p`,
 //!   provided that the owner takes none of them without moving `top`: `q` is `p + 1`, or the owner is FIFO.
 //! - **C4** A LIFO owner takes the item at `p` without moving `top` only if, after lowering `bottom` to `p`
@@ -62,9 +63,9 @@
 //!
 //! # Why not …
 //! The fence that pinning an epoch contains in place of CO3's: it is there only in the outermost pin of a
-//! thread, and is no part of what crossbeam-epoch promises. `fetch_add` for a FIFO owner's pop, undone where
-//! the queue was empty: a store to `top` that is no read-modify-write would cut off CO4. Keeping all old
-//! buffers until the end: a queue that swings between sizes would never stop taking memory.
+//! thread, and is no part of what crossbeam-epoch promises. A compare-and-swap for a FIFO owner's pop: it
+//! waits for the load before it (measured: 4.1 ns against 3.1 for a pair). Keeping all old buffers until the
+//! end: a queue that swings between sizes would never stop taking memory.
 //!
 //! # References
 //! D. Chase and Y. Lev, *Dynamic circular work-stealing deque*, 2005; N. M. Lê et al., *Correct and efficient
@@ -132,7 +133,7 @@ pub struct ChaseLev<T: Word, D: Discipline = Lifo> {
     /// The position up to which there is room for certain.
     room_end: Cell<u64>,
     /// A pop that leaves fewer items than this shrinks the buffer.
-    shrink_below: Cell<u64>,
+    shrink_below: Cell<i64>,
     /// The buffer does not shrink below it.
     least: usize,
     /// The most items, as the user set it.
@@ -248,7 +249,7 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         } else {
             0
         };
-        self.shrink_below.set(quarter as u64);
+        self.shrink_below.set(quarter as i64);
     }
 
     /// Takes the newest or the oldest item, as the queue's [`Discipline`] says.
@@ -268,7 +269,7 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         // Ordering: Relaxed; only the owner writes it (C2).
         let end = bottom.load(Ordering::Relaxed);
         // Ordering: Relaxed; `top` only grows, so a queue that looks empty is empty.
-        if distance(top.load(Ordering::Relaxed), end) == 0 {
+        if end.wrapping_sub(top.load(Ordering::Relaxed)).cast_signed() <= 0 {
             return None;
         }
         let newest = end.wrapping_sub(1);
@@ -279,8 +280,8 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         fence(Ordering::SeqCst);
         // Ordering: Relaxed; ordered by the fence.
         let oldest = top.load(Ordering::Relaxed);
-        let left = distance(oldest, newest);
-        if left == 0 {
+        let left = newest.wrapping_sub(oldest).cast_signed();
+        if left <= 0 {
             return self.pop_last(oldest, newest);
         }
         let word = self.view.get().read(newest);
@@ -304,23 +305,31 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
 
     #[inline]
     fn pop_oldest(&self) -> Option<*mut ()> {
+        let top = self.shared.top();
         // Ordering: Relaxed; only the owner writes it (C2).
         let bottom = self.shared.bottom().load(Ordering::Relaxed);
-        loop {
-            // Ordering: Relaxed; a stale top only makes the claim fail.
-            let top = self.shared.top().load(Ordering::Relaxed);
-            let count = distance(top, bottom);
-            if count == 0 {
-                return None;
-            }
-            let word = self.view.get().read(top);
-            if self.shared.claim(top, 1) {
-                if count - 1 < self.shrink_below.get() {
-                    self.shrink();
-                }
-                return Some(word);
-            }
+        // Ordering: Relaxed; `top` only grows, so a queue that looks empty is empty.
+        if bottom
+            .wrapping_sub(top.load(Ordering::Relaxed))
+            .cast_signed()
+            <= 0
+        {
+            return None;
         }
+        // Ordering: Relaxed; the owner reads what it wrote, and a read-modify-write hands on CO4.
+        let oldest = top.fetch_add(1, Ordering::Relaxed);
+        let left = bottom.wrapping_sub(oldest).cast_signed() - 1;
+        if left < 0 {
+            // A thief took the last item in between. While `top` is beyond `bottom` nobody moves it.
+            // Ordering: Relaxed; as above.
+            top.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let word = self.view.get().read(oldest);
+        if left < self.shrink_below.get() {
+            self.shrink();
+        }
+        Some(word)
     }
 
     #[cold]
