@@ -64,7 +64,7 @@
 //! # Why not …
 //! The fence that pinning an epoch contains in place of CO3's: it is there only in the outermost pin of a
 //! thread, and is no part of what crossbeam-epoch promises. A compare-and-swap for a FIFO owner's pop: it
-//! waits for the load before it (measured: 4.1 ns against 3.1 for a pair). Keeping all old buffers until the
+//! waits for the load before it (measured: 3.1 ns against 2.5 for a pair). Keeping all old buffers until the
 //! end: a queue that swings between sizes would never stop taking memory.
 //!
 //! # References
@@ -141,19 +141,17 @@ pub struct ChaseLev<T: Word, D: Discipline = Lifo> {
     discipline: PhantomData<fn() -> D>,
 }
 
-impl<T: Word> ChaseLev<T, Lifo> {
+impl<T: Word> ChaseLev<T> {
     /// An empty queue whose owner pops the newest item.
     #[must_use]
     pub fn lifo() -> Self {
-        Self::starting_at(LEAST_CAPACITY, 0)
+        Self::default()
     }
-}
 
-impl<T: Word> ChaseLev<T, Fifo> {
     /// An empty queue whose owner pops the oldest item.
     #[must_use]
-    pub fn fifo() -> Self {
-        Self::starting_at(LEAST_CAPACITY, 0)
+    pub fn fifo() -> ChaseLev<T, Fifo> {
+        ChaseLev::default()
     }
 }
 
