@@ -136,7 +136,7 @@ fn claimed() -> *mut Pending {
     ptr::without_provenance_mut(1)
 }
 
-/// One thread's pending jobs; see [`fork_join`](super). The scheduler keeps one for each thread that
+/// One thread's pending jobs; see the file `fork_join.rs`. The scheduler keeps one for each thread that
 /// runs tasks, and lets the other threads reach it.
 pub struct Jobs {
     top: AtomicPtr<Slot>,
