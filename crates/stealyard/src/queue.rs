@@ -41,7 +41,9 @@ pub enum LocalQueue {
 
 /// Makes queues of the user's own kind; see [`LocalQueue::custom`].
 #[derive(Clone)]
-pub struct CustomQueue(Arc<dyn Fn() -> Box<dyn AnyWorker> + Send + Sync>);
+pub struct CustomQueue(Arc<Make>);
+
+type Make = Box<dyn Fn() -> Box<dyn AnyWorker> + Send + Sync>;
 
 impl LocalQueue {
     /// A queue of one's own: any type that implements `stealyard_deque::Worker` for this crate's
@@ -61,8 +63,7 @@ impl LocalQueue {
         W: Worker<Item = Task> + 'static,
         W::Stealer: 'static,
     {
-        let make: Arc<dyn Fn() -> Box<dyn AnyWorker> + Send + Sync> = into_arc(make);
-        Self::Custom(CustomQueue(make))
+        Self::Custom(CustomQueue(Arc::new(Box::new(move || Box::new(make())))))
     }
 
     pub(crate) fn validate(&self) -> Result<(), BuildError> {
@@ -93,31 +94,6 @@ impl LocalQueue {
             Err(error) => unreachable!("validated: {error}"),
         }
     }
-}
-
-#[cfg(not(any(stealyard_loom, stealyard_shuttle)))]
-fn into_arc<W>(
-    make: impl Fn() -> W + Send + Sync + 'static,
-) -> Arc<dyn Fn() -> Box<dyn AnyWorker> + Send + Sync>
-where
-    W: Worker<Item = Task> + 'static,
-    W::Stealer: 'static,
-{
-    Arc::new(move || Box::new(make()))
-}
-
-/// A model's `Arc` does not coerce to one of a trait object by itself.
-#[cfg(any(stealyard_loom, stealyard_shuttle))]
-fn into_arc<W>(
-    make: impl Fn() -> W + Send + Sync + 'static,
-) -> Arc<dyn Fn() -> Box<dyn AnyWorker> + Send + Sync>
-where
-    W: Worker<Item = Task> + 'static,
-    W::Stealer: 'static,
-{
-    let make: std::sync::Arc<dyn Fn() -> Box<dyn AnyWorker> + Send + Sync> =
-        std::sync::Arc::new(move || Box::new(make()));
-    Arc::from_std(make)
 }
 
 /// The owner's end, of whatever type.

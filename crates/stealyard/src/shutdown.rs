@@ -301,6 +301,9 @@ fn is_quiescent(shared: &Shared) -> bool {
     if !looks_so() {
         return false;
     }
+    // Ordering: between the two looks; its partners are the light fences of announcements, so that a task
+    // that a worker took, and the sleep that it woke from, are not both missed. Unmodelled: a model of it
+    // would need a worker that wakes, runs and sleeps between any two of eight loads.
     asymmetric::heavy();
     looks_so() && parks() == before
 }

@@ -43,8 +43,9 @@ impl Flood {
                 Arc::clone(&flood.count),
             );
         }
+        // All chains have left the global queue: each place in it waits for a turn of its own.
         wait_until(
-            || flood.count() > 10 * chains,
+            || flood.count() > 10 * chains && scheduler.metrics().injector_depth == 0,
             || "the flood does not rise".to_owned(),
         );
         flood

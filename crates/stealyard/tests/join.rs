@@ -2,6 +2,8 @@
 //! and let the other tasks live.
 //! Method: known sums; the set of threads that took part.
 
+#![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
+
 #[path = "support/common.rs"]
 mod support;
 

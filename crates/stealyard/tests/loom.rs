@@ -4,5 +4,7 @@
 
 #[path = "loom/fork_join.rs"]
 mod fork_join;
+#[path = "loom/scheduler.rs"]
+mod scheduler;
 #[path = "loom/task.rs"]
 mod task;

@@ -2,6 +2,8 @@
 //! Method: counters that each task adds to once, from inside and outside at the same time, with 1, 2 and 8
 //! workers; the long version runs 10 million tasks.
 
+#![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
+
 #[path = "support/common.rs"]
 mod support;
 
