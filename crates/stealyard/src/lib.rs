@@ -43,6 +43,7 @@ pub use policy::{Longest, Nearest, Random, StealAmount, StealPolicy, Sticky, Wei
 pub use queue::{CustomQueue, LocalQueue};
 pub use scheduler::{Handle, Scheduler, spawn, spawn_blocking, spawn_detached};
 pub use shutdown::{Shutdown, ShutdownReport};
+pub use stealyard_deque::Order;
 pub use stealyard_park::SpinConfig;
 pub use stealyard_topology::{Placement, Topology};
 pub use task::{JoinError, JoinHandle, Payload, Task};

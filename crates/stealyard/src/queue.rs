@@ -8,7 +8,10 @@
 use core::any::Any;
 use core::fmt;
 
-use stealyard_deque::{Ring, RingStealer, Split, SplitStealer, Steal, Stealer, Worker};
+use stealyard_deque::{
+    ChaseLev, ChaseLevStealer, Fifo, Lifo, Order, Ring, RingStealer, Split, SplitStealer, Steal,
+    Stealer, Worker,
+};
 use stealyard_sync::Arc;
 
 use crate::error::BuildError;
@@ -34,6 +37,12 @@ pub enum LocalQueue {
     Split {
         /// How many tasks it holds; a power of two from 2 to 2^15.
         capacity: usize,
+    },
+    /// Without a bound: it grows, and nothing overflows to the global queue. Every task is visible to
+    /// thieves at once. First in, first out it is as fair as the ring.
+    ChaseLev {
+        /// Which task the owner gets next.
+        order: Order,
     },
     /// A queue of the user's own; see [`LocalQueue::custom`].
     Custom(CustomQueue),
@@ -70,7 +79,7 @@ impl LocalQueue {
         let checked = match *self {
             Self::Ring { capacity } => Ring::<Task>::with_capacity(capacity).err(),
             Self::Split { capacity } => Split::<Task>::with_capacity(capacity).err(),
-            Self::Custom(_) => None,
+            Self::ChaseLev { .. } | Self::Custom(_) => None,
         };
         match checked {
             None => Ok(()),
@@ -87,6 +96,8 @@ impl LocalQueue {
         let made = match self {
             Self::Ring { capacity } => Ring::with_capacity(*capacity).map(Queue::Ring),
             Self::Split { capacity } => Split::with_capacity(*capacity).map(Queue::Split),
+            Self::ChaseLev { order: Order::Lifo } => Ok(Queue::Lifo(ChaseLev::lifo())),
+            Self::ChaseLev { order: Order::Fifo } => Ok(Queue::Fifo(ChaseLev::<Task>::fifo())),
             Self::Custom(custom) => Ok(Queue::Custom(custom.0())),
         };
         match made {
@@ -168,6 +179,8 @@ where
 pub(crate) enum Queue {
     Ring(Ring<Task>),
     Split(Split<Task>),
+    Lifo(ChaseLev<Task, Lifo>),
+    Fifo(ChaseLev<Task, Fifo>),
     Custom(Box<dyn AnyWorker>),
 }
 
@@ -175,6 +188,8 @@ pub(crate) enum Queue {
 pub(crate) enum QueueStealer {
     Ring(RingStealer<Task>),
     Split(SplitStealer<Task>),
+    Lifo(ChaseLevStealer<Task, Lifo>),
+    Fifo(ChaseLevStealer<Task, Fifo>),
     Custom(Box<dyn AnyStealer>),
 }
 
@@ -184,6 +199,8 @@ impl Queue {
         match self {
             Self::Ring(ring) => ring.push_or_overflow(task, overflow),
             Self::Split(split) => split.push_or_overflow(task, overflow),
+            Self::Lifo(deque) => deque.push_or_overflow(task, overflow),
+            Self::Fifo(deque) => deque.push_or_overflow(task, overflow),
             Self::Custom(custom) => custom.push_or_overflow(task, &mut overflow),
         }
     }
@@ -193,6 +210,8 @@ impl Queue {
         match self {
             Self::Ring(ring) => ring.pop(),
             Self::Split(split) => split.pop(),
+            Self::Lifo(deque) => deque.pop(),
+            Self::Fifo(deque) => deque.pop(),
             Self::Custom(custom) => custom.pop(),
         }
     }
@@ -201,6 +220,8 @@ impl Queue {
         match self {
             Self::Ring(ring) => ring.len(),
             Self::Split(split) => split.len(),
+            Self::Lifo(deque) => deque.len(),
+            Self::Fifo(deque) => deque.len(),
             Self::Custom(custom) => custom.len(),
         }
     }
@@ -210,6 +231,7 @@ impl Queue {
         let capacity = match self {
             Self::Ring(ring) => ring.capacity(),
             Self::Split(split) => split.capacity(),
+            Self::Lifo(_) | Self::Fifo(_) => return BATCH,
             Self::Custom(custom) => custom.capacity().unwrap_or(BATCH),
         };
         capacity.saturating_sub(self.len())
@@ -219,6 +241,8 @@ impl Queue {
         match self {
             Self::Ring(ring) => QueueStealer::Ring(ring.stealer()),
             Self::Split(split) => QueueStealer::Split(split.stealer()),
+            Self::Lifo(deque) => QueueStealer::Lifo(deque.stealer()),
+            Self::Fifo(deque) => QueueStealer::Fifo(deque.stealer()),
             Self::Custom(custom) => QueueStealer::Custom(custom.stealer()),
         }
     }
@@ -230,6 +254,8 @@ impl QueueStealer {
         match (self, to) {
             (Self::Ring(from), Queue::Ring(to)) => from.steal_batch_and_pop(to, limit),
             (Self::Split(from), Queue::Split(to)) => from.steal_batch_and_pop(to, limit),
+            (Self::Lifo(from), Queue::Lifo(to)) => from.steal_batch_and_pop(to, limit),
+            (Self::Fifo(from), Queue::Fifo(to)) => from.steal_batch_and_pop(to, limit),
             (Self::Custom(from), Queue::Custom(to)) => from.steal(&**to, limit, false),
             _ => unreachable!("all queues of a scheduler are of one kind"),
         }
@@ -240,6 +266,9 @@ impl QueueStealer {
         match (self, to) {
             (Self::Ring(from), Queue::Ring(to)) => from.force_steal(to, limit),
             (Self::Split(from), Queue::Split(to)) => from.force_steal(to, limit),
+            // It hides nothing.
+            (Self::Lifo(from), Queue::Lifo(to)) => from.steal_batch_and_pop(to, limit),
+            (Self::Fifo(from), Queue::Fifo(to)) => from.steal_batch_and_pop(to, limit),
             (Self::Custom(from), Queue::Custom(to)) => from.steal(&**to, limit, true),
             _ => unreachable!("all queues of a scheduler are of one kind"),
         }
@@ -250,6 +279,8 @@ impl QueueStealer {
         match self {
             Self::Ring(ring) => ring.len(),
             Self::Split(split) => split.len(),
+            Self::Lifo(deque) => deque.len(),
+            Self::Fifo(deque) => deque.len(),
             Self::Custom(custom) => custom.len(),
         }
     }
@@ -260,6 +291,7 @@ impl fmt::Debug for LocalQueue {
         match self {
             Self::Ring { capacity } => write!(f, "Ring of {capacity}"),
             Self::Split { capacity } => write!(f, "Split of {capacity}"),
+            Self::ChaseLev { order } => write!(f, "ChaseLev, {order:?}"),
             Self::Custom(_) => f.write_str("Custom"),
         }
     }
