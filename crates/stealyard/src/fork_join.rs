@@ -1,4 +1,4 @@
-//! Fork and join for closures that borrow: [`join`] and [`scope`].
+//! Fork and join for closures that borrow: [`join`] and [`scope`](fn@scope).
 //!
 //! A join pays only when somebody is hungry. Its second half stays on the joining thread's own stack
 //! of jobs, where pushing and popping it costs a few plain instructions. A worker without work raises
