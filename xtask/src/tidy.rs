@@ -190,8 +190,11 @@ const BEHIND_THE_DOOR: [&str; 12] = [
 ];
 
 fn door(source: &Source, report: &mut Report) {
-    // `std::task::Wake` is defined on std's own `Arc`.
-    let wakes = source.code.iter().any(|code| code.contains("task::Wake"));
+    // `std::task::Wake` is defined on std's own `Arc`, and only that one turns into a shared `dyn`.
+    let wakes = source
+        .code
+        .iter()
+        .any(|code| code.contains("task::Wake") || code.contains("Arc::from_std"));
     for (number, code) in source.code.iter().enumerate().take(source.tests_from) {
         let named = BEHIND_THE_DOOR.iter().find(|path| code.contains(**path));
         let topology = source.path.to_string_lossy().contains("/crates/topology/");
