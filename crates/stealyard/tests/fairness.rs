@@ -243,7 +243,13 @@ fn nothing_stays_behind_a_hog() {
     let custom = || LocalQueue::custom(stealyard_deque::Ring::new);
     for queue in [
         LocalQueue::Ring { capacity: 64 },
-        LocalQueue::Split { capacity: 64 }, LocalQueue::ChaseLev { order: stealyard::Order::Fifo }, LocalQueue::ChaseLev { order: stealyard::Order::Lifo },
+        LocalQueue::Split { capacity: 64 },
+        LocalQueue::ChaseLev {
+            order: stealyard::Order::Fifo,
+        },
+        LocalQueue::ChaseLev {
+            order: stealyard::Order::Lifo,
+        },
         custom(),
     ] {
         for children in [1_u64, 2, 7, 40, 200] {

@@ -203,7 +203,13 @@ fn every_kind_of_queue_runs_each_task_once() {
     let custom = LocalQueue::custom(|| stealyard_deque::Ring::new().claiming(1));
     for queue in [
         LocalQueue::Ring { capacity: 2 },
-        LocalQueue::Split { capacity: 64 }, LocalQueue::ChaseLev { order: stealyard::Order::Fifo }, LocalQueue::ChaseLev { order: stealyard::Order::Lifo },
+        LocalQueue::Split { capacity: 64 },
+        LocalQueue::ChaseLev {
+            order: stealyard::Order::Fifo,
+        },
+        LocalQueue::ChaseLev {
+            order: stealyard::Order::Lifo,
+        },
         custom,
     ] {
         for workers in [1, 2, 4] {
