@@ -1,5 +1,6 @@
 //! Running a future on a thread that is no worker.
 
+use core::cell::Cell;
 use core::pin::pin;
 use core::task::{Context as PollContext, Poll, Waker};
 // `Wake` is implemented for the standard library's, whatever the model's is.
@@ -7,7 +8,7 @@ use std::sync::Arc as StdArc;
 use std::task::Wake;
 
 use stealyard_park::{Parker, SpinConfig, Unparker};
-use stealyard_sync::Arc;
+use stealyard_sync::{Arc, thread_local};
 
 use crate::current::{self, Context, Role};
 use crate::shared::Shared;
@@ -36,16 +37,56 @@ pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output 
     wait_for(future, shared.config.spin.unwrap_or(SpinConfig::OFF))
 }
 
+/// What a thread waits with; kept for its next wait.
+struct Waiting {
+    parker: Parker,
+    waker: Waker,
+    spin: SpinConfig,
+}
+
+thread_local! {
+    static KEPT: Cell<Option<Waiting>> = const { Cell::new(None) };
+}
+
+impl Waiting {
+    fn new(spin: SpinConfig) -> Self {
+        let parker = Parker::with_spin(spin);
+        let waker = Waker::from(StdArc::new(Unpark(parker.unparker())));
+        Self {
+            parker,
+            waker,
+            spin,
+        }
+    }
+
+    /// The kept one, unless a wait further out uses it, or the thread's locals are gone.
+    fn take(spin: SpinConfig) -> Self {
+        let kept = KEPT.try_with(Cell::take).ok().flatten();
+        match kept {
+            Some(waiting) if waiting.spin == spin => waiting,
+            _ => Self::new(spin),
+        }
+    }
+
+    fn keep(self) {
+        // A thread whose locals are gone waits no more.
+        let _ = KEPT.try_with(|kept| kept.set(Some(self)));
+    }
+}
+
 /// Polls `future` on this thread until it is ready, asleep in between.
+///
+/// A waker that a past wait gave out may still leave a token: then there is one poll more.
 pub(crate) fn wait_for<F: Future>(future: F, spin: SpinConfig) -> F::Output {
     let mut future = pin!(future);
-    let parker = Parker::with_spin(spin);
-    let waker = Waker::from(StdArc::new(Unpark(parker.unparker())));
-    let mut context = PollContext::from_waker(&waker);
-    loop {
+    let waiting = Waiting::take(spin);
+    let mut context = PollContext::from_waker(&waiting.waker);
+    let output = loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
+            break output;
         }
-        parker.park();
-    }
+        waiting.parker.park();
+    };
+    waiting.keep();
+    output
 }

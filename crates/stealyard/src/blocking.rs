@@ -51,7 +51,7 @@ impl Blocking {
 
     pub(crate) fn in_flight(&self) -> usize {
         // Ordering: Acquire, partner: the Release in `Call::drop`; when a call has ended, what it spawned
-        // and woke is visible.
+        // and woke is visible. Unmodelled: who drains looks in a loop with pauses, and a model has no time.
         self.in_flight.load(Ordering::Acquire)
     }
 
@@ -128,7 +128,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         drop(self.task.take());
-        // Ordering: Release, partner: the Acquire in `in_flight`.
+        // Ordering: Release, partner: the Acquire in `in_flight`. Unmodelled: see there.
         self.shared
             .blocking
             .in_flight

@@ -197,7 +197,6 @@ fn build(config: Config, layout: &Layout) -> Result<(Arc<Shared>, Vec<Processor>
         memory: Memory::new(),
         clock: Clock::start(),
         wake_began: CachePadded::default(),
-        pushed_from_outside: Counter::default(),
         panics: Counter::default(),
         start_failures: Counter::default(),
         config,

@@ -2,8 +2,8 @@
 //!
 //! One counter has one writer: the worker that holds the P adds with a load and a store, which costs what
 //! adding to a plain variable costs, and whoever reads sums. A sum over workers is therefore not the state
-//! of one moment; each single counter only grows. What is not a worker's (pushes from outside, blocking
-//! calls) is counted where a lock or a system call is paid anyway.
+//! of one moment; each single counter only grows. What is not a worker's and rare (panics, threads that could
+//! not be started) is counted by read-modify-writes.
 
 use stealyard_sync::CachePadded;
 use stealyard_sync::atomic::{AtomicU64, Ordering};
@@ -173,7 +173,8 @@ pub struct Metrics {
     pub workers: Vec<WorkerMetrics>,
     /// Tasks in the global queue now.
     pub injector_depth: usize,
-    /// Tasks pushed to the global queue from outside the workers.
+    /// Tasks that threads outside have put into the global queue; worked out from the other counts, so it is
+    /// exact at rest only.
     pub pushed_from_outside: u64,
     /// Workers that search for work now.
     pub searching: usize,

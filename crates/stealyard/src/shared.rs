@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::current;
 use crate::fork_join::Crew;
 use crate::global::Global;
-use crate::metrics::{Clock, Counter, Metrics, WakeBegan};
+use crate::metrics::{Clock, Counter, Metrics, WakeBegan, WorkerMetrics};
 use crate::processor::Remote;
 use crate::shutdown::Life;
 use crate::task::{Local, Memory, Schedule, Task, Why};
@@ -31,7 +31,6 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory<Self>,
     pub(crate) clock: Clock,
     pub(crate) wake_began: CachePadded<WakeBegan>,
-    pub(crate) pushed_from_outside: Counter,
     pub(crate) panics: Counter,
     pub(crate) start_failures: Counter,
 }
@@ -45,14 +44,17 @@ impl Shared {
 
     pub(crate) fn metrics(&self) -> Metrics {
         let blocking = self.blocking.stats();
+        let read = |remote: &Arc<Remote>| remote.counters.read(remote.len());
+        let workers: Vec<WorkerMetrics> = self.remotes.iter().map(read).collect();
+        let injector_depth = self.global.len();
+        // What came out of the global queue or is in it, less what workers put in.
+        let sum = |count: fn(&WorkerMetrics) -> u64| workers.iter().map(count).sum::<u64>();
+        let passed = sum(|worker| worker.tasks_injected) + injector_depth as u64;
+        let pushed_from_outside = passed.saturating_sub(sum(|worker| worker.tasks_overflowed));
         Metrics {
-            workers: self
-                .remotes
-                .iter()
-                .map(|remote| remote.counters.read(remote.len()))
-                .collect(),
-            injector_depth: self.global.len(),
-            pushed_from_outside: self.pushed_from_outside.get(),
+            workers,
+            injector_depth,
+            pushed_from_outside,
             searching: self.idle.searching(),
             sleeping: self.idle.sleeping(),
             blocking_threads: blocking.threads,

@@ -175,7 +175,8 @@ impl Life {
             }
         });
         processor.memory.flush(&shared.memory);
-        // Ordering: AcqRel (G3); the last one sees what the others put into the global queue.
+        // Ordering: AcqRel (G3); the last one sees what the others put into the global queue. Unmodelled: it
+        // takes two workers that end, which is beyond what loom explores in a minute.
         if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.close(shared);
             self.raise(GONE);

@@ -76,7 +76,6 @@ pub(crate) fn announce(shared: &Shared, processor: &Processor, items: usize) {
 
 /// Takes a task from a thread that is no worker of this scheduler.
 pub(crate) fn submit(shared: &Shared, task: Task) {
-    shared.pushed_from_outside.add_shared(1);
     shared.global.push(shared.global.lane_here(), task);
     // Before the wake, which takes its time; the clock is read only if there is somebody to wake.
     if shared.idle.sleeping() > 0 && shared.idle.searching() == 0 {

@@ -84,7 +84,8 @@ impl Watch {
         if !self.on {
             return;
         }
-        // Ordering: WA1, partner WA2; the slot was filled before, and this worker is awake.
+        // Ordering: WA1, partner WA2; the slot was filled before, and this worker is awake. Unmodelled: the
+        // watcher sleeps with time limits, and a model has no time; missing it costs time, not a task.
         asymmetric::light();
         // Ordering: Relaxed (WA1); the fence above does what is needed.
         if self.watcher.load(Ordering::Relaxed) == NOBODY {
@@ -111,7 +112,8 @@ impl Watch {
     /// Watches no more, unless somebody woke in the same moment (T2).
     fn resign(&self, shared: &Shared, index: usize) -> bool {
         self.clear();
-        // Ordering: WA2, partner WA1; a worker that saw us as the watcher is seen awake here.
+        // Ordering: WA2, partner WA1; a worker that saw us as the watcher is seen awake here. Unmodelled: see
+        // `wanted`.
         asymmetric::heavy();
         !self.enlist(shared, index)
     }
