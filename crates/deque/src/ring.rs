@@ -288,15 +288,13 @@ impl<T: Word> Ring<T> {
             let visible = tail.wrapping_sub(head);
             let count = visible.div_ceil(2).min(self.claim_most);
             let first = shared.read(head);
-            match shared.claim_own(head, count) {
-                Ok(()) => {
-                    self.install(head.wrapping_add(1), count - 1);
-                    // SAFETY: 1. the word came from `push`; 2. the claim made it ours alone (R4), and
-                    // the cursor has passed it.
-                    return Some(unsafe { T::from_word(first) });
-                }
-                Err(moved_to) => head = moved_to,
+            if shared.claim(head, count as usize) {
+                self.install(head.wrapping_add(1), count - 1);
+                // SAFETY: 1. the word came from `push`; 2. the claim made it ours alone (R4), and the
+                // cursor has passed it.
+                return Some(unsafe { T::from_word(first) });
             }
+            (head, _) = shared.own_view();
         }
         self.install(head, 0);
         None

@@ -134,17 +134,6 @@ impl<T: Word> Shared<T> {
             .is_ok()
     }
 
-    /// The same for the owner, who learns where `head` is if it is not there.
-    #[inline]
-    pub(super) fn claim_own(&self, head: u64, count: u64) -> Result<(), u64> {
-        let next = head.wrapping_add(count);
-        // Ordering: Release (O3) on success, for the thieves' O4: the owner has seen the head before, by
-        // O5, or moved it there itself. Acquire (O5) on failure. Unmodelled: the Acquire; see `own_view`.
-        self.head
-            .compare_exchange(head, next, Ordering::Release, Ordering::Acquire)
-            .map(|_| ())
-    }
-
     #[inline]
     fn slot(&self, position: u64) -> &AtomicPtr<()> {
         let index = position as usize & (self.slots.len() - 1);
