@@ -5,21 +5,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use stealyard::{Handle, JoinHandle, Scheduler};
-use stealyard_deque::{RingStealer, SplitStealer, Steal};
+use stealyard_deque::{Fifo, Lifo, Steal, Worker};
 
 use super::{ForkJoin, LocalQueue, Runtime, Spawner, Thief};
 
 macro_rules! ours {
-    ($queue:ident, $stealer:ident, $name:literal) => {
+    ($queue:ident, $owner:ty, $new:expr, $stealer:ty, $name:literal) => {
         #[doc = concat!("`", $name, "`.")]
-        pub(crate) struct $queue(stealyard_deque::$queue<NonZeroUsize>);
+        pub(crate) struct $queue($owner);
 
         impl LocalQueue for $queue {
             const NAME: &'static str = $name;
-            type Thief = $stealer<NonZeroUsize>;
+            type Thief = $stealer;
 
             fn new() -> Self {
-                Self(stealyard_deque::$queue::new())
+                Self($new)
             }
 
             #[inline]
@@ -33,16 +33,16 @@ macro_rules! ours {
                 self.0.pop().map(NonZeroUsize::get)
             }
 
-            fn thief(&self) -> $stealer<NonZeroUsize> {
+            fn thief(&self) -> $stealer {
                 self.0.stealer()
             }
         }
 
-        impl Thief<$queue> for $stealer<NonZeroUsize> {
+        impl Thief<$queue> for $stealer {
             #[inline]
             fn steal(&self) -> Option<usize> {
                 loop {
-                    match $stealer::steal(self) {
+                    match <$stealer>::steal(self) {
                         Steal::Success(item) => return Some(item.get()),
                         Steal::Empty => return None,
                         Steal::Retry => {}
@@ -53,7 +53,7 @@ macro_rules! ours {
             #[inline]
             fn steal_batch(&self, own: &$queue) -> bool {
                 loop {
-                    match $stealer::steal_batch(self, &own.0, usize::MAX) {
+                    match <$stealer>::steal_batch(self, &own.0, usize::MAX) {
                         Steal::Success(_) => return true,
                         Steal::Empty => return false,
                         Steal::Retry => {}
@@ -64,8 +64,46 @@ macro_rules! ours {
     };
 }
 
-ours!(Ring, RingStealer, "stealyard Ring");
-ours!(Split, SplitStealer, "stealyard Split");
+type Item = NonZeroUsize;
+
+ours!(
+    Ring,
+    stealyard_deque::Ring<Item>,
+    stealyard_deque::Ring::new(),
+    stealyard_deque::RingStealer<Item>,
+    "stealyard Ring"
+);
+ours!(
+    Split,
+    stealyard_deque::Split<Item>,
+    stealyard_deque::Split::new(),
+    stealyard_deque::SplitStealer<Item>,
+    "stealyard Split"
+);
+ours!(
+    ChaseLevLifo,
+    stealyard_deque::ChaseLev<Item, Lifo>,
+    grown(stealyard_deque::ChaseLev::lifo()),
+    stealyard_deque::ChaseLevStealer<Item, Lifo>,
+    "stealyard ChaseLev lifo"
+);
+ours!(
+    ChaseLevFifo,
+    stealyard_deque::ChaseLev<Item, Fifo>,
+    grown(stealyard_deque::ChaseLev::fifo()),
+    stealyard_deque::ChaseLevStealer<Item, Fifo>,
+    "stealyard ChaseLev fifo"
+);
+
+/// It starts small and grows; what is measured is the grown queue, as of the peers that grow.
+fn grown<Q: Worker<Item = Item>>(queue: Q) -> Q {
+    for item in 1..=256 {
+        let item = NonZeroUsize::new(item).expect("numbered from 1");
+        assert!(queue.push(item).is_ok(), "it grows");
+    }
+    while queue.pop().is_some() {}
+    queue
+}
 
 /// `stealyard::Scheduler`.
 pub(crate) struct Ours(Scheduler);

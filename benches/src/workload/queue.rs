@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Case, Run, Subject, timed};
 use crate::subject::crossbeam::{Fifo as CrossbeamFifo, Lifo as CrossbeamLifo};
-use crate::subject::ours::{Ring, Split};
+use crate::subject::ours::{ChaseLevFifo, ChaseLevLifo, Ring, Split};
 use crate::subject::plain::{Queue as PlainQueue, Stack as PlainStack};
 use crate::subject::st3::{Fifo as St3Fifo, Lifo as St3Lifo};
 use crate::subject::{LocalQueue, Thief};
@@ -65,7 +65,19 @@ pub(crate) fn cases() -> Vec<Case> {
             },
         ));
     }
-    let rest: [Entry; 8] = [
+    let rest: [Entry; 12] = [
+        ("ChaseLev lifo push+pop, 1 deep", "pair", || {
+            vec![pairs::<ChaseLevLifo>(1), pairs::<CrossbeamLifo>(1)]
+        }),
+        ("ChaseLev lifo push+pop, 16 deep", "pair", || {
+            vec![pairs::<ChaseLevLifo>(16), pairs::<CrossbeamLifo>(16)]
+        }),
+        ("ChaseLev fifo push+pop, 16 deep", "pair", || {
+            vec![pairs::<ChaseLevFifo>(16), pairs::<CrossbeamFifo>(16)]
+        }),
+        ("ChaseLev steal one, quiet victim", "item", || {
+            vec![steals::<ChaseLevFifo>(), steals::<CrossbeamFifo>()]
+        }),
         ("lifo bursts of 64", "pair", || lifo!(bursts)),
         ("lifo push+pop, a thief every µs", "pair", || {
             lifo!(disturbed)
