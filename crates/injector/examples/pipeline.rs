@@ -67,6 +67,6 @@ fn main() {
         });
         adder.join().expect("it adds")
     });
-    assert_eq!(sum, (0..NUMBERS).map(|number| number * number).sum());
+    assert_eq!(sum, (0..NUMBERS).map(|number| number * number).sum::<u64>());
     eprintln!("{NUMBERS} numbers, sum of squares {sum}");
 }
