@@ -205,6 +205,9 @@ fn examples() -> Outcome {
         for name in names {
             let mut command = run::cargo();
             command.args(["run", "--release", "--package", package, "--example", &name]);
+            if matches!(package, "stealyard-deque" | "stealyard-injector") {
+                command.args(["--features", "conformance"]);
+            }
             if name == "wordcount" {
                 command.args(["--", "--check", "docs"]);
             }
