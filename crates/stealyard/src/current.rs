@@ -102,6 +102,11 @@ pub(crate) fn is_worker() -> bool {
     with(|context| context.is_some_and(|context| context.role() == Role::Worker))
 }
 
+/// Whether this thread may block although it runs a task: it is a thread for blocking calls.
+pub(crate) fn is_guest() -> bool {
+    with(|context| context.is_some_and(|context| context.role() == Role::Guest))
+}
+
 /// Makes `context` this thread's, until the returned value is dropped.
 pub(crate) fn enter(context: &Context) -> Entered<'_> {
     let outer = CURRENT.with(|current| current.replace(context));

@@ -204,7 +204,7 @@ fn steal_pass(shared: &Shared, processor: &Processor, pass: u32, passes: u32) ->
         let before = processor.queue.len();
         found = steal_from(processor, remote, policy.amount().limit())
             .or_else(|| ask_for_a_job(remote));
-        let took = found.iter().count() + processor.queue.len() - before;
+        let took = found.iter().count() + processor.queue.len().saturating_sub(before);
         policy.outcome(turn.memory, victim, took);
         if found.is_none() && pass + 1 == passes {
             found = steal_slot(shared, processor, remote);

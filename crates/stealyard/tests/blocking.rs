@@ -91,3 +91,18 @@ fn more_calls_than_threads_wait_their_turn() {
     assert_eq!(sum, 19_900);
     assert!(scheduler.metrics().blocking_threads <= 2);
 }
+
+#[test]
+fn a_blocking_call_may_wait_for_tasks() {
+    with_workers(&[1, 2], |scheduler| {
+        let handle = scheduler.handle().clone();
+        let call = scheduler.spawn_blocking(move || {
+            let tasks: Vec<_> = (0..10).map(|n| handle.spawn(async move { n })).collect();
+            tasks
+                .into_iter()
+                .map(|task| task.join().unwrap())
+                .sum::<i32>()
+        });
+        assert_eq!(call.join().unwrap(), 45);
+    });
+}

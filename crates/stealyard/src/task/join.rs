@@ -83,10 +83,11 @@ impl<T> JoinHandle<T> {
     /// [`JoinError::Panic`] if it panicked.
     ///
     /// # Panics
-    /// If it is called inside a task, where it would stop a worker; `.await` the handle there.
+    /// If it is called inside a task, where it would stop a worker; `.await` the handle there. Within
+    /// `spawn_blocking` it is allowed.
     pub fn join(mut self) -> Result<T, JoinError> {
         assert!(
-            !running::is_any(),
+            !running::is_any() || crate::current::is_guest(),
             "JoinHandle::join blocks the thread and was called inside a task: `.await` the handle \
              instead"
         );
