@@ -113,7 +113,10 @@ fn t5_panics_in_destructors_and_outputs_end_no_worker() {
             assert!(aborted.join().is_err());
         }
         // All workers are still there.
-        assert_eq!(scheduler.idle().joined(), scheduler.parallelism());
+        wait_until(
+            || scheduler.idle().joined() == scheduler.parallelism(),
+            || format!("{:?}", scheduler.idle()),
+        );
         assert_eq!(scheduler.spawn(async { 1 }).join().unwrap(), 1);
     });
 }
