@@ -8,7 +8,7 @@ use std::sync::Arc as StdArc;
 use std::task::Wake;
 
 use stealyard_park::{Parker, SpinConfig, Unparker};
-use stealyard_sync::{Arc, thread_local};
+use stealyard_sync::{Arc, const_thread_local};
 
 use crate::current::{self, Context, Role};
 use crate::shared::Shared;
@@ -44,8 +44,8 @@ struct Waiting {
     spin: SpinConfig,
 }
 
-thread_local! {
-    static KEPT: Cell<Option<Waiting>> = const { Cell::new(None) };
+const_thread_local! {
+    static KEPT: Cell<Option<Waiting>> = Cell::new(None);
 }
 
 impl Waiting {
