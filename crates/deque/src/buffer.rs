@@ -61,6 +61,13 @@ impl Buffer {
         // Ordering: Relaxed; the position was published by `bottom`, or the buffer by BO1.
         self.slots[slot].load(Ordering::Relaxed)
     }
+
+    /// Before anybody else sees the buffer.
+    fn write(&self, position: u64, word: *mut ()) {
+        let slot = position as usize & (self.slots.len() - 1);
+        // Ordering: Relaxed; published with the buffer (BO1).
+        self.slots[slot].store(word, Ordering::Relaxed);
+    }
 }
 
 impl Current {
@@ -94,7 +101,8 @@ impl Current {
         }
     }
 
-    /// Makes a buffer of `capacity` slots the current one, with the words of `positions` copied from `old`.
+    /// Makes a buffer of `capacity` slots the current one, with the words of `positions` copied from `old`, and
+    /// gives the owner's shortcut to it, with the obligation of [`view`](Self::view).
     ///
     /// # Safety
     /// 1. The caller is the owner, and `old` is its view of the current buffer.
@@ -102,11 +110,8 @@ impl Current {
     pub(crate) unsafe fn replace(&self, old: View, capacity: usize, positions: (u64, u64)) -> View {
         let new = Buffer::new(capacity);
         let (mut position, end) = positions;
-        let first = NonNull::from(&*new.slots).cast();
-        let mask = capacity - 1;
-        let view = View { first, mask };
         while position != end {
-            view.write(position, old.read(position));
+            new.write(position, old.read(position));
             position = position.wrapping_add(1);
         }
         let guard = crossbeam_epoch::pin();
@@ -119,7 +124,9 @@ impl Current {
         if capacity.max(old.capacity()) >= FLUSH_SLOTS {
             guard.flush();
         }
-        view
+        // Taken only now: a pointer into a box does not outlive the box's move.
+        // SAFETY: 1. by obligation 1, passed on to the caller.
+        unsafe { self.view() }
     }
 }
 

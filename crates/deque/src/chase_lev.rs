@@ -64,8 +64,8 @@
 //! # Why not …
 //! The fence that pinning an epoch contains in place of CO3's: it is there only in the outermost pin of a
 //! thread, and is no part of what crossbeam-epoch promises. A compare-and-swap for a FIFO owner's pop: it
-//! waits for the load before it (measured: 3.1 ns against 2.5 for a pair). Keeping all old buffers until the
-//! end: a queue that swings between sizes would never stop taking memory.
+//! would be a loop where an addition, taken back if the queue was empty, is one step. Keeping all
+//! old buffers until the end: a queue that swings between sizes would never stop taking memory.
 //!
 //! # References
 //! D. Chase and Y. Lev, *Dynamic circular work-stealing deque*, 2005; N. M. Lê et al., *Correct and efficient

@@ -86,7 +86,7 @@
 //! A lock around force and the owner's slow way, as a first version had: the owner would wait for a thief that
 //! sits in a system call, or has lost its core. A limit that a force raises only as far as it shares: two
 //! forces would have to agree, where `ASKED` is the same for all. Growing: measured and rejected, see
-//! `docs/decisions/`. Chase–Lev with the barrier on the thieves' side: a heavy barrier for each steal.
+//! `docs/decisions/0003-split-bounded.md`. Chase–Lev with the barrier on the thieves' side: a heavy barrier for each steal.
 //!
 //! # References
 //! T. van Dijk and J. van de Pol, *Lace: non-blocking split deque for work-stealing*, 2014; U. A. Acar,

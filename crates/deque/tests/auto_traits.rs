@@ -5,7 +5,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, MutexGuard};
 
-use stealyard_deque::{Ring, RingStealer, Slot, Word};
+use stealyard_deque::{
+    ChaseLev, ChaseLevStealer, Ring, RingStealer, Slot, Split, SplitStealer, Word,
+};
 
 fn is_send<T: ?Sized + Send>() {}
 fn is_sync<T: ?Sized + Sync>() {}
@@ -35,6 +37,12 @@ fn q6_the_owners_end_is_send_and_not_sync() {
     is_send::<Ring<Box<u8>>>();
     lacks!(Ring<Box<u8>>: Sync);
     lacks!(Ring<Box<u8>>: Clone);
+    is_send::<Split<Box<Cell<u8>>>>();
+    lacks!(Split<Box<u8>>: Sync);
+    lacks!(Split<Box<u8>>: Clone);
+    is_send::<ChaseLev<Box<Cell<u8>>>>();
+    lacks!(ChaseLev<Box<u8>>: Sync);
+    lacks!(ChaseLev<Box<u8>>: Clone);
     // What it holds need not be `Sync`: each item is in one place at a time.
     is_send::<Ring<Box<Cell<u8>>>>();
 }
@@ -43,6 +51,10 @@ fn q6_the_owners_end_is_send_and_not_sync() {
 fn q6_the_thieves_ends_are_send_and_sync() {
     is_send::<RingStealer<Box<Cell<u8>>>>();
     is_sync::<RingStealer<Box<Cell<u8>>>>();
+    is_send::<SplitStealer<Box<Cell<u8>>>>();
+    is_sync::<SplitStealer<Box<Cell<u8>>>>();
+    is_send::<ChaseLevStealer<Box<Cell<u8>>>>();
+    is_sync::<ChaseLevStealer<Box<Cell<u8>>>>();
     is_send::<Slot<Box<Cell<u8>>>>();
     is_sync::<Slot<Box<Cell<u8>>>>();
 }
