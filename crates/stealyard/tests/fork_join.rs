@@ -71,6 +71,7 @@ fn fib_with_any_number_of_thieves() {
 #[test]
 fn a_half_is_stolen_when_somebody_is_hungry() {
     let crew = Crew::new(1);
+    crew.only_offers();
     crew.install(|| {
         let here = std::thread::current().id();
         let stolen = AtomicBool::new(false);

@@ -24,7 +24,7 @@ use crate::task::{Ran, StackJob, Task};
 const DEPTH_MAX: usize = if stealyard_sync::MODELLED { 4 } else { 4096 };
 /// How often a waiting thread looks before it sleeps: about 20 µs, half of what a sleep and a wake
 /// cost across cores of a virtual machine.
-const SPINS: u32 = if stealyard_sync::MODELLED { 1 } else { 2000 };
+const SPINS: u32 = if stealyard_sync::MODELLED { 0 } else { 2000 };
 
 const RUNNING: u32 = 0;
 const DONE: u32 = 1;
@@ -98,8 +98,11 @@ impl Pending {
         let thief = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
         // SAFETY: 1. it was in the mailbox.
         let offered = unsafe { self.offered() };
-        // Ordering: Relaxed; all `Jobs` are known to all threads (F7).
+        // Ordering: Relaxed; all `Jobs` are known to all threads (F7), and `wake` fences (Z2).
         offered.thief.store(thief.cast_mut(), Ordering::Relaxed);
+        // An owner that sleeps does not know yet whom to help.
+        // SAFETY: 1. the crew's `Jobs` stay in memory (F7).
+        unsafe { &*offered.owner }.sleeper.wake();
     }
 
     /// It is done: its frame may go.
@@ -460,11 +463,15 @@ impl Jobs {
     fn take_back(&self, place: Place, pending: &Pending) -> bool {
         let job = ptr::from_ref(pending).cast_mut();
         // By F3 there is no other job in the mailbox: ours, none, or a claim that ends soon.
-        let mut in_mail = true;
-        while !self.claim(if in_mail { job } else { ptr::null_mut() }) {
-            in_mail = !in_mail;
+        let in_mail = loop {
+            if self.claim(job) {
+                break true;
+            }
+            if self.claim(ptr::null_mut()) {
+                break false;
+            }
             spin_loop();
-        }
+        };
         // Ordering: Relaxed; whoever moved it last had the claim, too (F3).
         let base = self.base.load(Ordering::Relaxed);
         let is_ours = in_mail || base <= place.0;
@@ -501,13 +508,17 @@ impl Jobs {
                 self.run_part(part, job);
                 spins = 0;
             } else {
-                self.sleep(thief, &is_done);
+                let has_begun = || {
+                    // Ordering: Relaxed; all `Jobs` are known to all threads (F7); `sleep_unless` fences.
+                    thief.is_none() && may_help && !job.thief.load(Ordering::Relaxed).is_null()
+                };
+                self.sleep(thief, &|| is_done() || has_begun());
                 spins = 0;
             }
         }
     }
 
-    fn sleep(&self, thief: Option<&Self>, is_done: &impl Fn() -> bool) {
+    fn sleep(&self, thief: Option<&Self>, is_over: &impl Fn() -> bool) {
         let own = ptr::from_ref(self).cast_mut();
         if let Some(thief) = thief {
             // Ordering: Relaxed; `sleep_unless` fences before it looks at the mailbox (J8).
@@ -520,7 +531,7 @@ impl Jobs {
             thief.has_work()
         };
         self.sleeper
-            .sleep_unless(&self.parker, || is_done() || thief.is_some_and(has_part));
+            .sleep_unless(&self.parker, || is_over() || thief.is_some_and(has_part));
         if let Some(thief) = thief {
             // Ordering: Relaxed; it only takes the hint away; failure Relaxed: another's hint stays.
             let _: Result<_, _> = thief.thieves.helper.compare_exchange(

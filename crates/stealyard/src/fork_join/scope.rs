@@ -34,7 +34,7 @@ use super::sleeper::Sleeper;
 use crate::task::{StackJob, Task};
 
 /// How often the waiting thread looks before it sleeps; see `jobs::SPINS`.
-const SPINS: u32 = if stealyard_sync::MODELLED { 1 } else { 2000 };
+const SPINS: u32 = if stealyard_sync::MODELLED { 0 } else { 2000 };
 /// How many jobs a ticket runs before it goes to the back of its worker's queue.
 const JOBS_PER_TURN: u32 = 32;
 

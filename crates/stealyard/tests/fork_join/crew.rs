@@ -13,6 +13,8 @@ struct Shared {
     queue: Mutex<VecDeque<Task>>,
     stop: AtomicBool,
     pause: AtomicBool,
+    /// Thieves take what is offered, and force nothing out.
+    wait_for_offers: AtomicBool,
     /// How often each thief went through its loop.
     rounds: Vec<AtomicUsize>,
 }
@@ -68,6 +70,13 @@ impl Shared {
         others.filter_map(|(_, jobs)| jobs.force()).next()
     }
 
+    fn may_force(&self) -> bool {
+        // Ordering: Relaxed; a hint.
+        let paused = self.pause.load(Ordering::Relaxed);
+        // Ordering: Relaxed; set before the thieves' rounds are counted.
+        !paused && !self.wait_for_offers.load(Ordering::Relaxed)
+    }
+
     fn thief(&self, index: usize) {
         // SAFETY: 1. each thread its own; 2. dropped at the end of this function; 3. `Crew` joins the
         // threads before the jobs are dropped.
@@ -80,9 +89,7 @@ impl Shared {
             let found = self.steal(index).or_else(|| {
                 misses += 1;
                 // As a worker does before it sleeps.
-                // Ordering: Relaxed; a hint.
-                (misses % 20 == 0 && !self.pause.load(Ordering::Relaxed))
-                    .then(|| self.force(index))?
+                (misses % 20 == 0 && self.may_force()).then(|| self.force(index))?
             });
             match found {
                 Some(task) => assert!(matches!(task.run(), Ran::Done)),
@@ -110,6 +117,7 @@ impl Crew {
             queue: Mutex::default(),
             stop: AtomicBool::new(false),
             pause: AtomicBool::new(false),
+            wait_for_offers: AtomicBool::new(false),
             rounds: (0..thieves).map(|_| AtomicUsize::new(0)).collect(),
         });
         let threads = (1..=thieves)
@@ -157,9 +165,23 @@ impl Crew {
     /// Pauses the thieves, or not, and waits until none is at it any more.
     pub(crate) fn settle(&self, pause: bool) {
         self.pause_thieves(pause);
+        if pause {
+            self.wait_for_rounds();
+        }
+    }
+
+    /// From now on thieves only take what is offered to them, and each has asked for it.
+    pub(crate) fn only_offers(&self) {
+        // Ordering: Relaxed; a hint, and two rounds are waited for.
+        self.shared.wait_for_offers.store(true, Ordering::Relaxed);
+        self.wait_for_rounds();
+    }
+
+    /// Until each thief has gone through a whole round.
+    fn wait_for_rounds(&self) {
         let rounds: Vec<_> = self.shared.rounds.iter().map(count).collect();
         for (thief, before) in self.shared.rounds.iter().zip(rounds) {
-            while pause && count(thief) < before + 2 {
+            while count(thief) < before + 2 {
                 std::thread::yield_now();
             }
         }

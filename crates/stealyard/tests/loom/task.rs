@@ -252,7 +252,8 @@ fn s7_no_wake_is_lost() {
             let (shared, ready, waker) = (Arc::clone(&shared), Arc::clone(&ready), waker.clone());
             thread::spawn(move || {
                 set(&ready);
-                waker.wake();
+                // Dropping the waker would order things, too: not before the task has run.
+                waker.wake_by_ref();
                 shared.run();
             })
         };
@@ -536,6 +537,27 @@ fn t15_an_abort_is_not_lost() {
         other.join().unwrap();
         shared.run();
         assert!(handle.is_finished(), "the abort was lost");
+        assert!(matches!(handle.join(), Err(JoinError::Cancelled)));
+        assert_eq!(dropped(&count), 1);
+        drop(slot);
+        finish(shared);
+    });
+}
+
+/// An abort that the scheduler refuses drops the future on the spot, whoever polled it before.
+#[test]
+fn t15_an_abort_meets_a_closed_scheduler() {
+    model::check(3, || {
+        let (shared, slot, count) = (Shared::new(), slot(), drops());
+        let future = until(&flag(), &slot, Watched::new(&count));
+        let (task, handle) = spawn(&shared, None, future);
+        shared.close();
+        let other = thread::spawn(move || match task.run() {
+            Ran::Again(task) => drop(task),
+            Ran::Pending | Ran::Done => (),
+        });
+        handle.abort();
+        other.join().unwrap();
         assert!(matches!(handle.join(), Err(JoinError::Cancelled)));
         assert_eq!(dropped(&count), 1);
         drop(slot);
