@@ -501,7 +501,7 @@ impl Jobs {
             let thief = unsafe { thief.as_ref() }.filter(|_| may_help);
             if thief.is_some_and(|thief| self.help(thief, job)) {
                 spins = 0;
-            } else if spins < SPINS {
+            } else if spins != SPINS {
                 spins += 1;
                 spin_loop();
             } else if let Some(part) = thief.and_then(Self::force) {
