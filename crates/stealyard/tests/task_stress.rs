@@ -62,10 +62,21 @@ impl Bell {
     }
 }
 
+/// Sets its flag when it is dropped, also by a panic.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        // Ordering: Relaxed; a flag of its own.
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs the queue on `count` threads while `f` runs.
 fn with_runners<R>(scheduler: &Scheduler, count: usize, f: impl FnOnce() -> R) -> R {
     let stop = AtomicBool::new(false);
     thread::scope(|threads| {
+        let _stop = Stop(&stop);
         for _ in 0..count {
             threads.spawn(|| {
                 // Ordering: Relaxed; a flag of its own.
@@ -76,24 +87,36 @@ fn with_runners<R>(scheduler: &Scheduler, count: usize, f: impl FnOnce() -> R) -
                 }
             });
         }
-        let result = f();
-        // Ordering: Relaxed; a flag of its own.
-        stop.store(true, Ordering::Relaxed);
-        result
+        f()
     })
 }
 
-type Work = (Arc<Bell>, Option<JoinHandle<Counted>>);
+/// What to do something to.
+enum Work {
+    Ring(Arc<Bell>),
+    Handle(JoinHandle<Counted>),
+    /// The handle of a task that nobody rings: only an abort ends it.
+    Silent(JoinHandle<Counted>),
+}
 
 /// Does something to each task that it is given; says how many results it saw, and how many
 /// cancellations.
 fn interfere(work: &Receiver<Work>, seed: u64) -> (usize, usize) {
     let mut rng = Rng::new(seed);
     let (mut results, mut cancelled) = (0, 0);
-    while let Ok((bell, handle)) = work.recv() {
-        let Some(handle) = handle else {
-            bell.ring(&mut rng);
-            continue;
+    while let Ok(work) = work.recv() {
+        let handle = match work {
+            Work::Ring(bell) => {
+                bell.ring(&mut rng);
+                continue;
+            }
+            Work::Silent(handle) => {
+                handle.abort();
+                assert!(matches!(handle.join(), Err(JoinError::Cancelled)));
+                cancelled += 1;
+                continue;
+            }
+            Work::Handle(handle) => handle,
         };
         match rng.below(5) {
             0 => drop(handle),
@@ -133,7 +156,7 @@ fn t15_every_future_and_every_output_is_dropped_once() {
             thread::spawn(move || interfere(&ring, 1)),
             thread::spawn(move || interfere(&handle, 2)),
         ];
-        for _ in 0..tasks {
+        for number in 0..tasks {
             let bell = Arc::<Bell>::default();
             let (wait, held) = (bell.wait(), Counted::new(&futures));
             let output = Counted::new(&outputs);
@@ -145,8 +168,12 @@ fn t15_every_future_and_every_output_is_dropped_once() {
                 wait.await;
                 output
             });
-            ringers.send((Arc::clone(&bell), None)).unwrap();
-            handlers.send((bell, Some(handle))).unwrap();
+            if number % 16 == 0 {
+                handlers.send(Work::Silent(handle)).unwrap();
+            } else {
+                ringers.send(Work::Ring(bell)).unwrap();
+                handlers.send(Work::Handle(handle)).unwrap();
+            }
         }
         drop((ringers, handlers));
         let seen = threads.map(|thread| thread.join().unwrap());
