@@ -81,6 +81,8 @@ pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Fo
         let look = || look_everywhere(shared, processor);
         match parking.recheck_with(look, || shared.any_work()) {
             Recheck::Work(active, task) => {
+                // Whoever stamped it saw a sleeper that had not gone to sleep.
+                let _not_measured = shared.wake_began.take();
                 return found(shared, processor, Woken::Active(active), task);
             }
             Recheck::Nothing(sleeping) => match sleep(shared, processor, sleeping) {

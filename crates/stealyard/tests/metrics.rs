@@ -42,7 +42,11 @@ fn counts_add_up() {
 #[test]
 fn a_wake_of_a_sleeper_is_measured() {
     let scheduler = workers(1);
-    for _ in 0..20 {
+    let mut tries = 0;
+    // A worker that says it sleeps may still take its last look, and find the task without a wake.
+    while scheduler.metrics().total().woken_to_search < 20 {
+        tries += 1;
+        assert!(tries < 10_000, "{:?}", scheduler.metrics());
         wait_until(
             || scheduler.metrics().sleeping == 1,
             || format!("{:?}", scheduler.metrics()),
@@ -50,9 +54,8 @@ fn a_wake_of_a_sleeper_is_measured() {
         scheduler.spawn(async {}).join().unwrap();
     }
     let total = scheduler.metrics().total();
-    assert_eq!(total.woken_to_search, 20);
-    assert_eq!(total.wake_to_run.count(), 20);
-    assert!(total.parks >= 20);
+    assert_eq!(total.wake_to_run.count(), total.woken_to_search);
+    assert!(total.parks >= total.woken_to_search);
 }
 
 #[test]
