@@ -141,11 +141,13 @@ fn wakes_from_foreign_threads_arrive() {
     let (place, counter) = (Arc::clone(&wakers), Arc::clone(&polls));
     let goal = 2_000 * soak() as u64;
     let task = scheduler.spawn(std::future::poll_fn(move |context| {
+        // Under the lock: who has seen the last count finds the last waker.
+        let mut place = place.lock().unwrap();
         let polls = counter.fetch_add(1, Ordering::SeqCst);
         if polls == goal {
             return std::task::Poll::Ready(());
         }
-        place.lock().unwrap().push(context.waker().clone());
+        place.push(context.waker().clone());
         std::task::Poll::Pending
     }));
     let foreign = std::thread::spawn(move || {
