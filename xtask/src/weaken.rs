@@ -301,7 +301,8 @@ fn path_of_call(line: &str, call: &str) -> String {
 fn copy_workspace() -> Result<PathBuf, String> {
     let root = run::root();
     let tree = root.join("target/weaken/tree");
-    // A fresh tree: a file renamed in the project must not linger in the copy.
+    // A fresh tree: a file renamed in the project must not linger in the copy. Its times are new as well, so
+    // that nothing built from a mutant of the last run passes for built from the original.
     let _ = std::fs::remove_dir_all(&tree);
     let mut open = vec![PathBuf::new()];
     while let Some(folder) = open.pop() {
@@ -320,21 +321,12 @@ fn copy_workspace() -> Result<PathBuf, String> {
             } else if !hidden {
                 let to = tree.join(&relative);
                 std::fs::create_dir_all(to.parent().expect("a file is in a folder"))
-                    .and_then(|()| copy_with_time(&source, &to))
+                    .and_then(|()| std::fs::copy(&source, &to).map(drop))
                     .map_err(|error| format!("cannot copy {}: {error}", source.display()))?;
             }
         }
     }
     Ok(tree)
-}
-
-fn copy_with_time(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::copy(from, to)?;
-    let modified = std::fs::metadata(from)?.modified()?;
-    std::fs::File::options()
-        .write(true)
-        .open(to)?
-        .set_modified(modified)
 }
 
 fn models(tree: &Path, package: &str) -> Command {

@@ -126,6 +126,26 @@ fn so1_force_reads_the_bottom_of_a_pop() {
     });
 }
 
+/// The force reads the `bottom` of a pop, below which a slot has been filled anew since the force knew of it.
+#[test]
+fn so1_force_reads_the_bottom_of_a_pop_after_a_refill() {
+    model::check(3, || {
+        let split = split(4);
+        push_all(&split, 0..1);
+        let stealer = split.stealer();
+        let thief = thread::spawn(move || {
+            let _ = stealer.force();
+            steal_some(&stealer, 1)
+        });
+        let mut seen = pop_some(&split, 1);
+        push_all(&split, 1..3);
+        seen.extend(pop_some(&split, 1));
+        seen.extend(thief.join().unwrap());
+        seen.extend(drain(&split));
+        assert_each_once(seen, 0..3);
+    });
+}
+
 /// The force finds more than it knew of when it asked.
 #[test]
 fn so3_force_passes_on_what_came_late() {
