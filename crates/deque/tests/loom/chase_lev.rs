@@ -160,6 +160,21 @@ fn bo1_a_new_buffer_is_visible_with_its_items() {
     });
 }
 
+/// As above, and the owner is pinned from the outset, too: growing then contains no fence.
+#[test]
+fn bo1_a_new_buffer_is_visible_to_a_thief_of_a_pinned_owner() {
+    model::check(2, || {
+        let queue = queue::<Lifo>(1);
+        let thief = pinned_thief(&queue, 2);
+        let outer = crossbeam_epoch::pin();
+        push_all(&queue, 0..2);
+        drop(outer);
+        let mut seen = thief.join().unwrap();
+        seen.extend(drain(&queue));
+        assert_each_once(seen, 0..2);
+    });
+}
+
 /// The buffer is what a thief sees first; it has seen `bottom` before the growth, and only then the buffer.
 #[test]
 fn bo2_a_thief_with_an_old_bottom_and_a_new_buffer() {
