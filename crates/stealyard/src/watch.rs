@@ -54,19 +54,29 @@ pub(crate) struct Watch {
     on: bool,
 }
 
-/// Whether a worker sleeps; written by the worker, read by who looks for somebody to nudge.
+/// Whether a worker sleeps, with nothing in its hands; written by the worker, read by who looks for somebody
+/// to nudge, and by who drains (`shutdown.rs`).
 #[derive(Debug, Default)]
 pub(crate) struct Asleep(AtomicBool);
 
 impl Asleep {
-    pub(crate) fn set(&self, asleep: bool) {
-        // Ordering: Relaxed; a hint: who misses it is seen by the worker's own look on its way to sleep.
-        self.0.store(asleep, Ordering::Relaxed);
+    /// The worker has nothing, and takes nothing before it says that it is awake.
+    fn asleep(&self) {
+        // Ordering: Release (G6); that this sleep was counted. Unmodelled: see `is_quiescent`.
+        self.0.store(true, Ordering::Release);
     }
 
-    fn get(&self) -> bool {
-        // Ordering: Relaxed; as above.
-        self.0.load(Ordering::Relaxed)
+    /// The worker may take something from now on.
+    fn awake(&self) {
+        // Ordering: Relaxed; the fence below orders it (G5).
+        self.0.store(false, Ordering::Relaxed);
+        // Ordering: light (G5), partner G4. Unmodelled: see `is_quiescent`.
+        asymmetric::light();
+    }
+
+    pub(crate) fn get(&self) -> bool {
+        // Ordering: Acquire (G7). Unmodelled: see `is_quiescent`.
+        self.0.load(Ordering::Acquire)
     }
 }
 
@@ -74,7 +84,7 @@ impl Watch {
     pub(crate) fn new(workers: usize, first: Duration) -> Self {
         Self {
             watcher: AtomicUsize::new(NOBODY),
-            on: workers > 1 && first != Duration::MAX && !stealyard_sync::MODELLED,
+            on: workers > 1 && first != Duration::MAX && stealyard_sync::HAS_TIME,
         }
     }
 
@@ -134,14 +144,14 @@ fn nudge_a_sleeper(shared: &Shared) {
 /// Sleeps until woken. The watcher may come back with a task instead, while it still counts as asleep.
 pub(crate) fn sleep(shared: &Shared, processor: &Processor) -> Option<Task> {
     let asleep = &processor.remote.asleep;
-    asleep.set(true);
+    asleep.asleep();
     let task = if shared.watch.enlist(shared, processor.index) {
         watch(shared, processor)
     } else {
         processor.parker.park();
         None
     };
-    asleep.set(false);
+    asleep.awake();
     task
 }
 
@@ -154,10 +164,13 @@ fn watch(shared: &Shared, processor: &Processor) -> Option<Task> {
             shared.watch.clear();
             return None;
         }
+        let asleep = &processor.remote.asleep;
+        asleep.awake();
         if let Some(task) = look(shared, processor, &mut seen) {
             shared.watch.clear();
             return Some(task);
         }
+        asleep.asleep();
         quiet = if somebody_is_awake(shared) {
             0
         } else {
