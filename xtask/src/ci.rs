@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::run::{self, Outcome};
-use crate::{loom, targets, tidy};
+use crate::{loom, replay, targets, tidy};
 
 /// Which steps to run.
 #[derive(Debug, clap::Args)]
@@ -19,7 +19,7 @@ pub(crate) struct Args {
 /// A step: its name and what it does.
 type Step = (&'static str, fn() -> Outcome);
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("fmt", || cargo("fmt", &["fmt", "--all", "--check"])),
     ("tidy", || tidy::run(&tidy::Args {})),
     ("clippy", clippy),
@@ -27,6 +27,7 @@ const STEPS: [Step; 11] = [
     ("test", || test("test", &[])),
     ("test-release", || test("test-release", &["--release"])),
     ("loom", || loom::run(&loom::Args::default())),
+    ("replay", replay::everyday),
     ("features", features),
     ("targets", || targets::run(&targets::Args::default())),
     ("doc", doc),

@@ -9,6 +9,7 @@ mod doctor;
 mod loom;
 mod numa;
 mod orderings;
+mod replay;
 mod run;
 mod source;
 mod targets;

@@ -3,7 +3,7 @@
 mod sanitizer;
 
 use crate::run::{self, Outcome};
-use crate::{loom, weaken};
+use crate::{loom, replay, weaken};
 
 /// Which of the long checks to run; all of them if none is named.
 #[derive(Debug, clap::Args)]
@@ -33,21 +33,32 @@ pub(crate) struct Args {
     /// The hwloc reader beside the sysfs reader
     #[arg(long)]
     hwloc: bool,
+    /// Seeded schedules of whole schedulers: 10,000 of each scenario (`STEALYARD_SCHEDULES`)
+    #[arg(long)]
+    schedules: bool,
+    /// Run one schedule again, by the name that its failure printed; nothing else is run
+    #[arg(long, value_name = "SCENARIO:SCHEDULE")]
+    replay: Option<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
+    if let Some(name) = &args.replay {
+        return replay::one(name);
+    }
     let all = !(args.deep
         || args.weaken
         || args.tsan
         || args.asan
         || args.soak
         || args.numa
-        || args.hwloc);
-    let checks: [(bool, fn() -> Outcome); 7] = [
+        || args.hwloc
+        || args.schedules);
+    let checks: [(bool, fn() -> Outcome); 8] = [
         (args.asan, sanitizer::address),
         (args.tsan, sanitizer::thread),
         (args.soak, soak),
         (args.hwloc, hwloc),
+        (args.schedules, replay::long),
         (
             args.numa,
             || crate::numa::run(&crate::numa::Args::default()),

@@ -36,7 +36,7 @@ mod config;
 mod outcome;
 mod thread;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use stealyard_sync::thread::JoinHandle;
 use stealyard_sync::time::{Duration, Instant};
@@ -74,7 +74,7 @@ struct State {
     threads: usize,
     /// The number of the next thread, which is also how many starts were tried.
     next: usize,
-    handles: HashMap<usize, JoinHandle<()>>,
+    handles: BTreeMap<usize, JoinHandle<()>>,
     /// Of the thread that ended last; the next one to end joins it, so that at most one is unjoined.
     last_ended: Option<JoinHandle<()>>,
     start_failures: u64,
@@ -260,7 +260,7 @@ impl Shared {
         }
         let own_handle = own.and_then(|number| state.handles.remove_entry(&number));
         let mut ending: Vec<_> = state.last_ended.take().into_iter().collect();
-        ending.extend(state.handles.drain().map(|(_, handle)| handle));
+        ending.extend(core::mem::take(&mut state.handles).into_values());
         state.handles.extend(own_handle);
         drop(state);
         for handle in ending {

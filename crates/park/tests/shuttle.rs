@@ -2,9 +2,9 @@
 //! than loom can hold.
 //!
 //! Method: shuttle runs one thread at a time and chooses the next from a seed; thousands of schedules,
-//! half of them by its random and half by its PCT scheduler. It is sequentially consistent: memory
+//! half of them random and half PCT (`stealyard_sync::replay`). It is sequentially consistent: memory
 //! orderings are loom's part. A lost wake shows as a deadlock, and the schedule that leads to it is
-//! printed and can be replayed.
+//! printed with the command that replays it.
 #![cfg(stealyard_shuttle)]
 
 use std::collections::VecDeque;
@@ -13,13 +13,12 @@ use stealyard_park::idle::{Recheck, Woken};
 use stealyard_park::pool::ShutdownResult;
 use stealyard_park::{EventCount, Idle, Parker, PoolConfig, ThreadPool};
 use stealyard_sync::atomic::{AtomicUsize, Ordering};
+use stealyard_sync::replay::check;
 use stealyard_sync::time::Duration;
 use stealyard_sync::{Arc, Mutex, thread};
 
-fn check(body: impl Fn() + Send + Sync + Copy + 'static) {
-    shuttle::check_random(body, 15_000);
-    shuttle::check_pct(body, 15_000, 4);
-}
+/// How many schedules of each scenario run every day.
+const EVERY_DAY: usize = 2_000;
 
 struct World {
     queue: Mutex<VecDeque<usize>>,
@@ -94,7 +93,7 @@ impl World {
 /// count: eight threads.
 #[test]
 fn w1_four_workers_lose_nothing_in_any_schedule() {
-    check(|| {
+    check("idle", EVERY_DAY, || {
         let parkers: Vec<Parker> = (0..4).map(|_| Parker::new()).collect();
         let world = Arc::new(World {
             queue: Mutex::new(VecDeque::new()),
@@ -140,7 +139,7 @@ fn w1_four_workers_lose_nothing_in_any_schedule() {
 /// Threads that retire as soon as they are idle (a model has no time), two callers, a shutdown.
 #[test]
 fn t1_a_pool_loses_no_job_in_any_schedule() {
-    check(|| {
+    check("pool", EVERY_DAY, || {
         let config = PoolConfig {
             threads_max: 2,
             ..PoolConfig::default()

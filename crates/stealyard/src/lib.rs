@@ -2,6 +2,8 @@
 
 #[cfg(all(stealyard_loom, not(feature = "loom")))]
 compile_error!("`--cfg stealyard_loom` needs `--features loom`");
+#[cfg(all(stealyard_shuttle, not(feature = "shuttle")))]
+compile_error!("`--cfg stealyard_shuttle` needs `--features shuttle`");
 
 mod block_on;
 mod blocking;

@@ -1,9 +1,11 @@
 //! Picks what stands behind the door; nothing else.
 
-#[cfg(any(stealyard_loom, stealyard_shuttle))]
+#[cfg(stealyard_loom)]
 pub mod frozen;
 #[cfg(stealyard_loom)]
 mod modelled;
+#[cfg(stealyard_shuttle)]
+pub mod moving;
 #[cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 mod real;
 #[cfg(stealyard_shuttle)]

@@ -10,6 +10,8 @@ pub mod seed;
 
 #[cfg(stealyard_loom)]
 pub mod model;
+#[cfg(stealyard_shuttle)]
+pub mod replay;
 
 mod imp;
 #[cfg(stealyard_tsan)]
@@ -21,3 +23,6 @@ pub use imp::{Arc, Condvar, Mutex, MutexGuard, atomic, cell, hint, thread, threa
 /// True where the primitives are a model checker's: there, a wait must go through the model, and
 /// sizes are kept small.
 pub const MODELLED: bool = cfg!(any(stealyard_loom, stealyard_shuttle));
+
+/// False where there is no time at all, so that whoever waits for a moment would wait for ever.
+pub const HAS_TIME: bool = !cfg!(stealyard_loom);

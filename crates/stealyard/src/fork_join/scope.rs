@@ -29,12 +29,10 @@ use stealyard_sync::atomic::{AtomicUsize, Ordering};
 use stealyard_sync::hint::spin_loop;
 use stealyard_sync::{Arc, Mutex, MutexGuard};
 
-use super::jobs;
+use super::jobs::{self, SPINS};
 use super::sleeper::Sleeper;
 use crate::task::{StackJob, Task};
 
-/// How often the waiting thread looks before it sleeps; see `jobs::SPINS`.
-const SPINS: u32 = if stealyard_sync::MODELLED { 0 } else { 2000 };
 /// How many jobs a ticket runs before it goes to the back of its worker's queue.
 const JOBS_PER_TURN: u32 = 32;
 

@@ -4,7 +4,8 @@
 //! It is sequentially consistent: it finds mistakes of protocol, with any number of threads, and none
 //! of memory ordering, which are loom's.
 
-pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
+pub use condvar::Condvar;
+pub use shuttle::sync::{Arc, Mutex, MutexGuard};
 pub use shuttle::thread_local;
 
 /// A thread-local variable whose first value is a constant, so that reading it costs no check whether
@@ -46,13 +47,95 @@ pub mod hint {
     pub use shuttle::hint::spin_loop;
 }
 
-/// Scheduled threads. `sleep` only yields: a model has no time.
+/// Scheduled threads.
 pub mod thread {
     pub use shuttle::thread::{
-        AccessError, Builder, JoinHandle, LocalKey, Thread, ThreadId, current, park, sleep, spawn,
+        AccessError, Builder, JoinHandle, LocalKey, Thread, ThreadId, current, park, spawn,
         yield_now,
     };
     pub use std::thread::panicking;
+
+    /// Lets the other threads run, and the model's clock pass by this much.
+    pub fn sleep(duration: std::time::Duration) {
+        super::super::moving::advance(duration);
+        yield_now();
+    }
 }
 
-pub use super::frozen as time;
+pub use super::moving as time;
+
+mod condvar {
+    use std::sync::{Arc, LockResult};
+    use std::time::Duration;
+
+    use shuttle::sync::MutexGuard;
+
+    use super::super::moving::{self, Instant};
+
+    /// shuttle's condition variable, with time limits.
+    #[derive(Debug, Default)]
+    pub struct Condvar(Arc<shuttle::sync::Condvar>);
+
+    /// Whether a wait ended because its time was up.
+    #[expect(
+        unnameable_types,
+        reason = "`std`'s is not named through this crate either"
+    )]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct WaitTimeoutResult(bool);
+
+    impl WaitTimeoutResult {
+        /// Whether the time was up.
+        pub fn timed_out(&self) -> bool {
+            self.0
+        }
+    }
+
+    impl Condvar {
+        /// As `std`'s.
+        pub fn new() -> Self {
+            Self::default()
+        }
+
+        /// As `std`'s.
+        ///
+        /// # Errors
+        /// If the lock is poisoned.
+        pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
+            self.0.wait(guard)
+        }
+
+        /// As `std`'s. The time is up at a moment that the schedule decides: a thread of the model's own
+        /// lets it pass and wakes all who wait, which for the others is a wake for no reason.
+        ///
+        /// # Errors
+        /// If the lock is poisoned.
+        pub fn wait_timeout<'a, T>(
+            &self,
+            guard: MutexGuard<'a, T>,
+            duration: Duration,
+        ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+            let (began, condvar) = (Instant::now(), Arc::clone(&self.0));
+            drop(shuttle::thread::spawn(move || {
+                super::thread::yield_now();
+                moving::advance(duration);
+                condvar.notify_all();
+            }));
+            let result = |guard| (guard, WaitTimeoutResult(began.elapsed() >= duration));
+            match self.0.wait(guard) {
+                Ok(guard) => Ok(result(guard)),
+                Err(poisoned) => Err(std::sync::PoisonError::new(result(poisoned.into_inner()))),
+            }
+        }
+
+        /// As `std`'s.
+        pub fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        /// As `std`'s.
+        pub fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+}
