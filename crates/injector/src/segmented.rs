@@ -149,7 +149,7 @@ impl<T: Send> Segmented<T> {
             }
             block.fill(position, item);
         }
-        self.move_tail_hint(block.start, guard);
+        self.move_tail_hint(block.start(), guard);
     }
 
     /// The block of a position that this thread has claimed for a push.
@@ -158,10 +158,11 @@ impl<T: Send> Segmented<T> {
         let hint = self.tail_block.load(Ordering::Acquire, guard);
         // SAFETY: 1. never null; 2. the guard was pinned before it was loaded (G4).
         let mut block = unsafe { hint.deref() };
-        if block.start > position {
+        if block.start() > position {
             // Others have moved the hint past our block; from the head it can be reached (G4).
-            // Ordering: Acquire (G8); as above.
-            let first = self.head_block.load(Ordering::Acquire, guard);
+            // Ordering: Relaxed; by G4 it is a block before the hint's, and whoever linked that one had
+            // seen those before it, so the load of the hint has made it visible.
+            let first = self.head_block.load(Ordering::Relaxed, guard);
             // SAFETY: 1. and 2. as above.
             block = unsafe { first.deref() };
         }
@@ -170,7 +171,7 @@ impl<T: Send> Segmented<T> {
             block = block.next_or_append(guard);
         }
         if walked {
-            self.move_tail_hint(block.start, guard);
+            self.move_tail_hint(block.start(), guard);
         }
         block
     }
@@ -182,7 +183,7 @@ impl<T: Send> Segmented<T> {
             let hint = self.tail_block.load(Ordering::Acquire, guard);
             // SAFETY: 1. never null; 2. the guard was pinned before it was loaded (G4).
             let block = unsafe { hint.deref() };
-            if block.start >= start {
+            if block.start() >= start {
                 return;
             }
             let next = block.next_or_append(guard);
@@ -299,7 +300,7 @@ impl<T: Send> Segmented<T> {
         let hint = self.head_block.load(Ordering::Acquire, guard);
         // SAFETY: 1. never null; 2. the guard was pinned before it was loaded (G4).
         let mut block = unsafe { hint.deref() };
-        if block.start > head {
+        if block.start() > head {
             return Place::Passed;
         }
         while !block.holds(head) {
@@ -315,12 +316,11 @@ impl<T: Send> Segmented<T> {
     #[cold]
     fn retire_passed(&self, guard: &Guard) {
         loop {
-            // Ordering: Acquire (G8); the block is whole. Unmodelled: only the block's header is read
-            // on the strength of it, plain memory that loom does not watch.
+            // Ordering: Acquire (G8); the block is whole.
             let hint = self.head_block.load(Ordering::Acquire, guard);
             // SAFETY: 1. never null; 2. the guard was pinned before it was loaded (G4).
             let block = unsafe { hint.deref() };
-            let end = block.start + BLOCK as u64;
+            let end = block.start() + BLOCK as u64;
             // Ordering: Relaxed; the head only grows, so a stale one only leaves the block for later.
             if self.head.load(Ordering::Relaxed) < end {
                 return;

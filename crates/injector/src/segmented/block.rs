@@ -12,7 +12,8 @@ pub(super) const BLOCK: usize = if MODELLED { 2 } else { 64 };
 
 /// `BLOCK` slots for the positions from `start`, and the way to the next ones.
 pub(super) struct Block<T> {
-    pub(super) start: u64,
+    /// A cell only so that a model sees whether its readers come after its maker.
+    start: UnsafeCell<u64>,
     next: Atomic<Self>,
     slots: [Slot<T>; BLOCK],
 }
@@ -32,7 +33,12 @@ impl<T> Block<T> {
         // SAFETY: 1. as above.
         let next_at = unsafe { &raw mut (*block).next };
         // SAFETY: 1. the memory is ours alone and of the right layout.
-        unsafe { start_at.write(start) };
+        unsafe { start_at.write(UnsafeCell::new(0)) };
+        // SAFETY: 1. written just now, and still ours alone.
+        unsafe { &*start_at }.with_mut(|place| {
+            // SAFETY: 1. nobody else has the block.
+            unsafe { place.write(start) }
+        });
         // SAFETY: 1. as above.
         unsafe { next_at.write(Atomic::null()) };
         for index in 0..BLOCK {
@@ -52,13 +58,22 @@ impl<T> Block<T> {
         Owned::from(unsafe { place.assume_init() })
     }
 
+    /// Its first position.
+    pub(super) fn start(&self) -> u64 {
+        self.start.with(|start| {
+            // SAFETY: 1. it is only written before the block is linked, and a reference to a block is had
+            // by the link (G7, G8).
+            unsafe { *start }
+        })
+    }
+
     /// True if `position` is one of this block's.
     pub(super) fn holds(&self, position: u64) -> bool {
-        position.wrapping_sub(self.start) < BLOCK as u64
+        position.wrapping_sub(self.start()) < BLOCK as u64
     }
 
     fn slot(&self, position: u64) -> &Slot<T> {
-        &self.slots[(position - self.start) as usize]
+        &self.slots[(position - self.start()) as usize]
     }
 
     /// Fills the slot of a position that the caller has claimed for a push.
@@ -75,7 +90,7 @@ impl<T> Block<T> {
 
     /// How many of the up to `count` slots from `position` on are filled without a gap.
     pub(super) fn filled_from(&self, position: u64, count: usize) -> usize {
-        let from = (position - self.start) as usize;
+        let from = (position - self.start()) as usize;
         self.slots[from..]
             .iter()
             .take(count)
@@ -111,7 +126,7 @@ impl<T> Block<T> {
         if let Some(next) = self.next(guard) {
             return next;
         }
-        let fresh = Self::boxed(self.start + BLOCK as u64);
+        let fresh = Self::boxed(self.start() + BLOCK as u64);
         // Ordering: Release (G7) on success, the block is whole for who follows the link; Acquire (G8)
         // on failure, we follow somebody else's.
         let linked = self.next.compare_exchange(
@@ -137,7 +152,7 @@ impl<T> Block<T> {
 
     /// Drops the filled items from `head` on, for the queue's drop.
     pub(super) fn drop_items(&self, head: u64) {
-        for (position, slot) in (self.start..).zip(&self.slots) {
+        for (position, slot) in (self.start()..).zip(&self.slots) {
             // Ordering: Relaxed; the caller is alone.
             if position >= head && slot.filled.load(Ordering::Relaxed) {
                 slot.item.with_mut(|place| {
