@@ -3,7 +3,7 @@
 mod sanitizer;
 
 use crate::run::{self, Outcome};
-use crate::{loom, replay, weaken};
+use crate::{loom, replay, source, weaken};
 
 /// Which of the long checks to run; all of them if none is named.
 #[derive(Debug, clap::Args)]
@@ -81,7 +81,16 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
 }
 
+/// Every test whose `#[ignore]` says that it is a soak, whatever its name.
 fn soak() -> Outcome {
+    let mut names = Vec::new();
+    for path in source::files(&run::root().join("crates"), "rs") {
+        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+        names.extend(soaks_of(&text));
+    }
+    if names.is_empty() {
+        return Err("no test is marked as a soak".to_owned());
+    }
     let mut command = run::cargo();
     command.args([
         "test",
@@ -90,7 +99,18 @@ fn soak() -> Outcome {
         "--features",
         "stealyard-deque/conformance",
     ]);
-    run::step("soak", command.args(["--", "--ignored", "soak"]))
+    command.args(["--", "--ignored", "--nocapture"]).args(names);
+    run::step("soak", &mut command)
+}
+
+/// The names of the functions that come after `#[ignore = "soak…"]`.
+fn soaks_of(text: &str) -> Vec<String> {
+    let marked = text.split("#[ignore = \"soak").skip(1);
+    let name = |after: &str| {
+        let (_, name) = after.split_once("fn ")?;
+        Some(name.split('(').next()?.to_owned())
+    };
+    marked.filter_map(name).collect()
 }
 
 fn hwloc() -> Outcome {
@@ -107,4 +127,18 @@ fn hwloc() -> Outcome {
         "hwloc",
     ]);
     run::step("hwloc", &mut command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn soaks_are_found_by_their_mark() {
+        let text = concat!(
+            "#[test]\n#[ignore = \"so",
+            "ak: long\"]\nfn one() {}\n#[test]\n#[ignore = \"a child\"]\nfn two() {}",
+        );
+        assert_eq!(soaks_of(text), ["one"]);
+    }
 }
