@@ -48,6 +48,8 @@ use crate::injector::{Injector, share};
 
 /// Single pushes fill a chunk up to this many items.
 const CHUNK: usize = 64;
+/// Shares up to this many items leave the lock on the taker's stack, one by one; larger ones as chunks.
+const SMALL: usize = 32;
 
 /// A global queue behind a lock; first in, first out. See the [crate's](crate) overview.
 pub struct Locked<T> {
@@ -122,10 +124,19 @@ impl<T: Send> Locked<T> {
         let mut chunks = self.lock();
         // Ordering: Relaxed (K4); under the lock it is exact (K3).
         let count = share(self.len.load(Ordering::Relaxed), max, workers);
-        let batch = chunks.take(count);
         self.shrink(count);
-        drop(chunks);
-        batch.into_iter().flatten().for_each(sink);
+        if count <= SMALL {
+            let mut batch = [const { None }; SMALL];
+            for place in &mut batch[..count] {
+                *place = chunks.pop();
+            }
+            drop(chunks);
+            batch.into_iter().map_while(|item| item).for_each(sink);
+        } else {
+            let batch = chunks.take(count);
+            drop(chunks);
+            batch.into_iter().flatten().for_each(sink);
+        }
         count
     }
 
@@ -188,7 +199,7 @@ impl<T> Chunks<T> {
         item
     }
 
-    /// The first `count` items, in chunks; whole chunks are not copied.
+    /// The first `count` items, in chunks; whole chunks are not copied, of the last one only what is taken.
     fn take(&mut self, count: usize) -> Vec<VecDeque<T>> {
         let mut batch = Vec::new();
         let mut missing = count;
@@ -197,8 +208,9 @@ impl<T> Chunks<T> {
                 break;
             };
             if first.len() > missing {
-                let rest = first.split_off(missing);
-                self.list.push_front(rest);
+                batch.push(first.drain(..missing).collect());
+                self.list.push_front(first);
+                break;
             }
             missing -= first.len();
             batch.push(first);
