@@ -9,14 +9,14 @@ mod subject;
 mod workload;
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::harness::{Case, Effort, Line, measure};
+use crate::harness::{Case, Effort, measure};
 
 /// Measures Stealyard beside its peers, in turns, and prints wins and losses alike.
 #[derive(Debug, Parser)]
@@ -40,6 +40,9 @@ struct Args {
     /// Where the JSON goes
     #[arg(long, default_value = "target/bench/results.json")]
     json: PathBuf,
+    /// Write a page with all tables for the documentation, too
+    #[arg(long)]
+    page: Option<PathBuf>,
     /// List the cases and measure nothing
     #[arg(long)]
     list: bool,
@@ -87,7 +90,16 @@ fn run(args: &Args) -> Result<(), String> {
     }
     bar.finish_and_clear();
     println!("{}", report::verdicts(&results));
-    write_json(args, &setting, &results)
+    if let Some(page) = &args.page {
+        write(page, &report::page(&setting, &results))?;
+        println!("the page: {}", page.display());
+    }
+    write(
+        &args.json,
+        &format!("{:#}\n", report::json(&setting, &results)),
+    )?;
+    println!("all figures: {}", args.json.display());
+    Ok(())
 }
 
 fn chosen(args: &Args, workers: usize) -> Result<Vec<Case>, String> {
@@ -158,17 +170,10 @@ fn progress(cases: u64) -> ProgressBar {
     ProgressBar::new(cases).with_style(style)
 }
 
-fn write_json(
-    args: &Args,
-    setting: &[(&'static str, String)],
-    results: &[(Case, Vec<Line>)],
-) -> Result<(), String> {
-    let error = |error: std::io::Error| format!("cannot write {}: {error}", args.json.display());
-    if let Some(folder) = args.json.parent() {
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    let error = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
+    if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(error)?;
     }
-    let text = format!("{:#}\n", report::json(setting, results));
-    std::fs::write(&args.json, text).map_err(error)?;
-    println!("all figures: {}", args.json.display());
-    Ok(())
+    std::fs::write(path, text).map_err(error)
 }

@@ -1,4 +1,4 @@
-//! What people and programs read: a table in the terminal, JSON in a file.
+//! What people and programs read: a table in the terminal, JSON in a file, a page for the documentation.
 
 use std::fmt::Write as _;
 
@@ -87,6 +87,58 @@ pub(crate) fn verdicts(results: &[(Case, Vec<Line>)]) -> String {
     text
 }
 
+/// Everything, as a page for the documentation: losses first, then a table a layer.
+pub(crate) fn page(setting: &[(&str, String)], results: &[(Case, Vec<Line>)]) -> String {
+    let mut text = String::from(
+        "# Results\n\nOne session, as it came out; written by `cargo xtask bench --page FILE`. How to read it and how it \
+         was measured:\n[benchmarks.md](benchmarks.md). `ours/it` below one: we are faster. A `(floor)` is no \
+         peer: it does less than is asked\nfor, and shows what the rest costs.\n\n| | |\n|---|---|\n",
+    );
+    for (name, value) in setting {
+        let _ = writeln!(text, "| {name} | {} |", value.replace('|', "\\|"));
+    }
+    let _ = write!(
+        text,
+        "\n## Wins and losses\n\n```text{}```\n",
+        verdicts(results)
+    );
+    let mut layer = "";
+    for (case, lines) in results {
+        if case.layer != layer {
+            layer = case.layer;
+            let _ = write!(
+                text,
+                "\n## {layer}\n\n| case | subject | ns | ours/it | 95 % interval | |\n|---|---|---|---|---|---|\n"
+            );
+        }
+        for (index, line) in lines.iter().enumerate() {
+            let name = if index == 0 {
+                format!("{}, per {}", case.name, case.operation)
+            } else {
+                String::new()
+            };
+            let _ = write!(
+                text,
+                "| {name} | {} | {} |",
+                line.name,
+                short(line.ns.median)
+            );
+            let _ = match &line.ratio {
+                Some(ratio) => writeln!(
+                    text,
+                    " {:.2} | {:.2} to {:.2} | {} |",
+                    ratio.median,
+                    ratio.median_from,
+                    ratio.median_to,
+                    line.verdict().map_or("", Verdict::word)
+                ),
+                None => writeln!(text, " | | |"),
+            };
+        }
+    }
+    text
+}
+
 /// Everything, for programs.
 pub(crate) fn json(setting: &[(&str, String)], results: &[(Case, Vec<Line>)]) -> Value {
     let cases: Vec<Value> = results
@@ -161,6 +213,15 @@ mod tests {
         assert!(
             text.contains("0 wins, 1 losses") && text.contains("theirs is faster"),
             "{text}"
+        );
+        let page = page(&[("date", "today".to_owned())], &results);
+        assert!(
+            page.contains("| pairs, per pair | ours | 20.0 | | | |"),
+            "{page}"
+        );
+        assert!(
+            page.contains("|  | theirs | 10.0 | 2.00 | 2.00 to 2.00 | LOSS |"),
+            "{page}"
         );
         let value = json(&[("date", "today".to_owned())], &results);
         assert_eq!(value["cases"][0]["subjects"][1]["verdict"], "LOSS");

@@ -19,7 +19,7 @@ pub(crate) struct Args {
 /// A step: its name and what it does.
 type Step = (&'static str, fn() -> Outcome);
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("fmt", || cargo("fmt", &["fmt", "--all", "--check"])),
     ("tidy", || tidy::run(&tidy::Args {})),
     ("clippy", clippy),
@@ -32,6 +32,7 @@ const STEPS: [Step; 12] = [
     ("targets", || targets::run(&targets::Args::default())),
     ("doc", doc),
     ("examples", examples),
+    ("benches", benches),
 ];
 
 pub(crate) fn run(args: &Args) -> Outcome {
@@ -69,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-/// The users' crates and xtask; the benches bring all peers with them and are only linted.
+/// The users' crates and xtask; the benches bring all peers with them and have a step of their own.
 const TESTED: [&str; 3] = ["--workspace", "--exclude", "stealyard-benches"];
 
 fn cargo(title: &str, arguments: &[&str]) -> Outcome {
@@ -185,6 +186,17 @@ fn doc() -> Outcome {
     );
     private.args(["doc", "--no-deps", "--document-private-items"]);
     run::step("doc, private items", &mut private)
+}
+
+/// The benches' own tests, and one pair of each case: whether they run, not how fast.
+fn benches() -> Outcome {
+    let package = ["--package", "stealyard-benches"];
+    run::step("benches", run::cargo().arg("test").args(package))?;
+    let mut smoke = run::cargo();
+    smoke.arg("run").args(package);
+    smoke.args(["--", "--quick", "--rounds", "1"]);
+    smoke.args(["--json", "target/bench/smoke.json"]);
+    run::step("benches, one pair each", &mut smoke)
 }
 
 /// Every example that ends by itself, run as a user would.
