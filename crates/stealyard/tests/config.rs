@@ -200,6 +200,39 @@ fn o1_blocking_calls_wait_for_the_threads_that_exist() {
     assert_eq!(census.finished(), 50);
 }
 
+#[test]
+fn o2_stacks_that_cannot_be_mapped_are_an_error() {
+    // More than any process may map.
+    let builder = Builder::new().parallelism(2).stack_size(1 << 62);
+    refused(builder, &["none of 2 worker threads"]);
+}
+
+#[test]
+fn t14_the_largest_numbers_count_as_any_other() {
+    let scheduler = Builder::new()
+        .parallelism(2)
+        .budget(u32::MAX)
+        .slot_streak_max(u32::MAX)
+        .global_interval(GlobalInterval::Tasks(u32::MAX))
+        .steal_passes(1)
+        .seed(u64::MAX)
+        .build()
+        .unwrap();
+    let handles: Vec<_> = (0..1_000)
+        .map(|n| {
+            scheduler.spawn(async move {
+                stealyard::coop::consume_budget().await;
+                stealyard::spawn(async move { n }).await.unwrap()
+            })
+        })
+        .collect();
+    let sum: u32 = handles
+        .into_iter()
+        .map(|handle| handle.join().unwrap())
+        .sum();
+    assert_eq!(sum, 499_500);
+}
+
 /// Run by the tests below in a process of its own.
 #[test]
 #[ignore = "run by other tests, with another environment"]

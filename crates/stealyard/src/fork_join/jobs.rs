@@ -23,13 +23,9 @@ use crate::task::{Ran, StackJob, Task};
 /// How many joins may be pending in each other before the deeper ones are not offered any more.
 const DEPTH_MAX: usize = if stealyard_sync::MODELLED { 4 } else { 4096 };
 /// How often a waiting thread looks before it sleeps: about 20 µs, half of what a sleep and a wake
-/// cost across cores of a virtual machine. A model sleeps sooner; one whose threads take turns needs a
-/// look in between, or a waiting thread runs for ever before the one it waits for.
-pub(super) const SPINS: u32 = match (stealyard_sync::MODELLED, stealyard_sync::HAS_TIME) {
-    (true, false) => 0,
-    (true, true) => 1,
-    (false, _) => 2000,
-};
+/// cost across cores of a virtual machine. A model sleeps sooner, but lets the others run first, or a
+/// thread that waits for the end of a claim would look for ever.
+pub(super) const SPINS: u32 = if stealyard_sync::MODELLED { 1 } else { 2000 };
 
 const RUNNING: u32 = 0;
 const DONE: u32 = 1;
@@ -506,7 +502,7 @@ impl Jobs {
             let thief = unsafe { thief.as_ref() }.filter(|_| may_help);
             if thief.is_some_and(|thief| self.help(thief, job)) {
                 spins = 0;
-            } else if spins != SPINS {
+            } else if spins < SPINS {
                 spins += 1;
                 spin_loop();
             } else if let Some(part) = thief.and_then(Self::force) {

@@ -201,7 +201,7 @@ impl<'scope> Scope<'scope> {
         while !has_ended() {
             if self.run_one() {
                 spins = 0;
-            } else if spins != SPINS {
+            } else if spins < SPINS {
                 spins += 1;
                 spin_loop();
             } else {

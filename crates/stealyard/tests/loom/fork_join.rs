@@ -113,12 +113,12 @@ fn two_joins_against(steal: fn(&Jobs) -> Option<Task>) {
 
 #[test]
 fn f4_an_offered_half_is_stolen_or_taken_back() {
-    model::check(3, || two_joins_against(Jobs::steal));
+    model::check(4, || two_joins_against(Jobs::steal));
 }
 
 #[test]
 fn f4_a_private_half_is_forced_or_popped() {
-    model::check(3, || {
+    model::check(4, || {
         let crew = Crew::new();
         let thief = {
             let crew = Arc::clone(&crew);
@@ -143,13 +143,13 @@ fn f4_a_private_half_is_forced_or_popped() {
 
 #[test]
 fn f3_force_and_offer_move_the_base_one_at_a_time() {
-    model::check(2, || two_joins_against(Jobs::force));
+    model::check(4, || two_joins_against(Jobs::force));
 }
 
 /// Two pending halves, one offered or forced while the other is popped.
 #[test]
 fn f2_the_oldest_goes_first() {
-    model::check(2, || {
+    model::check(4, || {
         let crew = Crew::new();
         let thief = {
             let crew = Arc::clone(&crew);
@@ -175,7 +175,7 @@ fn f2_the_oldest_goes_first() {
 /// ends only when its own second half was begun by the one that waits.
 #[test]
 fn f6_the_owner_helps_its_thief() {
-    model::check(2, || {
+    model::check(4, || {
         let crew = Crew::new();
         let begun = Arc::new(AtomicBool::new(false));
         crew.jobs[0].want();
@@ -225,7 +225,7 @@ fn f6_the_owner_helps_its_thief() {
 /// A scope's jobs end before it does; the ticket may come late.
 #[test]
 fn p1_a_scope_ends_after_its_jobs() {
-    model::check(2, || {
+    model::check(4, || {
         let crew = Crew::new();
         let thief = {
             let crew = Arc::clone(&crew);
@@ -251,7 +251,7 @@ fn p1_a_scope_ends_after_its_jobs() {
 /// A job that runs elsewhere spawns another when the scope's own thread may sleep already.
 #[test]
 fn p1_a_late_job_wakes_the_scope() {
-    model::check(2, || {
+    model::check(4, || {
         let value = Arc::new(Watched::new());
         let spawner = Arc::clone(&value);
         scope(|s| {
