@@ -25,7 +25,7 @@ struct Args {
     /// A first look: every case within two minutes
     #[arg(long)]
     quick: bool,
-    /// Only this layer: queue, scheduler, fork-join or wake
+    /// Only this layer: queue, injector, scheduler, fork-join or wake
     #[arg(long)]
     layer: Option<String>,
     /// Only cases whose name contains this

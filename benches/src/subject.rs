@@ -5,6 +5,7 @@
 
 pub(crate) mod async_executor;
 pub(crate) mod crossbeam;
+pub(crate) mod injectors;
 pub(crate) mod ours;
 pub(crate) mod plain;
 pub(crate) mod rayon;

@@ -1,6 +1,7 @@
 //! The workloads, each written once, and the cases made of them.
 
 pub(crate) mod fork_join;
+pub(crate) mod injector;
 pub(crate) mod queue;
 pub(crate) mod scheduler;
 pub(crate) mod wake;
@@ -10,6 +11,7 @@ use crate::harness::Case;
 /// Every case there is, in the order in which they are shown.
 pub(crate) fn all(workers: usize) -> Vec<Case> {
     let mut cases = queue::cases();
+    cases.extend(injector::cases());
     cases.extend(scheduler::cases(workers));
     cases.extend(fork_join::cases(workers));
     cases.extend(wake::cases(workers));
