@@ -8,8 +8,8 @@ pub trait Injector<T: Send>: Send + Sync {
     /// Puts `item` at the back.
     fn push(&self, item: T);
 
-    /// Puts all of `items` at the back, together and in their order. `items` is drawn before the queue
-    /// is touched, so a panic of the iterator leaves the queue as it was.
+    /// Puts all of `items` at the back, in their order, and together as far as the queue promises it.
+    /// `items` is drawn before the queue is touched, so a panic of the iterator leaves the queue as it was.
     fn push_batch(&self, items: impl IntoIterator<Item = T>);
 
     /// Takes the oldest item.

@@ -10,6 +10,6 @@ mod stack;
 
 pub use injector::Injector;
 pub use locked::Locked;
-pub use segmented::{Segmented, TryPop};
+pub use segmented::Segmented;
 pub use sharded::{FAIR_SWEEP, LANES_MAX, LanesError, Sharded};
 pub use stack::{Chain, Linked, Stack};

@@ -1,406 +1,532 @@
-//! A lock-free unbounded global queue: first in, first out; linked blocks of slots.
+//! A lock-free global queue of linked blocks: many producers, many consumers, first in, first out.
 //!
-//! Positions are handed out by counters, items live in blocks of 64 slots, and the blocks form a
-//! list. A push claims its whole range of positions with one fetch-and-add, however long the batch,
-//! and then fills the slots at leisure; a slot says by a flag of its own that it is filled. A pop
-//! claims a range of *filled* slots with one compare-and-swap, so it never owns an item that it would
-//! have to wait for. Blocks that are used up are reclaimed through epochs.
+//! Producers reserve slots at the back, and consumers claim them at the front, each with one
+//! compare-and-swap of a position, a whole batch as cheaply as a single item. A producer that was
+//! interrupted between reserving and writing holds nobody up: the consumer waits for it a little, then
+//! declares the slot dead and goes on, and the producer puts its item further back. Such poisoned slots
+//! are the idea of LCRQ and of the array queue with fetch-and-add; here slots hold any `T`, slots of a
+//! cache line share one state word so that a batch is published with one read-modify-write a line, and
+//! a batch that lost a slot moves its remainder as a whole, so that its order holds. Positions beside
+//! block pointers, so that a successful exchange proves the pointer right, are crossbeam's.
 //!
 //! # Operations
-//! | operation    | caller | progress                                     | cost                          |
-//! |--------------|--------|----------------------------------------------|-------------------------------|
-//! | `push`       | anyone | lock-free (it may have to append a block)    | one RMW, an epoch pin         |
-//! | `push_batch` | anyone | lock-free                                    | one RMW for all, an epoch pin |
-//! | `pop`        | anyone | lock-free, but see below                     | one RMW, an epoch pin         |
-//! | `pop_batch`  | anyone | as `pop`                                     | one RMW for each block touched |
-//! | `len`        | anyone | wait-free                                    | two loads                     |
+//! | operation    | caller | progress  | read-modify-writes                                        |
+//! |--------------|--------|-----------|-----------------------------------------------------------|
+//! | `push`       | anyone | lock-free | one to reserve, one to publish                            |
+//! | `push_batch` | anyone | lock-free | one per block to reserve, one per line to publish         |
+//! | `pop`        | anyone | lock-free | one to claim, one to count; none if empty                 |
+//! | `pop_batch`  | anyone | lock-free | one per block to claim, one to count; none if empty       |
+//! | `len`        | anyone | wait-free | none                                                      |
+//! | `is_empty`   | anyone | lock-free | none, but for dead slots at the front, which it passes    |
 //!
-//! A pop that meets a position which was claimed by a push and is not filled yet cannot say "empty",
-//! since pushes behind it may have ended. It waits, and yields its time slice while it does: a
-//! producer stopped between its claim and its last store holds up the consumers. This is the price of
-//! strict order, and crossbeam's queues pay it too. [`try_pop_batch`](Segmented::try_pop_batch) does
-//! not wait and says so.
+//! What lock-free means here: a push starts over when another push was faster, or when a consumer killed
+//! its slot, which it does after some microseconds of waiting and some calls of `yield_now`; a pop starts
+//! over when another pop was faster, or after it killed a slot. All of them allocate or free blocks now
+//! and then, and the allocator may lock.
 //!
 //! # Layout
 //! ```text
-//!   head (next to take)                 tail (next to hand out)
-//!     v                                   v
-//!   [ . . c d ] -> [ e f _ h ] -> [ i _ . . ]          _ claimed by a push, not filled yet
-//!     ^ head_block                  ^ tail_block        blocks are linked by `next`
+//!   head: index, block            tail: index, block
+//!          |                             |
+//!          v                             v
+//!   [xxxxxxxxx....] --> [............] --> [.....       ] --> (linked ahead of need)
+//!             ^ claimed up to here             ^ reserved up to here
+//!
+//!   position   bit 8..63: number of the block    bit 0..7: slot, 0..251; 252: every slot is given out
 //! ```
 //!
 //! # Invariants
-//! - **G1** `head <= tail`; both only grow.
-//! - **G2** A position belongs to the push whose fetch-and-add passed it, until the slot is filled; then to
-//!   nobody, until the pop whose compare-and-swap passes it; then to that pop. So a slot is written once
-//!   and read once.
-//! - **G3** `head` passes filled slots only.
-//! - **G4** A block is retired when `head` has passed its last slot, after `tail_block` and `head_block`
-//!   have left it for good; so whoever holds a claimed, unfilled position can reach its block from
-//!   `head_block`.
+//! - **G1** An end's `block` is the one that its `index` speaks of, or, while `index` stands at the
+//!   block's end, the one after. So whoever moves `index` from a value that it read before it read
+//!   `block`, and not to a block's end and on, has read the right block.
+//! - **G2** Whoever gives out a block's last slot moves that end on to the next block, first `block`, then
+//!   `index`; and does so before it is finished with the slot (S5).
+//! - **G3** A block is handed to the epoch collector when every slot is finished with (S5), so not before
+//!   both ends have left it (G2). Hence a slot that is not finished keeps its block alive without a
+//!   pin; and what an end's `block` showed to a pinned thread stays alive while the pin lasts.
+//! - **G4** `dead` is the number of slots that producers gave up and consumers did not pass yet,
+//!   when no call is under way.
+//! - **G5** Freeing a block drops no item: those were taken by who claimed them. No code of a user runs
+//!   while the thread is pinned or holds an unfinished slot.
+//!
+//! Only those who find an end standing at a block's end, and those who free a block, pin: both once in
+//! 252 items. A pin each time would cost as much as the rest of a single push.
 //!
 //! # Orderings
-//! | label | operation                                  | partner | publishes                      |
-//! |-------|--------------------------------------------|---------|--------------------------------|
-//! | G5    | push sets `filled`, Release                | G6      | the item                       |
-//! | G6    | pop reads `filled`, Acquire                | G5      | –                              |
-//! | G7    | a block is linked or a hint moved, Release | G8      | the block's header and slots   |
-//! | G8    | `next` and the hints are loaded, Acquire   | G7      | –                              |
+//! | label | operation                             | partner | publishes                          |
+//! |-------|---------------------------------------|---------|------------------------------------|
+//! | G6    | swing: `block` moved on, Release      | G7      | the fields of the next block, and that `index` had reached the end |
+//! | G7    | load `block`, Acquire                 | G6      | –                                  |
+//! | G8    | swing: `index` moved on, Release      | G9      | that `block` was moved on before   |
+//! | G9    | load `index`, Acquire                 | G8      | –                                  |
+//! | G10   | `index` given out; the other end's `index`; `dead`: Relaxed | – | only the numbers: values travel by S6 and S7 |
 //!
-//! `head` and `tail` themselves publish nothing: Relaxed throughout.
+//! G10 is enough for a pop that finds nothing: a push that happened before it had moved the tail's index,
+//! and what the pop read of the head's index is not newer than the moment at which that is compared. A
+//! producer that pushes and then asks whether somebody sleeps, and a consumer that says it will sleep
+//! and then asks whether there is something, need a store–load barrier each; it is theirs to make.
 //!
 //! # Why not …
-//! A claim by consumers with fetch-and-add, as LCRQ has it: a consumer then owns positions that may
-//! never be filled and has to poison them. Reclaiming blocks by marks in their slots, as crossbeam's
-//! `Injector` does: one RMW an item, against one pin a batch.
+//! A consumer that waits for a slot's producer as long as it takes, as in crossbeam's `SegQueue` and
+//! `Injector`: publishing a single item becomes cheaper (a store would do), but a producer that loses its
+//! core between reserving and writing stops everybody for a time slice. An epoch pin around every call, so
+//! that slots need not be counted: measured, 43 ns for a push and a pop against 17. A fetch-and-add
+//! on a counter in the block: needs that pin, because the block is touched before anything in it is
+//! owned.
 //!
 //! # References
-//! A. Morrison, Y. Afek, *Fast concurrent queues for x86 processors*, PPoPP 2013 (positions by
-//! fetch-and-add); K. Fraser, *Practical lock-freedom*, 2004 (epochs).
+//! A. Morrison, Y. Afek, *Fast concurrent queues for x86 processors*, PPoPP 2013. P. Ramalhete,
+//! *FAAArrayQueue*, 2016. crossbeam-deque, `Injector`.
 
 mod block;
 
 use core::fmt;
 
-use crossbeam_epoch::{self as epoch, Atomic, Guard, Shared};
-use stealyard_sync::atomic::{AtomicU64, Ordering};
-use stealyard_sync::{CachePadded, hint, thread};
+use crossbeam_epoch::{self as epoch, Shared};
+use stealyard_sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use stealyard_sync::{Backoff, CachePadded, MODELLED};
 
 use crate::injector::{Injector, share};
-use block::{BLOCK, Block};
+use block::{BLOCK, Block, Taken};
 
-/// A lock-free unbounded global queue; first in, first out. See the [crate's](crate) overview.
+/// Distance between the starts of two blocks: more than a block, a power of two.
+const STRIDE: u64 = if MODELLED { 8 } else { 256 };
+/// The slot in a position.
+const SLOT: u64 = STRIDE - 1;
+/// Whoever gets this slot links the next block, so that it is there when it is needed.
+const LINKS_NEXT: usize = BLOCK / 4 * 3;
+/// Blocks from this many bytes on are given to the collector at once, not with the next 63.
+const LARGE_BLOCK: usize = 8192;
+
+const _: () = assert!(STRIDE.is_power_of_two() && BLOCK < STRIDE as usize);
+
+/// A lock-free, unbounded global queue; first in, first out. See the [crate's](crate) overview.
+///
+/// Blocks that are empty are given back to the allocator by crossbeam-epoch's collector. Up to 64 of them
+/// per thread may wait there until that thread uses some queue of that collector again.
 pub struct Segmented<T> {
-    /// The next position to take.
-    head: CachePadded<AtomicU64>,
-    /// The next position to hand out.
-    tail: CachePadded<AtomicU64>,
-    /// A block at or before `head`'s.
-    head_block: CachePadded<Atomic<Block<T>>>,
-    /// A block at or before `tail`'s: where pushes start to look.
-    tail_block: CachePadded<Atomic<Block<T>>>,
+    head: CachePadded<End<T>>,
+    tail: CachePadded<End<T>>,
+    /// Slots that are reserved and will never hold anything (G4); touched only when that happens.
+    dead: CachePadded<AtomicUsize>,
 }
 
-// SAFETY: 1. items are moved in by one thread and out by another, one owner at a time (G2); nothing
-// hands out a reference to one.
+/// Where slots are given out.
+struct End<T> {
+    index: AtomicU64,
+    block: AtomicPtr<Block<T>>,
+}
+
+/// Slots of one block that are the caller's, and keep the block alive until they are finished (G3).
+struct Slots<T> {
+    block: *mut Block<T>,
+    from: usize,
+    to: usize,
+}
+
+// SAFETY: 1. items are moved in by one thread and out by another, which `T: Send` allows; 2. no reference
+// to an item is ever given out, so `T: Sync` is not needed.
 unsafe impl<T: Send> Send for Segmented<T> {}
-// SAFETY: 1. as above; all shared state is atomic.
+// SAFETY: as above.
 unsafe impl<T: Send> Sync for Segmented<T> {}
 
-/// What a pop that does not wait has found.
-#[must_use = "a pending push may hide items"]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TryPop {
-    /// So many items were taken, at least one.
-    Taken(usize),
-    /// There was nothing.
-    Empty,
-    /// The oldest item's push has not ended yet.
-    Pending,
-}
-
 impl<T: Send> Segmented<T> {
-    /// An empty queue with one block.
+    /// An empty queue, with one block of memory: 252 slots, some 2.5 KiB for items of a word.
     #[must_use]
     pub fn new() -> Self {
         Self::starting_at(0)
     }
 
-    /// A queue whose positions start at `position`, a multiple of the block's size: for tests of what
-    /// happens far from zero.
+    /// An empty queue whose positions start at `start`, a multiple of 256; they wrap. For tests of what
+    /// happens where they do.
     #[doc(hidden)]
     #[must_use]
-    pub fn starting_at(position: u64) -> Self {
-        debug_assert_eq!(position % BLOCK as u64, 0, "positions start with a block");
-        let first = Block::boxed(position);
-        let head_block = Atomic::from(first);
-        // Ordering: Relaxed; nobody else has the queue yet.
-        let guard = epoch::pin();
-        let tail_block = Atomic::from(head_block.load(Ordering::Relaxed, &guard).as_raw());
+    pub fn starting_at(start: u64) -> Self {
+        debug_assert_eq!(start & SLOT, 0, "positions start with a block");
+        let first = Box::into_raw(Block::allocate(start));
+        let end = || {
+            CachePadded::new(End {
+                index: AtomicU64::new(start),
+                block: AtomicPtr::new(first),
+            })
+        };
         Self {
-            head: CachePadded::new(AtomicU64::new(position)),
-            tail: CachePadded::new(AtomicU64::new(position)),
-            head_block: CachePadded::new(head_block),
-            tail_block: CachePadded::new(tail_block),
+            head: end(),
+            tail: end(),
+            dead: CachePadded::new(AtomicUsize::new(0)),
         }
     }
 
     /// Puts `item` at the back.
     pub fn push(&self, item: T) {
-        let guard = &epoch::pin();
-        // Ordering: Relaxed; the position is all that it gives (G2).
-        let position = self.tail.fetch_add(1, Ordering::Relaxed);
-        self.block_for_push(position, guard).fill(position, item);
-    }
-
-    /// Puts all of `items` at the back, together and in their order, with one claim for all.
-    pub fn push_batch(&self, items: impl IntoIterator<Item = T>) {
-        let items: Vec<T> = items.into_iter().collect();
-        if items.is_empty() {
-            return;
-        }
-        let guard = &epoch::pin();
-        // Ordering: Relaxed; the positions are all that it gives (G2).
-        let first = self.tail.fetch_add(items.len() as u64, Ordering::Relaxed);
-        let mut block = self.block_for_push(first, guard);
-        for (position, item) in (first..).zip(items) {
-            if !block.holds(position) {
-                block = block.next_or_append(guard);
-            }
-            block.fill(position, item);
-        }
-        self.move_tail_hint(block.start(), guard);
-    }
-
-    /// The block of a position that this thread has claimed for a push.
-    fn block_for_push<'g>(&self, position: u64, guard: &'g Guard) -> &'g Block<T> {
-        // Ordering: Acquire (G8); the block is whole.
-        let hint = self.tail_block.load(Ordering::Acquire, guard);
-        // SAFETY: 1. never null; 2. the guard was pinned before it was loaded (G4).
-        let mut block = unsafe { hint.deref() };
-        if block.start() > position {
-            // Others have moved the hint past our block; from the head it can be reached (G4).
-            // Ordering: Relaxed; by G4 it is a block before the hint's, and whoever linked that one had
-            // seen those before it, so the load of the hint has made it visible.
-            let first = self.head_block.load(Ordering::Relaxed, guard);
-            // SAFETY: 1. and 2. as above.
-            block = unsafe { first.deref() };
-        }
-        let walked = !block.holds(position);
-        while !block.holds(position) {
-            block = block.next_or_append(guard);
-        }
-        if walked {
-            self.move_tail_hint(block.start(), guard);
-        }
-        block
-    }
-
-    /// Moves the tail hint forward until it is at `start`'s block or beyond. It never moves back.
-    fn move_tail_hint(&self, start: u64, guard: &Guard) {
+        let mut item = item;
         loop {
-            // Ordering: Acquire (G8); the block is whole.
-            let hint = self.tail_block.load(Ordering::Acquire, guard);
-            // SAFETY: 1. never null; 2. the guard was pinned before it was loaded (G4).
-            let block = unsafe { hint.deref() };
-            if block.start() >= start {
-                return;
+            let slots = self.reserve(1);
+            // SAFETY: 1. our slot is not finished (G3).
+            let block = unsafe { &*slots.block };
+            // SAFETY: 1. reserved just now.
+            match unsafe { block.publish(slots.from, item) } {
+                Ok(()) => return,
+                Err(overtaken) => item = overtaken,
             }
-            let next = block.next_or_append(guard);
-            // Ordering: Release (G7); whoever starts from the hint sees a whole block. On failure
-            // Relaxed: somebody else moved it, look again.
-            let _ = self.tail_block.compare_exchange(
-                hint,
-                Shared::from(core::ptr::from_ref(next)),
-                Ordering::Release,
-                Ordering::Relaxed,
-                guard,
-            );
+            slots.finish(1);
         }
     }
 
-    /// Takes the oldest item; waits for a push that has begun, see the file's essay.
+    /// Puts all of `items` at the back, in their order. Others' items may come between where the batch
+    /// crosses from one block of 252 slots into the next, and where a consumer overtook it.
+    pub fn push_batch(&self, items: impl IntoIterator<Item = T>) {
+        let mut items: Vec<T> = items.into_iter().collect();
+        let total = items.len();
+        // From here on the queue takes the items over, and nothing panics; a failed allocation aborts.
+        // SAFETY: 1. zero is never too long.
+        unsafe { items.set_len(0) };
+        let mut done = 0;
+        while done < total {
+            let slots = self.reserve(total - done);
+            // SAFETY: 1. our slots are not finished (G3).
+            let block = unsafe { &*slots.block };
+            // SAFETY: 1. `done` is less than the number of items in the buffer.
+            let rest = unsafe { items.as_ptr().add(done) };
+            // SAFETY: 1. reserved just now; 2. at least as many are left; 3. the buffer forgot them.
+            let published = unsafe { block.publish_batch(slots.from..slots.to, rest) };
+            done += published.count;
+            if published.given_up > 0 {
+                // Ordering: Relaxed (G10).
+                self.dead.fetch_add(published.given_up, Ordering::Relaxed);
+            }
+            slots.finish(published.second);
+        }
+    }
+
+    /// Reserves at least one slot and at most `count`, all in one block.
+    #[inline]
+    fn reserve(&self, count: usize) -> Slots<T> {
+        loop {
+            let index = self.tail.index();
+            let free = BLOCK - slot(index);
+            if free == 0 {
+                self.tail.help(index);
+                continue;
+            }
+            let Some(slots) = self.tail.give_out(index, count.min(free)) else {
+                continue;
+            };
+            if (slots.from..slots.to).contains(&LINKS_NEXT) {
+                // SAFETY: 1. our slots are not finished (G3).
+                unsafe { &*slots.block }.next_or_link(STRIDE);
+            }
+            return slots;
+        }
+    }
+
+    /// Takes the oldest item.
     pub fn pop(&self) -> Option<T> {
-        let mut taken = None;
-        self.pop_batch(1, 1, |item| taken = Some(item));
-        taken
+        // Waiting once is enough: a stalled producer of a batch is as late for each of its slots.
+        let mut patience = true;
+        loop {
+            let slots = self.claim(1)?;
+            // SAFETY: 1. our slot is not finished (G3).
+            let block = unsafe { &*slots.block };
+            // SAFETY: 1. claimed just now.
+            let taken = unsafe { block.take(slots.from, patience) };
+            patience &= !matches!(taken, Taken::Killed);
+            if let Some(item) = self.settle(taken, &slots) {
+                return Some(item);
+            }
+        }
+    }
+
+    /// Finishes the one slot of `slots`, from which `taken` came.
+    fn settle(&self, taken: Taken<T>, slots: &Slots<T>) -> Option<T> {
+        match taken {
+            Taken::Item(item) => {
+                slots.finish(1);
+                return Some(item);
+            }
+            Taken::GivenUp => {
+                // Ordering: Relaxed (G10).
+                self.dead.fetch_sub(1, Ordering::Relaxed);
+                slots.finish(1);
+            }
+            Taken::Killed => {}
+        }
+        None
     }
 
     /// Takes one worker's share, `min(max, len / workers + 1)`, oldest first, and gives it to `sink`.
-    /// Returns how many. Waits for a push that has begun if nothing older is there, see the file's
-    /// essay. A batch within a block is one claim.
-    pub fn pop_batch(&self, max: usize, workers: usize, mut sink: impl FnMut(T)) -> usize {
-        let mut waited = 0_u32;
-        loop {
-            match self.try_pop_batch(max, workers, &mut sink) {
-                TryPop::Taken(count) => return count,
-                TryPop::Empty => return 0,
-                TryPop::Pending => wait(&mut waited),
-            }
+    /// Returns how many. It may be fewer while others push and pop; it is none only if the queue was
+    /// empty or `max` is 0.
+    ///
+    /// If `sink` panics, what was taken and not yet given is dropped.
+    pub fn pop_batch(&self, max: usize, workers: usize, sink: impl FnMut(T)) -> usize {
+        let len = self.span();
+        if max == 0 || len == 0 {
+            return 0;
         }
-    }
-
-    /// As [`pop_batch`](Self::pop_batch), but does not wait for a push that has begun.
-    pub fn try_pop_batch(&self, max: usize, workers: usize, mut sink: impl FnMut(T)) -> TryPop {
-        if max == 0 || self.is_empty() {
-            return TryPop::Empty;
-        }
-        let guard = &epoch::pin();
-        let wanted = share(self.len(), max, workers);
-        let mut taken = 0;
-        while taken < wanted {
-            match self.claim(wanted - taken, guard) {
-                Claim::Range(block, first, count) => {
-                    taken += count;
-                    block.take(first, count, &mut sink);
-                    if !block.holds(first + count as u64) {
-                        self.retire_passed(guard);
-                    }
-                }
-                Claim::Empty => break,
-                Claim::Pending if taken > 0 => break,
-                Claim::Pending => return TryPop::Pending,
-            }
-        }
-        if taken > 0 {
-            TryPop::Taken(taken)
-        } else {
-            TryPop::Empty
-        }
-    }
-
-    /// Claims up to `count` filled positions of one block, from the head.
-    fn claim<'g>(&self, count: usize, guard: &'g Guard) -> Claim<'g, T> {
-        loop {
-            // Ordering: Relaxed; a stale one only makes the claim fail.
-            let head = self.head.load(Ordering::Relaxed);
-            let filled = match self.block_at_head(head, guard) {
-                Place::Block(block) => (block, block.filled_from(head, count)),
-                Place::Passed => continue,
-                Place::NotYet => {
-                    if self.is_pending(head) {
-                        return Claim::Pending;
-                    }
-                    return Claim::Empty;
-                }
+        let want = share(len, max, workers);
+        let mut batch = Vec::with_capacity(want);
+        while batch.len() < want {
+            let Some(slots) = self.claim(want - batch.len()) else {
+                break;
             };
-            let (block, ready) = filled;
-            if ready == 0 {
-                // Ordering: Relaxed; if the head has moved, what we saw is of the past.
-                if self.head.load(Ordering::Relaxed) != head {
-                    continue;
-                }
-                return if self.is_pending(head) {
-                    Claim::Pending
-                } else {
-                    Claim::Empty
-                };
-            }
-            let next = head + ready as u64;
-            // Ordering: Relaxed on both; it publishes nothing: what is behind the claimed positions
-            // was published by `filled` (G5), and the block is kept by the guard.
-            let claimed =
-                self.head
-                    .compare_exchange(head, next, Ordering::Relaxed, Ordering::Relaxed);
-            if claimed.is_ok() {
-                return Claim::Range(block, head, ready);
-            }
+            self.take_all(&slots, &mut batch);
         }
+        let count = batch.len();
+        batch.into_iter().for_each(sink);
+        count
     }
 
-    /// True if a push has claimed `head` (and had not filled it when we looked).
-    fn is_pending(&self, head: u64) -> bool {
-        // Ordering: Relaxed; only the number counts.
-        self.tail.load(Ordering::Relaxed) > head
-    }
-
-    /// The block that holds `head`, from the head hint onward.
-    fn block_at_head<'g>(&self, head: u64, guard: &'g Guard) -> Place<'g, T> {
-        // Ordering: Acquire (G8); the block is whole.
-        let hint = self.head_block.load(Ordering::Acquire, guard);
-        // SAFETY: 1. never null; 2. the guard was pinned before it was loaded (G4).
-        let mut block = unsafe { hint.deref() };
-        if block.start() > head {
-            return Place::Passed;
-        }
-        while !block.holds(head) {
-            match block.next(guard) {
-                Some(next) => block = next,
-                None => return Place::NotYet,
+    /// Takes what is in `slots`, for which `batch` has room.
+    fn take_all(&self, slots: &Slots<T>, batch: &mut Vec<T>) {
+        // SAFETY: 1. our slots are not finished (G3).
+        let block = unsafe { &*slots.block };
+        let before = batch.len();
+        let mut given_up = 0;
+        let mut killed = 0;
+        let mut at = slots.from;
+        while at < slots.to {
+            // SAFETY: 1. claimed, and each taken once.
+            let run = unsafe { block.take_run(at, slots.to, batch) };
+            at += run;
+            if run > 0 {
+                continue;
             }
+            // Waiting once is enough: a stalled producer of a batch is as late for each of its slots.
+            // SAFETY: 1. claimed, and each taken once.
+            match unsafe { block.take(at, killed == 0) } {
+                Taken::Item(item) => batch.push(item),
+                Taken::GivenUp => given_up += 1,
+                Taken::Killed => killed += 1,
+            }
+            at += 1;
         }
-        Place::Block(block)
+        if given_up > 0 {
+            // Ordering: Relaxed (G10).
+            self.dead.fetch_sub(given_up, Ordering::Relaxed);
+        }
+        slots.finish(batch.len() - before + given_up);
     }
 
-    /// Moves the head hint over blocks that the head has passed, and retires them.
-    #[cold]
-    fn retire_passed(&self, guard: &Guard) {
+    /// Claims at least one slot and at most `count`, all in one block; none if nothing is reserved.
+    #[inline]
+    fn claim(&self, count: usize) -> Option<Slots<T>> {
         loop {
-            // Ordering: Acquire (G8); the block is whole.
-            let hint = self.head_block.load(Ordering::Acquire, guard);
-            // SAFETY: 1. never null; 2. the guard was pinned before it was loaded (G4).
-            let block = unsafe { hint.deref() };
-            let end = block.start() + BLOCK as u64;
-            // Ordering: Relaxed; the head only grows, so a stale one only leaves the block for later.
-            if self.head.load(Ordering::Relaxed) < end {
-                return;
+            let index = self.head.index();
+            // Ordering: Relaxed (G10).
+            let there = span(index, self.tail.index.load(Ordering::Relaxed));
+            if there == 0 {
+                return None;
             }
-            self.move_tail_hint(end, guard);
-            let next = Shared::from(core::ptr::from_ref(block.next_or_append(guard)));
-            // Ordering: Release (G7); whoever starts from the hint sees a whole block. On failure
-            // Relaxed: somebody else moved it and retires it.
-            let moved = self.head_block.compare_exchange(
-                hint,
-                next,
-                Ordering::Release,
-                Ordering::Relaxed,
-                guard,
-            );
-            if moved.is_ok() {
-                // SAFETY: 1. both hints have left it for good, and no `next` leads to it from a block
-                // that is not retired itself (G4); 2. only who moved the head hint retires it.
-                unsafe { guard.defer_destroy(hint) };
+            let left = BLOCK - slot(index);
+            if left == 0 {
+                self.head.help(index);
+            } else if let Some(slots) = self.head.give_out(index, count.min(there).min(left)) {
+                return Some(slots);
             }
         }
     }
 
-    /// How many items there were at this moment, those whose push has not ended included.
+    /// How many items there were at this moment; what producers have reserved and not yet written counts.
     #[must_use]
     pub fn len(&self) -> usize {
-        // Ordering: Relaxed on both; a moment's view. The head first: it never passes the tail, so
-        // that the difference is not negative unless the tail read is older, which gives zero.
-        let head = self.head.load(Ordering::Relaxed);
-        let tail = self.tail.load(Ordering::Relaxed);
-        usize::try_from(tail.saturating_sub(head)).unwrap_or(usize::MAX)
+        // Read at different moments, the numbers may contradict each other a little.
+        // Ordering: Relaxed (G10).
+        self.span()
+            .saturating_sub(self.dead.load(Ordering::Relaxed))
     }
 
-    /// True if the queue was empty at this moment; two loads.
+    /// True if the queue was empty at this moment.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        loop {
+            if self.span() == 0 {
+                return true;
+            }
+            // Ordering: Relaxed (G10).
+            if self.dead.load(Ordering::Relaxed) == 0 || !self.pass_dead() {
+                return false;
+            }
+        }
+    }
+
+    /// Slots that are reserved and not claimed.
+    fn span(&self) -> usize {
+        let head = self.head.index();
+        // Ordering: Relaxed (G10).
+        span(head, self.tail.index.load(Ordering::Relaxed))
+    }
+
+    /// Passes the slot at the front if its producer gave it up. False if there is none such.
+    #[cold]
+    fn pass_dead(&self) -> bool {
+        let _guard = epoch::pin();
+        let index = self.head.index();
+        if slot(index) == BLOCK {
+            self.head.help(index);
+            return true;
+        }
+        // SAFETY: 1. an end's block, read while pinned (G3).
+        let block = unsafe { &*self.head.block() };
+        // If it is another block than the index's, the index has moved, and the claim fails (G1).
+        if !block.is_dead(slot(index)) {
+            return false;
+        }
+        if let Some(slots) = self.head.give_out(index, 1) {
+            // SAFETY: 1. claimed just now.
+            let taken = unsafe { block.take(slots.from, false) };
+            let item = self.settle(taken, &slots);
+            debug_assert!(item.is_none(), "a dead slot held an item");
+        }
+        true
     }
 }
 
-/// What a claim has got.
-enum Claim<'g, T> {
-    /// So many positions from this one, in this block.
-    Range(&'g Block<T>, u64, usize),
-    Empty,
-    Pending,
+impl<T> End<T> {
+    #[inline]
+    fn index(&self) -> u64 {
+        // Ordering: Acquire (G9).
+        self.index.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    fn block(&self) -> *mut Block<T> {
+        // Ordering: Acquire (G7).
+        self.block.load(Ordering::Acquire)
+    }
+
+    /// Gives out `count` slots from `index` on, which the block must have left; none if `index` has moved.
+    #[inline]
+    fn give_out(&self, index: u64, count: usize) -> Option<Slots<T>> {
+        let block = self.block();
+        let past = index.wrapping_add(count as u64);
+        self.index
+            // Ordering: Relaxed on both (G10); what leads to the block was acquired with it (G7).
+            .compare_exchange(index, past, Ordering::Relaxed, Ordering::Relaxed)
+            .ok()?;
+        let from = slot(index);
+        let to = from + count;
+        if to == BLOCK {
+            // SAFETY: 1. by G1; 2. our slots are not finished (G3).
+            unsafe { self.swing(past, block) };
+        }
+        Some(Slots { block, from, to })
+    }
+
+    /// Moves this end from `index`, the end of `block`, to the next block (G2), as far as nobody has.
+    ///
+    /// # Safety
+    /// 1. `block` is the one that `index` speaks of.
+    /// 2. The caller keeps it alive, by an unfinished slot or a pin.
+    unsafe fn swing(&self, index: u64, block: *mut Block<T>) {
+        // SAFETY: 1. alive (obligation 2).
+        let next = unsafe { &*block }.next_or_link(STRIDE);
+        let start = (index & !SLOT).wrapping_add(STRIDE);
+        // No block comes to the same address while the caller keeps this one alive.
+        let _ = self
+            .block
+            // Ordering: Release (G6); if it fails somebody else did it, and Relaxed does.
+            .compare_exchange(block, next, Ordering::Release, Ordering::Relaxed);
+        let _ = self
+            .index
+            // Ordering: Release (G8); if it fails somebody else did it, and Relaxed does.
+            .compare_exchange(index, start, Ordering::Release, Ordering::Relaxed);
+    }
+
+    /// Waits a little for whoever should move this end on from `index`, then does it.
+    #[cold]
+    fn help(&self, index: u64) {
+        let wait = Backoff::new();
+        // Under a model the slow path is what is to be seen.
+        while !MODELLED && !wait.is_completed() {
+            // Ordering: Relaxed; a hint when to stop waiting.
+            if self.index.load(Ordering::Relaxed) != index {
+                return;
+            }
+            wait.snooze();
+        }
+        let _guard = epoch::pin();
+        let block = self.block();
+        // SAFETY: 1. an end's block, read while pinned (G3).
+        let start = unsafe { &*block }.start();
+        if start == index & !SLOT {
+            // SAFETY: 1. compared just now; 2. by the pin.
+            unsafe { self.swing(index, block) };
+        } else {
+            // `block` was moved on; `index` may wait for it.
+            let next = (index & !SLOT).wrapping_add(STRIDE);
+            let _ = self
+                .index
+                // Ordering: Release (G8); if it fails somebody else did it, and Relaxed does.
+                .compare_exchange(index, next, Ordering::Release, Ordering::Relaxed);
+        }
+    }
 }
 
-/// Where the head's block is.
-enum Place<'g, T> {
-    Block(&'g Block<T>),
-    /// The head has moved on since it was read.
-    Passed,
-    /// No push has come as far as to link it.
-    NotYet,
+impl<T> Slots<T> {
+    /// Counts `count` of the slots as finished (S5), and has the block freed if they were its last. The
+    /// caller does not touch the block afterwards.
+    #[inline]
+    fn finish(&self, count: usize) {
+        // SAFETY: 1. our slots are not finished (G3); if `count` is 0 nothing is.
+        if unsafe { &*self.block }.finish(count) {
+            retire(self.block);
+        }
+    }
 }
 
-/// Waits for another thread's few instructions, or for its time slice.
+/// Hands `block`, which every thread has left (S5), to the collector.
 #[cold]
-fn wait(waited: &mut u32) {
-    if *waited < 64 {
-        *waited += 1;
-        hint::spin_loop();
-    } else {
-        thread::yield_now();
+fn retire<T>(block: *mut Block<T>) {
+    // SAFETY: 1. not freed yet.
+    unsafe { &*block }.is_left();
+    let guard = epoch::pin();
+    // SAFETY: 1. only one thread is told that it finished the last slot; 2. neither end leads to it any
+    // more (G3); 3. it came from a box; 4. nothing but memory is freed (G5).
+    unsafe { guard.defer_destroy(Shared::from(block.cast_const())) };
+    if size_of::<Block<T>>() >= LARGE_BLOCK {
+        guard.flush();
     }
+}
+
+/// The slot that the position `index` names; [`BLOCK`] at a block's end.
+#[inline]
+fn slot(index: u64) -> usize {
+    (index & SLOT) as usize
+}
+
+/// How many slots there are from `head` to `tail`; none if `tail` is not ahead.
+#[inline]
+fn span(head: u64, tail: u64) -> usize {
+    let strides = (tail & !SLOT).wrapping_sub(head & !SLOT).cast_signed() >> STRIDE.ilog2();
+    let slots = strides * BLOCK as i64 + slot(tail) as i64 - slot(head) as i64;
+    usize::try_from(slots).unwrap_or(0)
 }
 
 impl<T> Drop for Segmented<T> {
     fn drop(&mut self) {
-        // SAFETY: 1. nobody else has the queue any more.
-        let guard = unsafe { epoch::unprotected() };
-        // Ordering: Relaxed throughout; dropping the last handle is ordered after all else.
-        let head = self.head.load(Ordering::Relaxed);
-        let mut hint = self.head_block.load(Ordering::Relaxed, guard);
-        while !hint.is_null() {
-            // SAFETY: 1. it came from a box, and only this list has it (G4).
-            let block = unsafe { hint.into_owned() };
-            hint = block.next_raw(guard);
-            block.drop_items(head);
+        // Ordering: Relaxed; `&mut self` came here by something that orders all calls before this.
+        let tail = self.tail.index.load(Ordering::Relaxed);
+        // Ordering: Relaxed; as above.
+        let mut index = self.head.index.load(Ordering::Relaxed);
+        let mut current = self.head.block();
+        while !current.is_null() {
+            // SAFETY: 1. linked, so not freed, and nobody else is there: whatever lies before `head` is
+            // finished and with the collector.
+            let block = unsafe { Box::from_raw(current) };
+            current = block.next();
+            let end = block.start().wrapping_add(BLOCK as u64);
+            while index != end && span(index, tail) > 0 {
+                // Moved on before the item is dropped: a destructor that panics leaks what is left, and
+                // drops nothing twice.
+                let at = slot(index);
+                index = index.wrapping_add(1);
+                // SAFETY: 1. nobody else claims, and each slot is taken once.
+                drop(unsafe { block.take(at, false) });
+            }
+            if index == end {
+                index = block.start().wrapping_add(STRIDE);
+            }
         }
     }
 }
@@ -425,6 +551,10 @@ impl<T: Send> Injector<T> for Segmented<T> {
     fn len(&self) -> usize {
         self.len()
     }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
 }
 
 impl<T: Send> Default for Segmented<T> {
@@ -438,5 +568,56 @@ impl<T: Send> fmt::Debug for Segmented<T> {
         f.debug_struct("Segmented")
             .field("len", &self.len())
             .finish()
+    }
+}
+
+#[cfg(all(test, not(any(stealyard_loom, stealyard_shuttle))))]
+mod tests {
+    use super::*;
+
+    /// Goal: positions may wrap, in debug builds too, and the length is right across it. Method: a queue
+    /// that starts three blocks before the end.
+    #[test]
+    fn q8_q9_positions_wrap() {
+        let queue = Segmented::starting_at(0_u64.wrapping_sub(3 * STRIDE));
+        for round in 0..20 {
+            queue.push_batch(0..100);
+            queue.push(100);
+            assert_eq!(queue.len(), 101, "round {round}");
+            let mut got = Vec::new();
+            while queue.pop_batch(40, 1, |item| got.push(item)) > 0 {}
+            assert!(got.into_iter().eq(0..=100));
+            assert!(queue.is_empty());
+        }
+    }
+
+    /// Goal: slots that a producer gave up are neither counted nor in the way (G4). Method: a batch whose
+    /// first slots a consumer killed, as it would after waiting.
+    #[test]
+    fn g4_given_up_slots_do_not_count() {
+        let queue = Segmented::new();
+        let late = queue.reserve(10);
+        assert!(!queue.is_empty(), "reserved counts");
+        let slots = queue.claim(1).unwrap();
+        // SAFETY: 1. our slot is not finished.
+        let block = unsafe { &*slots.block };
+        // SAFETY: 1. claimed just now.
+        let taken = unsafe { block.take(slots.from, true) };
+        assert!(matches!(taken, Taken::Killed), "after waiting");
+        assert!(queue.settle(taken, &slots).is_none());
+        let items: Vec<u32> = (0..10).collect();
+        // SAFETY: 1. reserved above; 2. ten; 3. numbers may be copied.
+        let published = unsafe { block.publish_batch(late.from..late.to, items.as_ptr()) };
+        assert_eq!((published.count, published.given_up), (0, 9));
+        // Ordering: Relaxed; one thread.
+        queue.dead.fetch_add(published.given_up, Ordering::Relaxed);
+        late.finish(published.second);
+        assert_eq!(queue.len(), 0);
+        queue.push(10);
+        assert_eq!(queue.len(), 1);
+        assert!(!queue.is_empty());
+        assert_eq!(queue.pop(), Some(10));
+        assert!(queue.is_empty());
+        assert_eq!(queue.pop(), None);
     }
 }

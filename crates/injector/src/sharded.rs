@@ -9,40 +9,47 @@
 //! | operation            | caller | progress      | cost                                         |
 //! |----------------------|--------|---------------|----------------------------------------------|
 //! | `push`, `push_batch` | anyone | as the lane's | the lane's, a fence, and an RMW if its bit was clear |
-//! | `pop`, `pop_batch`   | anyone | as the lane's | a load; the lane's for each occupied lane met; an RMW when one was drained |
-//! | `is_empty`           | anyone | wait-free     | one load                                     |
+//! | `pop`, `pop_batch`   | anyone | as the lane's | a load; the lane's for each occupied lane met; two RMW when one was found empty |
+//! | `is_empty`           | anyone | wait-free     | one load if no bit is set, else the look at those lanes |
 //!
 //! # Layout
 //! ```text
-//!   occupied   0 1 0 1      one bit a lane, at most 64
+//!   occupied   closing (16 bits) | 0 1 0 1      one bit a lane, at most 48
 //!   lanes      [ ][q][ ][q]   each on cache lines of its own
 //!   sweeps     row l: the lanes in the order in which a caller near l looks at them, l first
 //! ```
+//! `closing` counts those who have cleared a bit and have not looked at its lane again.
 //!
 //! # Invariants
-//! - **B1** When no operation is under way, a lane that holds an item has its bit set.
+//! - **B1** If a lane holds an item whose push has returned, its bit is set, or `closing` is not zero. So if
+//!   the whole word is zero, there is nothing; and who finds `closing` not zero looks at every lane.
 //! - **B2** Order holds within a lane. An item that is pushed to a lane can be overtaken by any number
 //!   of items of other lanes, while those in front of it in its own lane leave first: a sweep takes
 //!   from every occupied lane at some time only if workers near it look. The bound is
 //!   [`FAIR_SWEEP`]: every so many pops of one lane's callers begin one lane further on, so that an
 //!   item waits for at most `FAIR_SWEEP × lanes` pops by any one lane's callers, for each item in front of
 //!   it.
+//! - **B3** A pop that finds nothing has found each lane empty at some moment of the call; with several
+//!   lanes, not all at the same moment.
 //!
 //! # Orderings
 //! | label | operation                                         | partner | publishes              |
 //! |-------|---------------------------------------------------|---------|------------------------|
-//! | B3    | push: fence(SeqCst) between the lane and its bit  | B4      | the pushed item        |
-//! | B4    | drain: fence(SeqCst) between the bit and the lane | B3      | the cleared bit        |
+//! | B4    | push: fence(SeqCst) between the lane and its bit  | B5      | the pushed item        |
+//! | B5    | unmark: fence(SeqCst) between the bit and the lane | B4     | the cleared bit        |
 //!
 //! # Why B1 holds
-//! A push puts the item in, fences, and sets the bit unless it reads it set. Who drained a lane clears the
-//! bit, fences, and looks at the lane again: if there is something, it sets the bit. Were the item
-//! left with a clear bit, the push would have read the bit before it was cleared, and the second look
-//! would have missed the item: each fence would precede the other.
+//! A push puts the item in, fences, and sets the bit unless it reads it set. Who found a lane empty clears
+//! the bit and counts itself as closing, in one exchange; fences; looks at the lane again; and in one
+//! exchange leaves, setting the bit if there is something. Were the item left with a clear bit after that, the
+//! push would have read the bit before it was cleared, and the second look would have missed the item:
+//! each fence would precede the other. Whoever comes after the push reads the word as the push read it,
+//! or as it was later; in between, it is not zero.
 //!
 //! # Why not …
 //! A shared counter of items: every push and pop of all lanes would write one line. A bit that is set by
-//! each push without a look: the same.
+//! each push without a look: the same. Clearing the bit with the last item: where items come one by one,
+//! each would then write the common line twice.
 //!
 //! # References
 //! The task streams of oneTBB (`task_stream.h`).
@@ -58,8 +65,11 @@ use crate::injector::{Injector, share};
 /// Every how many pops a caller's sweep begins one lane further on (B2).
 pub const FAIR_SWEEP: u32 = 61;
 
-/// The most lanes: a bit of a word for each.
-pub const LANES_MAX: usize = 64;
+/// The most lanes: a bit of a word for each, beside the count of those who clear one.
+pub const LANES_MAX: usize = 48;
+
+/// One closer, in the count above the bits.
+const CLOSING: u64 = 1 << LANES_MAX;
 
 /// Several queues of the kind `Q`, one a lane. See the [crate's](crate) overview.
 pub struct Sharded<T, Q> {
@@ -177,7 +187,7 @@ impl<T: Send, Q: Injector<T>> Sharded<T, Q> {
 
     /// Sets the lane's bit if it is clear (B1).
     fn mark(&self, lane: usize) {
-        // Ordering: SeqCst (B3), partner B4: either we see the bit cleared, or who cleared it sees the
+        // Ordering: SeqCst (B4), partner B5: either we see the bit cleared, or who cleared it sees the
         // item.
         fence(Ordering::SeqCst);
         // Ordering: Relaxed; the fence above orders it.
@@ -213,11 +223,14 @@ impl<T: Send, Q: Injector<T>> Sharded<T, Q> {
     /// Tries `take` on the occupied lanes in the caller's order until it has taken something.
     fn sweep(&self, lane: usize, mut take: impl FnMut(&Q) -> usize) -> usize {
         let lane = lane % self.lanes.len();
-        // Ordering: Relaxed; a hint where to look. A worker that must not miss an item before it sleeps
-        // has passed the fence of its idle protocol.
+        // Ordering: Relaxed; coherence is all that B1 asks for. A worker that must not miss an item before
+        // it sleeps has passed the fence of its idle protocol.
         let mut occupied = self.occupied.load(Ordering::Relaxed);
         if occupied == 0 {
             return 0;
+        }
+        if occupied >= CLOSING {
+            occupied = u64::MAX;
         }
         let order = &self.sweeps[lane];
         // Ordering: Relaxed; only a count.
@@ -234,27 +247,42 @@ impl<T: Send, Q: Injector<T>> Sharded<T, Q> {
             }
             let queue = &self.lanes[lane].queue;
             let taken = take(queue);
-            if queue.is_empty() {
-                self.unmark(lane);
-            }
             if taken > 0 {
                 return taken;
             }
-            occupied &= !bit(lane);
+            if queue.is_empty() {
+                self.unmark(lane);
+            }
         }
         0
     }
 
-    /// Clears the bit of a lane that was seen empty, and sets it again if it no longer is (B1).
+    /// Clears the bit of a lane that was seen empty, unless it no longer is (B1).
+    #[cold]
     fn unmark(&self, lane: usize) {
-        // Ordering: Relaxed; the fence below orders it.
-        self.occupied.fetch_and(!bit(lane), Ordering::Relaxed);
-        // Ordering: SeqCst (B4), partner B3: either we see the item, or its pusher sees the bit cleared.
-        fence(Ordering::SeqCst);
-        if !self.lanes[lane].queue.is_empty() {
-            // Ordering: Relaxed; as in `mark`.
-            self.occupied.fetch_or(bit(lane), Ordering::Relaxed);
+        // Ordering: Relaxed on both; the fence below orders it.
+        let cleared = self
+            .occupied
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                (word & bit(lane) != 0).then_some((word & !bit(lane)) + CLOSING)
+            });
+        if cleared.is_err() {
+            return; // somebody else has cleared it, and looks
         }
+        // Ordering: SeqCst (B5), partner B4: either we see the item, or its pusher sees the bit cleared.
+        fence(Ordering::SeqCst);
+        let again = if self.lanes[lane].queue.is_empty() {
+            0
+        } else {
+            bit(lane)
+        };
+        // Ordering: Relaxed on both; one exchange, and the bits are all there is to see.
+        let left = self
+            .occupied
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                Some((word - CLOSING) | again)
+            });
+        debug_assert!(left.is_ok(), "an update that always has a value succeeds");
     }
 
     /// How many items all lanes held, each at some moment during the call.
@@ -263,12 +291,13 @@ impl<T: Send, Q: Injector<T>> Sharded<T, Q> {
         self.lanes.iter().map(|lane| lane.queue.len()).sum()
     }
 
-    /// True if no lane's bit was set at this moment; one load. A push that has not ended may not have
-    /// set its bit yet.
+    /// True if every lane was empty, each at some moment during the call. One load if no lane's bit is
+    /// set; a lane's bit stays until a pop has found it empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        // Ordering: Relaxed; a moment's view, see `sweep`.
+        // Ordering: Relaxed; as in `sweep`.
         self.occupied.load(Ordering::Relaxed) == 0
+            || self.lanes.iter().all(|lane| lane.queue.is_empty())
     }
 }
 

@@ -40,9 +40,9 @@ macro_rules! variant {
 
 variant!(locked, Locked::new);
 variant!(segmented, Segmented::new);
-variant!(q8_segmented_far_from_zero, || Segmented::starting_at(
-    1 << 62
-));
+variant!(q8_segmented_where_positions_wrap, || {
+    Segmented::starting_at(0_u64.wrapping_sub(1024))
+});
 variant!(one_lane_of_locked, || Sharded::<u64, Locked<u64>>::new(1)
     .unwrap());
 variant!(one_lane_of_segmented, || {

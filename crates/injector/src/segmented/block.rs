@@ -1,195 +1,446 @@
-//! A block of slots; all access to the items is here.
+//! One block of [`Segmented`](crate::Segmented): its slots, and who may touch which when. All access to
+//! slots is here.
+//!
+//! # Layout
+//! ```text
+//!   block  | start | next | done | group 0 | group 1 | ... |       252 slots
+//!   group  | state | slot 0 ... slot 6 |                           one cache line for one-word items
+//!   state  bit 0..6   written: the slot holds an item, for whoever claims it
+//!          bit 8..14  dead: the slot will never hold anything for anybody
+//! ```
+//!
+//! # Invariants
+//! Every slot has one producer, who reserved it, and one consumer, who claimed it.
+//! - **S1** A slot's value is written only by its producer, before it sets `written`, and once.
+//! - **S2** A slot's value is taken only by its consumer, after it saw `written` and no `dead`.
+//! - **S3** The first bit of a slot decides: after `written` the item is the consumer's, after `dead`
+//!   (set by the consumer that waited in vain, or by a producer that gives up) it is the producer's.
+//! - **S4** A producer never sets `written` behind a slot of the same batch that is dead: what is left
+//!   of the batch goes to later slots, so that its order is kept.
+//! - **S5** Of a slot's producer and consumer, the second to be finished with it counts it in `done`,
+//!   and neither touches it afterwards. So when `done` is the number of slots, nobody is in the block,
+//!   and whoever brought it there may have the block freed.
+//!
+//! # Orderings
+//! | label | operation                             | partner | publishes                    |
+//! |-------|---------------------------------------|---------|------------------------------|
+//! | S6    | `publish`: set `written`, Release     | S7      | the slot's value             |
+//! | S7    | `take`: state, Acquire                | S6      | –                            |
+//! | S8    | `done`: add, AcqRel                   | S8      | that the slots are finished with, to whoever frees the block |
+//! | S9    | `next`: link, Release; load, Acquire  | S9      | the fields of the next block |
 
-use core::mem::MaybeUninit;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::ops::Range;
+use core::ptr;
 
-use crossbeam_epoch::{Atomic, Guard, Owned, Shared};
-use stealyard_sync::MODELLED;
-use stealyard_sync::atomic::{AtomicBool, Ordering};
+use stealyard_sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use stealyard_sync::cell::UnsafeCell;
+use stealyard_sync::{Backoff, CachePadded, MODELLED};
 
-/// Slots in a block: a batch from a full local queue fills two; a model sees the boundary often.
-pub(super) const BLOCK: usize = if MODELLED { 2 } else { 64 };
+/// Slots that share a state word; under a model few, so that ends of groups and blocks are reached.
+const SLOTS: usize = if MODELLED { 2 } else { 7 };
+const GROUPS: usize = if MODELLED { 2 } else { 36 };
+/// Slots in a block.
+pub(super) const BLOCK: usize = SLOTS * GROUPS;
+/// Where the dead bits begin.
+const DEAD: u32 = 8;
 
-/// `BLOCK` slots for the positions from `start`, and the way to the next ones.
+const _: () = assert!(SLOTS <= DEAD as usize, "written bits run into dead bits");
+
 pub(super) struct Block<T> {
-    /// A cell only so that a model sees whether its readers come after its maker.
-    start: UnsafeCell<u64>,
-    next: Atomic<Self>,
-    slots: [Slot<T>; BLOCK],
+    header: Header<T>,
+    groups: [Group<T>; GROUPS],
 }
 
-struct Slot<T> {
-    item: UnsafeCell<MaybeUninit<T>>,
-    filled: AtomicBool,
+struct Header<T> {
+    /// The position of slot 0.
+    start: u64,
+    /// The block after this, or null. Written once.
+    next: AtomicPtr<Block<T>>,
+    /// Slots with which both sides are finished (S5).
+    done: CachePadded<AtomicUsize>,
+}
+
+/// With one-word items, exactly one cache line.
+#[repr(C, align(64))]
+struct Group<T> {
+    state: AtomicU32,
+    slots: [UnsafeCell<MaybeUninit<T>>; SLOTS],
+}
+
+/// What a consumer found in a slot that it claimed.
+#[derive(Debug)]
+#[must_use]
+pub(super) enum Taken<T> {
+    /// The item. The consumer is the second at this slot (S5).
+    Item(T),
+    /// The producer gave the slot up. The consumer is the second at this slot.
+    GivenUp,
+    /// Nothing yet, and now never: the producer will be the second.
+    Killed,
+}
+
+/// What became of a producer's slots.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) struct Published {
+    /// How many items are in: all, or those before the first dead slot.
+    pub(super) count: usize,
+    /// The dead slots at which the producer is the second (S5).
+    pub(super) second: usize,
+    /// The dead slots at which it is the first: it gave them up.
+    pub(super) given_up: usize,
 }
 
 impl<T> Block<T> {
-    /// An empty block, made in place on the heap: a block of large items would not fit on a stack.
-    pub(super) fn boxed(start: u64) -> Owned<Self> {
-        let mut place = Box::<Self>::new_uninit();
-        let block = place.as_mut_ptr();
-        // SAFETY: 1. in the bounds of the allocation.
-        let start_at = unsafe { &raw mut (*block).start };
-        // SAFETY: 1. as above.
-        let next_at = unsafe { &raw mut (*block).next };
-        // SAFETY: 1. the memory is ours alone and of the right layout.
-        unsafe { start_at.write(UnsafeCell::new(0)) };
-        // SAFETY: 1. written just now, and still ours alone.
-        unsafe { &*start_at }.with_mut(|place| {
-            // SAFETY: 1. nobody else has the block.
-            unsafe { place.write(start) }
-        });
-        // SAFETY: 1. as above.
-        unsafe { next_at.write(Atomic::null()) };
-        for index in 0..BLOCK {
-            // SAFETY: 1. in the bounds of the allocation.
-            let filled_at = unsafe { &raw mut (*block).slots[index].filled };
-            // SAFETY: 1. the memory is ours alone and of the right layout.
-            unsafe { filled_at.write(AtomicBool::new(false)) };
-            if MODELLED {
-                // A model's cell keeps a record of its own; a real one is valid as it is.
-                // SAFETY: 1. in the bounds of the allocation.
-                let item_at = unsafe { &raw mut (*block).slots[index].item };
-                // SAFETY: 1. the memory is ours alone and of the right layout.
-                unsafe { item_at.write(UnsafeCell::new(MaybeUninit::uninit())) };
-            }
-        }
-        // SAFETY: 1. every field is initialised; the items may be uninitialised memory.
-        Owned::from(unsafe { place.assume_init() })
-    }
-
-    /// Its first position.
-    pub(super) fn start(&self) -> u64 {
-        self.start.with(|start| {
-            // SAFETY: 1. it is only written before the block is linked, and a reference to a block is had
-            // by the link (G7, G8).
-            unsafe { *start }
-        })
-    }
-
-    /// True if `position` is one of this block's.
-    pub(super) fn holds(&self, position: u64) -> bool {
-        position.wrapping_sub(self.start()) < BLOCK as u64
-    }
-
-    fn slot(&self, position: u64) -> &Slot<T> {
-        &self.slots[(position - self.start()) as usize]
-    }
-
-    /// Fills the slot of a position that the caller has claimed for a push.
-    pub(super) fn fill(&self, position: u64, item: T) {
-        let slot = self.slot(position);
-        slot.item.with_mut(|place| {
-            // SAFETY: 1. the position is the caller's until the slot is filled (G2), so nobody else
-            // touches it.
-            unsafe { place.write(MaybeUninit::new(item)) }
-        });
-        // Ordering: Release (G5); who sees the flag sees the item.
-        slot.filled.store(true, Ordering::Release);
-    }
-
-    /// How many of the up to `count` slots from `position` on are filled without a gap.
-    pub(super) fn filled_from(&self, position: u64, count: usize) -> usize {
-        let from = (position - self.start()) as usize;
-        self.slots[from..]
-            .iter()
-            .take(count)
-            // Ordering: Acquire (G6); the item is visible.
-            .take_while(|slot| slot.filled.load(Ordering::Acquire))
-            .count()
-    }
-
-    /// Moves the items of claimed positions to `sink`. If `sink` panics, the rest of them is dropped
-    /// when unwinding, not leaked.
-    pub(super) fn take(&self, first: u64, count: usize, sink: &mut impl FnMut(T)) {
-        let mut rest = Rest {
-            block: self,
-            next: first,
-            end: first + count as u64,
+    /// A block without items. It is built where it lies: it may be larger than a stack.
+    pub(super) fn allocate(start: u64) -> Box<Self> {
+        let mut memory = Box::<Self>::new_uninit();
+        let block = memory.as_mut_ptr();
+        let fresh = Header {
+            start,
+            next: AtomicPtr::new(ptr::null_mut()),
+            done: CachePadded::new(AtomicUsize::new(0)),
         };
-        while let Some(item) = rest.take() {
-            sink(item);
+        // SAFETY: 1. `block` points to memory of the right layout that is ours.
+        let header = unsafe { &raw mut (*block).header };
+        // SAFETY: 1. as above.
+        let groups = unsafe { &raw mut (*block).groups };
+        // SAFETY: 1. a field of our block.
+        unsafe { header.write(fresh) };
+        for number in 0..GROUPS {
+            // SAFETY: 1. `number` is within the array.
+            let group = unsafe { groups.cast::<Group<T>>().add(number) };
+            // SAFETY: 1. in our block.
+            unsafe { Group::start(group) };
         }
+        // SAFETY: 1. every field was written above.
+        unsafe { memory.assume_init() }
     }
 
-    /// The block after this one, if it is linked.
-    pub(super) fn next<'g>(&self, guard: &'g Guard) -> Option<&'g Self> {
-        // Ordering: Acquire (G8); the block is whole.
-        let next = self.next.load(Ordering::Acquire, guard);
-        // SAFETY: 1. it is null or a block that cannot be reclaimed while the guard of whoever holds
-        // this one is pinned (G4).
-        unsafe { next.as_ref() }
+    /// The position of slot 0.
+    pub(super) fn start(&self) -> u64 {
+        self.header.start
     }
 
-    /// The block after this one, linked now if it was not.
-    pub(super) fn next_or_append<'g>(&self, guard: &'g Guard) -> &'g Self {
-        if let Some(next) = self.next(guard) {
+    /// The block after this, or null.
+    pub(super) fn next(&self) -> *mut Self {
+        // Ordering: Acquire (S9).
+        self.header.next.load(Ordering::Acquire)
+    }
+
+    /// The block after this, which is linked first if there is none; `stride` is the distance between
+    /// their starts.
+    pub(super) fn next_or_link(&self, stride: u64) -> *mut Self {
+        let next = self.next();
+        if !next.is_null() {
             return next;
         }
-        let fresh = Self::boxed(self.start() + BLOCK as u64);
-        // Ordering: Release (G7) on success, the block is whole for who follows the link; Acquire (G8)
-        // on failure, we follow somebody else's.
-        let linked = self.next.compare_exchange(
-            Shared::null(),
+        let fresh = Box::into_raw(Self::allocate(self.start().wrapping_add(stride)));
+        // Ordering: Release (S9); if it fails, Acquire (S9): we pass on what another linked.
+        let linked = self.header.next.compare_exchange(
+            ptr::null_mut(),
             fresh,
             Ordering::Release,
             Ordering::Acquire,
-            guard,
         );
-        let next = match linked {
-            Ok(ours) => ours,
-            Err(theirs) => theirs.current,
+        let Err(theirs) = linked else {
+            return fresh;
         };
-        // SAFETY: 1. not null, and kept by the guard as above.
-        unsafe { next.deref() }
+        // SAFETY: 1. from `into_raw` above; 2. never shared.
+        drop(unsafe { Box::from_raw(fresh) });
+        theirs
     }
 
-    /// The next block or null, for the queue's drop.
-    pub(super) fn next_raw<'g>(&self, guard: &'g Guard) -> Shared<'g, Self> {
-        // Ordering: Relaxed; the caller is alone.
-        self.next.load(Ordering::Relaxed, guard)
+    /// Counts `slots` slots as finished with (S5). True if those were the last: the caller has the block
+    /// freed, and everybody else has left it.
+    #[must_use]
+    pub(super) fn finish(&self, slots: usize) -> bool {
+        // Ordering: AcqRel (S8).
+        slots > 0 && self.header.done.fetch_add(slots, Ordering::AcqRel) + slots == BLOCK
     }
 
-    /// Drops the filled items from `head` on, for the queue's drop.
-    pub(super) fn drop_items(&self, head: u64) {
-        for (position, slot) in (self.start()..).zip(&self.slots) {
-            // Ordering: Relaxed; the caller is alone.
-            if position >= head && slot.filled.load(Ordering::Relaxed) {
-                slot.item.with_mut(|place| {
-                    // SAFETY: 1. it is filled; 2. no pop has passed it, and nobody else is about.
-                    unsafe { place.cast::<T>().drop_in_place() }
-                });
+    /// Where accesses are checked by a model, checks that all those to the slots are over (S5); else
+    /// nothing.
+    pub(super) fn is_left(&self) {
+        for group in &self.groups {
+            for slot in &group.slots {
+                slot.with_mut(|_| ());
             }
         }
     }
-}
 
-/// Claimed positions whose items have not been moved out yet.
-struct Rest<'a, T> {
-    block: &'a Block<T>,
-    next: u64,
-    end: u64,
-}
-
-impl<T> Rest<'_, T> {
-    fn take(&mut self) -> Option<T> {
-        if self.next == self.end {
-            return None;
+    /// Puts `item` into the slot `at`, or gives it back if the slot is dead; then the caller is the
+    /// second there (S5). After success it must not touch the block.
+    ///
+    /// # Safety
+    /// 1. The caller reserved `at` and has not published it before.
+    pub(super) unsafe fn publish(&self, at: usize, item: T) -> Result<(), T> {
+        let (group, bit) = self.group(at);
+        let item = ManuallyDrop::new(item);
+        group.slots[at % SLOTS].with_mut(|slot| {
+            // SAFETY: 1. `item` is readable; 2. nobody else writes (obligation 1, S1) or reads (S2:
+            // `written` is not set); 3. only one of the two copies will be used (S3).
+            unsafe { slot.copy_from_nonoverlapping((&raw const item).cast(), 1) };
+        });
+        // An addition sets the bit, which is clear (S1); x86 has one instruction for it, and none for an
+        // `or` that returns what was there.
+        // Ordering: Release (S6).
+        let before = group.state.fetch_add(bit, Ordering::Release);
+        if before & (bit << DEAD) == 0 {
+            Ok(())
+        } else {
+            Err(ManuallyDrop::into_inner(item))
         }
-        let slot = self.block.slot(self.next);
-        self.next += 1;
-        slot.item.with(|place| {
-            // SAFETY: 1. it was filled when it was claimed (G3); 2. the claim made it ours alone, and
-            // `next` has moved on, so it is read once (G2).
-            Some(unsafe { place.cast::<T>().read() })
+    }
+
+    /// Copies items from `items` into the slots `range`; stops at the first dead one and gives up those
+    /// behind it (S4). If all are published the caller must not touch the block afterwards.
+    ///
+    /// # Safety
+    /// 1. The caller reserved `range` and has not published it before.
+    /// 2. `items` points to as many readable items as `range` is long.
+    /// 3. What is published is no longer the caller's.
+    pub(super) unsafe fn publish_batch(&self, range: Range<usize>, items: *const T) -> Published {
+        let mut at = range.start;
+        while at < range.end {
+            let end = ((at / SLOTS + 1) * SLOTS).min(range.end);
+            let (group, first) = self.group(at);
+            // SAFETY: 1. in range of obligation 2.
+            let mut item = unsafe { items.add(at - range.start) };
+            for place in &group.slots[at % SLOTS..][..end - at] {
+                place.with_mut(|place| {
+                    // SAFETY: 1. `item` is readable (obligation 2); 2. nobody else touches the slot
+                    // (obligation 1, S1, S2); 3. only one of the two copies will be used (S3).
+                    unsafe { place.copy_from_nonoverlapping(item.cast(), 1) };
+                });
+                // SAFETY: 1. within the items or just past them.
+                item = unsafe { item.add(1) };
+            }
+            let mask = first * ((1 << (end - at)) - 1);
+            if !group.publish_all(mask) {
+                let given_up = self.give_up(at..range.end);
+                return Published {
+                    count: at - range.start,
+                    second: range.end - at - given_up,
+                    given_up,
+                };
+            }
+            at = end;
+        }
+        Published {
+            count: range.len(),
+            second: 0,
+            given_up: 0,
+        }
+    }
+
+    /// Kills the producer's slots `range`; returns at how many it was the first.
+    fn give_up(&self, range: Range<usize>) -> usize {
+        range
+            .filter(|&at| {
+                let (group, bit) = self.group(at);
+                // Ordering: Relaxed; there is no value to publish: the bit itself is the message (S3).
+                let before = group.state.fetch_or(bit << DEAD, Ordering::Relaxed);
+                before & (bit << DEAD) == 0
+            })
+            .count()
+    }
+
+    /// Takes what is in the slot `at`. If there is nothing yet it waits a little, or not at all without
+    /// `patience`; then it kills the slot.
+    ///
+    /// # Safety
+    /// 1. The caller claimed `at`, and has not taken it before.
+    #[inline]
+    pub(super) unsafe fn take(&self, at: usize, patience: bool) -> Taken<T> {
+        let (group, bit) = self.group(at);
+        // Ordering: Acquire (S7).
+        let state = group.state.load(Ordering::Acquire);
+        if state & (bit | bit << DEAD) == bit {
+            // SAFETY: 1. written and not dead; 2. ours, and taken once (obligation 1).
+            return Taken::Item(unsafe { Group::read(&group.slots[at % SLOTS]) });
+        }
+        // SAFETY: 1. the caller's obligation.
+        unsafe { self.take_late(at, patience) }
+    }
+
+    /// Takes the slots from `at` that lie in one group and before `to`, and puts what they hold into
+    /// `batch`, which has the room. Returns its
+    /// length, or 0 if one of them is not ready; the consumer is the second at all of them.
+    ///
+    /// # Safety
+    /// 1. The caller claimed `at..to`, and has taken none of them before.
+    #[inline]
+    pub(super) unsafe fn take_run(&self, at: usize, to: usize, batch: &mut Vec<T>) -> usize {
+        let (group, first) = self.group(at);
+        let within = (to - at).min(SLOTS - at % SLOTS);
+        let mask = first * ((1 << within) - 1);
+        // Ordering: Acquire (S7).
+        let state = group.state.load(Ordering::Acquire);
+        if state & (mask | mask << DEAD) != mask {
+            return 0;
+        }
+        let run = &group.slots[at % SLOTS..][..within];
+        // SAFETY: 1. written and not dead, seen by Acquire; 2. ours, and taken once (obligation 1).
+        batch.extend(run.iter().map(|slot| unsafe { Group::read(slot) }));
+        within
+    }
+
+    /// The rest of `take`.
+    ///
+    /// # Safety
+    /// 1. As for `take`.
+    #[cold]
+    unsafe fn take_late(&self, at: usize, patience: bool) -> Taken<T> {
+        let (group, bit) = self.group(at);
+        let wait = Backoff::new();
+        // Under a model the slow path is what is to be seen.
+        while patience && !MODELLED && !wait.is_completed() {
+            // Ordering: Relaxed; a hint when to stop waiting, looked at again below.
+            if group.state.load(Ordering::Relaxed) & (bit | bit << DEAD) != 0 {
+                break;
+            }
+            wait.snooze();
+        }
+        // Both bits may be set now; the one that was there before counts (S3). A producer that comes
+        // later finds `dead` if and only if we found nothing.
+        // Ordering: Acquire (S7), for the case that the item came meanwhile.
+        let before = group.state.fetch_or(bit << DEAD, Ordering::Acquire);
+        if before & (bit << DEAD) != 0 {
+            Taken::GivenUp
+        } else if before & bit != 0 {
+            // SAFETY: 1. written before it was dead; 2. ours, and taken once (obligation 1).
+            Taken::Item(unsafe { Group::read(&group.slots[at % SLOTS]) })
+        } else {
+            Taken::Killed
+        }
+    }
+
+    /// True if the producer of slot `at` has given it up.
+    pub(super) fn is_dead(&self, at: usize) -> bool {
+        let (group, bit) = self.group(at);
+        // Ordering: Relaxed; nothing is taken.
+        group.state.load(Ordering::Relaxed) & (bit << DEAD) != 0
+    }
+
+    /// The group of slot `at`, and the slot's `written` bit.
+    #[inline]
+    fn group(&self, at: usize) -> (&Group<T>, u32) {
+        (&self.groups[at / SLOTS], 1 << (at % SLOTS))
+    }
+}
+
+impl<T> Group<T> {
+    /// Makes an empty group in place.
+    ///
+    /// # Safety
+    /// 1. `group` points to memory for a group that is the caller's.
+    unsafe fn start(group: *mut Self) {
+        // SAFETY: 1. the caller's memory.
+        let state = unsafe { &raw mut (*group).state };
+        // SAFETY: 1. the caller's memory.
+        let slots = unsafe { &raw mut (*group).slots };
+        // SAFETY: 1. a field of the caller's group.
+        unsafe { state.write(AtomicU32::new(0)) };
+        let first: *mut UnsafeCell<MaybeUninit<T>> = slots.cast();
+        for number in 0..SLOTS {
+            // SAFETY: 1. `number` is within the array.
+            let slot = unsafe { first.add(number) };
+            // SAFETY: 1. in the caller's group.
+            unsafe { slot.write(UnsafeCell::new(MaybeUninit::uninit())) };
+        }
+    }
+
+    /// Sets all `written` bits of `mask`, unless one of the slots is dead.
+    fn publish_all(&self, mask: u32) -> bool {
+        // Ordering: Relaxed; a first guess for the loop.
+        let mut state = self.state.load(Ordering::Relaxed);
+        while state & (mask << DEAD) == 0 {
+            // Ordering: Release (S6) if it succeeds; else Relaxed, another guess.
+            match self.state.compare_exchange_weak(
+                state,
+                state | mask,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
+    }
+
+    /// Moves the value out of a slot.
+    ///
+    /// # Safety
+    /// 1. The slot is written, which the caller has seen by Acquire.
+    /// 2. It is the caller's, and read once.
+    #[inline]
+    unsafe fn read(slot: &UnsafeCell<MaybeUninit<T>>) -> T {
+        slot.with(|value| {
+            // SAFETY: 1. obligations 1 and 2; 2. no writer after `written` (S1).
+            unsafe { value.cast::<T>().read() }
         })
     }
 }
 
-impl<T> Drop for Rest<'_, T> {
-    fn drop(&mut self) {
-        while let Some(item) = self.take() {
-            drop(item);
-        }
+#[cfg(all(test, not(any(stealyard_loom, stealyard_shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_of_words_is_a_cache_line() {
+        assert_eq!(size_of::<Group<usize>>(), 64);
+        assert_eq!(size_of::<Group<Box<u8>>>(), 64);
+    }
+
+    /// Takes the slots from 0 on; those that held nothing are `None`.
+    fn taken(block: &Block<usize>, slots: usize) -> Vec<Option<usize>> {
+        (0..slots)
+            // SAFETY: 1. nobody else takes from this block, and each slot is taken once.
+            .map(|at| match unsafe { block.take(at, false) } {
+                Taken::Item(item) => Some(item),
+                Taken::GivenUp | Taken::Killed => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn s3_what_was_written_first_is_taken() {
+        let block = Block::allocate(0);
+        let items: Vec<usize> = (0..20).collect();
+        // SAFETY: 1. nobody else writes; 2. there are 20; 3. numbers may be copied.
+        let published = unsafe { block.publish_batch(0..20, items.as_ptr()) };
+        assert_eq!(published.count, 20);
+        let expected: Vec<Option<usize>> = (0..20).map(Some).chain([None]).collect();
+        assert_eq!(taken(&block, 21), expected);
+        // SAFETY: 1. nobody else writes.
+        let late = unsafe { block.publish(20, 20) };
+        assert_eq!(late, Err(20), "killed by the consumer");
+    }
+
+    #[test]
+    fn s4_what_lies_behind_a_killed_slot_goes_elsewhere() {
+        let block = Block::allocate(0);
+        assert_eq!(taken(&block, 3), [None; 3]);
+        let items: Vec<usize> = (0..30).collect();
+        // SAFETY: 1. nobody else writes; 2. there are 30; 3. numbers may be copied.
+        let published = unsafe { block.publish_batch(0..30, items.as_ptr()) };
+        let expected = Published {
+            count: 0,
+            second: 3,
+            given_up: 27,
+        };
+        assert_eq!(published, expected);
+        assert!(block.is_dead(29) && !block.is_dead(30));
+    }
+
+    #[test]
+    fn s5_the_last_to_finish_is_told() {
+        let block = Block::<u8>::allocate(0);
+        assert!(!block.finish(BLOCK - 1));
+        assert!(!block.finish(0));
+        assert!(block.finish(1));
     }
 }
