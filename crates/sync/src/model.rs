@@ -5,17 +5,24 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// The models of whole schedulers would take days with three preemptions.
+const DEEP_MAX: Duration = Duration::from_secs(600);
 
 /// Explores `body` with at most `preemptions` preemptions in an execution (loom's bound: 2 finds
 /// nearly every known bug, 3 the rest; `None` is unbounded). `STEALYARD_PREEMPTIONS` in the
-/// environment overrides it for deep runs.
+/// environment overrides it for deep runs, in which a model ends after ten minutes if it has not explored all.
 ///
 /// # Panics
 /// If any interleaving fails, or if there was only one.
 pub fn check(preemptions: impl Into<Option<usize>>, body: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = match std::env::var("STEALYARD_PREEMPTIONS") {
-        Ok(bound) => Some(bound.parse().expect("STEALYARD_PREEMPTIONS is a number")),
+        Ok(bound) => {
+            builder.max_duration = Some(DEEP_MAX);
+            Some(bound.parse().expect("STEALYARD_PREEMPTIONS is a number"))
+        }
         Err(_) => preemptions.into(),
     };
     let seen = Arc::new(AtomicUsize::new(0));

@@ -38,3 +38,14 @@ fn l2_a_task_spawned_during_the_end_is_run_or_cancelled() {
         }
     });
 }
+
+/// A task that falls asleep, if it is run at all, on one of two workers that end.
+#[test]
+fn l3_a_task_that_sleeps_on_either_worker_is_cancelled() {
+    model::check(0, || {
+        let scheduler = Builder::new().parallelism(2).build().unwrap();
+        let asleep = scheduler.spawn(core::future::pending::<()>());
+        drop(scheduler);
+        assert!(asleep.join().unwrap_err().is_cancelled());
+    });
+}
