@@ -23,16 +23,43 @@ pub(crate) struct Subject {
 /// What one run took.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
-    /// The time, for all operations.
-    pub(crate) time: Duration,
+    /// For all operations together, in the case's unit.
+    pub(crate) amount: f64,
     /// How many operations.
     pub(crate) operations: u64,
 }
 
 impl Run {
-    /// Nanoseconds an operation.
-    pub(crate) fn ns(&self) -> f64 {
-        self.time.as_secs_f64() * 1e9 / self.operations as f64
+    /// A run of a [`Kind::Time`].
+    pub(crate) fn took(time: Duration, operations: u64) -> Self {
+        Self {
+            amount: time.as_secs_f64() * 1e9,
+            operations,
+        }
+    }
+
+    /// The amount of one operation.
+    fn each(&self) -> f64 {
+        self.amount / self.operations as f64
+    }
+}
+
+/// What is measured, and how often.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Nanoseconds; the workload is repeated until a run is long enough.
+    Time,
+    /// What one run tells that needs no repeating, in this unit.
+    Gauge(&'static str),
+}
+
+impl Kind {
+    /// How tables call the unit.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Time => "ns",
+            Self::Gauge(unit) => unit,
+        }
     }
 }
 
@@ -40,10 +67,7 @@ impl Run {
 pub(crate) fn timed(operations: u64, work: impl FnOnce()) -> Run {
     let start = Instant::now();
     work();
-    Run {
-        time: start.elapsed(),
-        operations,
-    }
+    Run::took(start.elapsed(), operations)
 }
 
 /// A workload and who runs it.
@@ -54,6 +78,8 @@ pub(crate) struct Case {
     pub(crate) name: String,
     /// What one operation is.
     pub(crate) operation: &'static str,
+    /// What is measured.
+    pub(crate) kind: Kind,
     /// Builds the subjects, ours first. Called when the case's turn comes, so that no idle scheduler of
     /// another case is about.
     pub(crate) subjects: Box<dyn Fn() -> Vec<Subject>>,
@@ -64,6 +90,8 @@ pub(crate) struct Case {
 pub(crate) struct Effort {
     /// Pairs a peer.
     pub(crate) rounds: usize,
+    /// Pairs a peer of a gauge.
+    pub(crate) gauge_rounds: usize,
     /// The length of a run that is aimed at.
     pub(crate) run_time: Duration,
 }
@@ -72,11 +100,13 @@ impl Effort {
     /// For a first look: every case within two minutes together.
     pub(crate) const QUICK: Self = Self {
         rounds: 11,
+        gauge_rounds: 1,
         run_time: Duration::from_millis(12),
     };
     /// For figures that are written down.
     pub(crate) const FULL: Self = Self {
         rounds: 41,
+        gauge_rounds: 5,
         run_time: Duration::from_millis(30),
     };
 }
@@ -86,8 +116,8 @@ impl Effort {
 pub(crate) struct Line {
     /// The subject.
     pub(crate) name: &'static str,
-    /// Nanoseconds an operation.
-    pub(crate) ns: Summary,
+    /// The amount of one operation, in the case's unit.
+    pub(crate) each: Summary,
     /// Ours divided by this subject's, pair by pair; none for ours.
     pub(crate) ratio: Option<Summary>,
 }
@@ -103,9 +133,19 @@ impl Line {
 /// Runs a case and gives a line for each subject, ours first.
 pub(crate) fn measure(case: &Case, effort: Effort, mut tick: impl FnMut()) -> Vec<Line> {
     let mut subjects = (case.subjects)();
+    let (rounds, calibrated) = match case.kind {
+        Kind::Time => (effort.rounds, true),
+        Kind::Gauge(_) => (effort.gauge_rounds, false),
+    };
     let repetitions: Vec<u64> = subjects
         .iter_mut()
-        .map(|subject| calibrate(subject, effort.run_time))
+        .map(|subject| {
+            if calibrated {
+                calibrate(subject, effort.run_time)
+            } else {
+                1
+            }
+        })
         .collect();
     let (ours, peers) = subjects.split_first_mut().expect("a case has subjects");
     let mut our_times = Vec::new();
@@ -113,13 +153,13 @@ pub(crate) fn measure(case: &Case, effort: Effort, mut tick: impl FnMut()) -> Ve
     for (peer, &peer_repetitions) in peers.iter_mut().zip(&repetitions[1..]) {
         let mut times = Vec::new();
         let mut ratios = Vec::new();
-        for round in 0..effort.rounds {
+        for round in 0..rounds {
             let (mine, theirs) = if round % 2 == 0 {
-                let mine = (ours.run)(repetitions[0]).ns();
-                (mine, (peer.run)(peer_repetitions).ns())
+                let mine = (ours.run)(repetitions[0]).each();
+                (mine, (peer.run)(peer_repetitions).each())
             } else {
-                let theirs = (peer.run)(peer_repetitions).ns();
-                ((ours.run)(repetitions[0]).ns(), theirs)
+                let theirs = (peer.run)(peer_repetitions).each();
+                ((ours.run)(repetitions[0]).each(), theirs)
             };
             our_times.push(mine);
             times.push(theirs);
@@ -129,19 +169,19 @@ pub(crate) fn measure(case: &Case, effort: Effort, mut tick: impl FnMut()) -> Ve
         let ratio = Some(Summary::of(&ratios));
         lines.push(Line {
             name: peer.name,
-            ns: Summary::of(&times),
+            each: Summary::of(&times),
             ratio,
         });
     }
     if peers.is_empty() {
-        our_times.extend((0..effort.rounds).map(|_| (ours.run)(repetitions[0]).ns()));
+        our_times.extend((0..rounds).map(|_| (ours.run)(repetitions[0]).each()));
         tick();
     }
     lines.insert(
         0,
         Line {
             name: ours.name,
-            ns: Summary::of(&our_times),
+            each: Summary::of(&our_times),
             ratio: None,
         },
     );
@@ -151,19 +191,20 @@ pub(crate) fn measure(case: &Case, effort: Effort, mut tick: impl FnMut()) -> Ve
 /// How many repetitions take about `target`. The first runs also warm caches and free lists. A run that
 /// lost its core takes long with few repetitions: the least of three decides that it is enough.
 fn calibrate(subject: &mut Subject, target: Duration) -> u64 {
+    let target = target.as_secs_f64() * 1e9;
     let mut repetitions = 1;
     loop {
-        let mut time = (subject.run)(repetitions).time;
+        let mut ns = (subject.run)(repetitions).amount;
         for _ in 0..2 {
-            if time * 2 >= target {
-                time = time.min((subject.run)(repetitions).time);
+            if ns * 2.0 >= target {
+                ns = ns.min((subject.run)(repetitions).amount);
             }
         }
-        if time * 2 >= target || repetitions >= 1 << 40 {
-            let scale = target.as_secs_f64() / time.as_secs_f64().max(1e-9);
+        if ns * 2.0 >= target || repetitions >= 1 << 40 {
+            let scale = target / ns.max(1.0);
             return ((repetitions as f64 * scale) as u64).clamp(1, 1 << 40);
         }
-        repetitions *= if time * 20 < target { 8 } else { 2 };
+        repetitions *= if ns * 20.0 < target { 8 } else { 2 };
     }
 }
 
@@ -172,9 +213,8 @@ mod tests {
     use super::*;
 
     fn subject(name: &'static str, cost: Duration) -> Subject {
-        let run = move |repetitions: u64| Run {
-            time: cost * u32::try_from(repetitions).unwrap(),
-            operations: repetitions,
+        let run = move |repetitions: u64| {
+            Run::took(cost * u32::try_from(repetitions).unwrap(), repetitions)
         };
         Subject {
             name,
@@ -188,6 +228,7 @@ mod tests {
             layer: "test",
             name: "made up".to_owned(),
             operation: "step",
+            kind: Kind::Time,
             subjects: Box::new(|| {
                 vec![
                     subject("ours", Duration::from_micros(10)),
@@ -197,7 +238,7 @@ mod tests {
         };
         let lines = measure(&case, Effort::QUICK, || ());
         assert_eq!(lines.len(), 2);
-        assert!((lines[0].ns.median - 10_000.0).abs() < 1.0, "{lines:?}");
+        assert!((lines[0].each.median - 10_000.0).abs() < 1.0, "{lines:?}");
         assert!(
             (lines[1].ratio.unwrap().median - 0.25).abs() < 1e-6,
             "{lines:?}"
@@ -207,11 +248,35 @@ mod tests {
     }
 
     #[test]
+    fn a_gauge_is_read_and_not_repeated() {
+        let reading = |name, amount| Subject {
+            name,
+            run: Box::new(move |repetitions| {
+                assert_eq!(repetitions, 1);
+                Run {
+                    amount,
+                    operations: 1,
+                }
+            }),
+        };
+        let case = Case {
+            layer: "test",
+            name: "made up".to_owned(),
+            operation: "task",
+            kind: Kind::Gauge("bytes"),
+            subjects: Box::new(move || vec![reading("ours", 100.0), reading("peer", 400.0)]),
+        };
+        let lines = measure(&case, Effort::QUICK, || ());
+        assert_eq!((lines[0].each.median, lines[0].each.count), (100.0, 1));
+        assert_eq!(lines[1].ratio.unwrap().median, 0.25);
+    }
+
+    #[test]
     fn a_floor_is_not_beaten_and_does_not_win() {
         let ratio = Some(Summary::of(&[1.5]));
         let line = Line {
             name: "Vec (floor)",
-            ns: Summary::of(&[1.0]),
+            each: Summary::of(&[1.0]),
             ratio,
         };
         assert_eq!(line.verdict(), None);

@@ -25,7 +25,7 @@ struct Args {
     /// A first look: every case within two minutes
     #[arg(long)]
     quick: bool,
-    /// Only this layer: queue, injector, scheduler, fork-join or wake
+    /// Only this layer: queue, injector, park, scheduler, fork-join, wake or gauge
     #[arg(long)]
     layer: Option<String>,
     /// Only cases whose name contains this
@@ -43,6 +43,9 @@ struct Args {
     /// Write a page with all tables for the documentation, too
     #[arg(long)]
     page: Option<PathBuf>,
+    /// The gauges' own: read one in a process of its own
+    #[arg(long, hide = true)]
+    child: Option<String>,
     /// List the cases and measure nothing
     #[arg(long)]
     list: bool,
@@ -62,6 +65,10 @@ fn run(args: &Args) -> Result<(), String> {
         Some(workers) => workers,
         None => stealyard_topology::available_parallelism().get(),
     };
+    if let Some(wish) = &args.child {
+        println!("{}", workload::gauge::read(wish, workers)?);
+        return Ok(());
+    }
     let cases = chosen(args, workers)?;
     if args.list {
         for case in &cases {
@@ -137,7 +144,9 @@ fn setting(workers: usize, effort: Effort) -> Vec<(&'static str, String)> {
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
         .map_or("unknown", |(_, name)| name);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let Effort { rounds, run_time } = effort;
+    let Effort {
+        rounds, run_time, ..
+    } = effort;
     let milliseconds = Duration::as_millis(&run_time);
     vec![
         ("cpu", format!("{model}, {workers} workers")),

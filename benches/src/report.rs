@@ -10,8 +10,11 @@ use crate::stats::{Summary, Verdict};
 /// The table of one case. Losses stand in it as plainly as wins.
 pub(crate) fn table(case: &Case, lines: &[Line]) -> String {
     let mut text = format!(
-        "\n{} / {}   (ns per {})\n",
-        case.layer, case.name, case.operation
+        "\n{} / {}   ({} per {})\n",
+        case.layer,
+        case.name,
+        case.kind.unit(),
+        case.operation
     );
     let _ = writeln!(
         text,
@@ -19,24 +22,24 @@ pub(crate) fn table(case: &Case, lines: &[Line]) -> String {
         "", "median", "quartiles", "ours/it", "95 % interval"
     );
     for line in lines {
-        let ns = &line.ns;
+        let each = &line.each;
         let quartiles = format!(
             "{} .. {}",
-            short(ns.lower_quartile),
-            short(ns.upper_quartile)
+            short(each.lower_quartile),
+            short(each.upper_quartile)
         );
         let _ = write!(
             text,
             "  {:<26} {:>11} {quartiles:>21}",
             line.name,
-            short(ns.median)
+            short(each.median)
         );
         if let Some(ratio) = &line.ratio {
-            let interval = format!("{:.2} .. {:.2}", ratio.median_from, ratio.median_to);
+            let interval = format!("{} .. {}", share(ratio.median_from), share(ratio.median_to));
             let _ = write!(
                 text,
-                "   {:>7.2} {interval:>15}  {}",
-                ratio.median,
+                "   {:>7} {interval:>15}  {}",
+                share(ratio.median),
                 line.verdict().map_or("", Verdict::word)
             );
         }
@@ -45,13 +48,22 @@ pub(crate) fn table(case: &Case, lines: &[Line]) -> String {
     text
 }
 
-/// A time in nanoseconds with three significant digits.
-fn short(ns: f64) -> String {
-    match ns {
-        ns if ns < 10.0 => format!("{ns:.2}"),
-        ns if ns < 100.0 => format!("{ns:.1}"),
-        ns if ns < 100_000.0 => format!("{ns:.0}"),
-        ns => format!("{:.0} k", ns / 1000.0),
+/// An amount with three significant digits.
+fn short(amount: f64) -> String {
+    match amount {
+        amount if amount < 10.0 => format!("{amount:.2}"),
+        amount if amount < 100.0 => format!("{amount:.1}"),
+        amount if amount < 100_000.0 => format!("{amount:.0}"),
+        amount => format!("{:.0} k", amount / 1000.0),
+    }
+}
+
+/// A ratio with two decimals, or more if it would be nothing.
+fn share(ratio: f64) -> String {
+    match ratio {
+        ratio if ratio < 0.01 => format!("{ratio:.4}"),
+        ratio if ratio < 0.1 => format!("{ratio:.3}"),
+        ratio => format!("{ratio:.2}"),
     }
 }
 
@@ -67,7 +79,7 @@ pub(crate) fn verdicts(results: &[(Case, Vec<Line>)]) -> String {
                 Some(Verdict::Loss) => {
                     let ratio = line.ratio.expect("a verdict rests on a ratio").median;
                     losses.push(format!(
-                        "  {} / {}: {} is faster, we take {ratio:.2} times as long",
+                        "  {} / {}: {} is better, ours is {ratio:.2} of it",
                         case.layer, case.name, line.name
                     ));
                 }
@@ -91,7 +103,7 @@ pub(crate) fn verdicts(results: &[(Case, Vec<Line>)]) -> String {
 pub(crate) fn page(setting: &[(&str, String)], results: &[(Case, Vec<Line>)]) -> String {
     let mut text = String::from(
         "# Results\n\nOne session, as it came out; written by `cargo xtask bench --page FILE`. How to read it and how it \
-         was measured:\n[benchmarks.md](benchmarks.md). `ours/it` below one: we are faster. A `(floor)` is no \
+         was measured:\n[benchmarks.md](benchmarks.md). `ours/it` below one: we are better. A `(floor)` is no \
          peer: it does less than is asked\nfor, and shows what the rest costs.\n\n| | |\n|---|---|\n",
     );
     for (name, value) in setting {
@@ -108,12 +120,13 @@ pub(crate) fn page(setting: &[(&str, String)], results: &[(Case, Vec<Line>)]) ->
             layer = case.layer;
             let _ = write!(
                 text,
-                "\n## {layer}\n\n| case | subject | ns | ours/it | 95 % interval | |\n|---|---|---|---|---|---|\n"
+                "\n## {layer}\n\n| case | subject | median | ours/it | 95 % interval | |\n|---|---|---|---|---|---|\n"
             );
         }
         for (index, line) in lines.iter().enumerate() {
             let name = if index == 0 {
-                format!("{}, per {}", case.name, case.operation)
+                let unit = case.kind.unit();
+                format!("{}, {unit} per {}", case.name, case.operation)
             } else {
                 String::new()
             };
@@ -121,15 +134,15 @@ pub(crate) fn page(setting: &[(&str, String)], results: &[(Case, Vec<Line>)]) ->
                 text,
                 "| {name} | {} | {} |",
                 line.name,
-                short(line.ns.median)
+                short(line.each.median)
             );
             let _ = match &line.ratio {
                 Some(ratio) => writeln!(
                     text,
-                    " {:.2} | {:.2} to {:.2} | {} |",
-                    ratio.median,
-                    ratio.median_from,
-                    ratio.median_to,
+                    " {} | {} to {} | {} |",
+                    share(ratio.median),
+                    share(ratio.median_from),
+                    share(ratio.median_to),
                     line.verdict().map_or("", Verdict::word)
                 ),
                 None => writeln!(text, " | | |"),
@@ -149,7 +162,7 @@ pub(crate) fn json(setting: &[(&str, String)], results: &[(Case, Vec<Line>)]) ->
                 .map(|line| {
                     json!({
                         "subject": line.name,
-                        "ns": summary(&line.ns),
+                        "each": summary(&line.each),
                         "ours_over_it": line.ratio.as_ref().map(summary),
                         "verdict": line.verdict().map(Verdict::word),
                     })
@@ -158,6 +171,7 @@ pub(crate) fn json(setting: &[(&str, String)], results: &[(Case, Vec<Line>)]) ->
             json!({
                 "layer": case.layer,
                 "case": case.name,
+                "unit": case.kind.unit(),
                 "operation": case.operation,
                 "subjects": lines,
             })
@@ -182,12 +196,14 @@ fn summary(of: &Summary) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::Kind;
 
     fn case() -> Case {
         Case {
             layer: "queue",
             name: "pairs".to_owned(),
             operation: "pair",
+            kind: Kind::Time,
             subjects: Box::new(Vec::new),
         }
     }
@@ -197,12 +213,12 @@ mod tests {
         let lines = vec![
             Line {
                 name: "ours",
-                ns: Summary::of(&[20.0]),
+                each: Summary::of(&[20.0]),
                 ratio: None,
             },
             Line {
                 name: "theirs",
-                ns: Summary::of(&[10.0]),
+                each: Summary::of(&[10.0]),
                 ratio: Some(Summary::of(&[2.0])),
             },
         ];
@@ -211,12 +227,12 @@ mod tests {
         let results = vec![(case(), lines)];
         let text = verdicts(&results);
         assert!(
-            text.contains("0 wins, 1 losses") && text.contains("theirs is faster"),
+            text.contains("0 wins, 1 losses") && text.contains("theirs is better"),
             "{text}"
         );
         let page = page(&[("date", "today".to_owned())], &results);
         assert!(
-            page.contains("| pairs, per pair | ours | 20.0 | | | |"),
+            page.contains("| pairs, ns per pair | ours | 20.0 | | | |"),
             "{page}"
         );
         assert!(
@@ -228,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn times_have_three_digits() {
+    fn amounts_have_three_digits() {
         assert_eq!(short(1.234), "1.23");
         assert_eq!(short(12.34), "12.3");
         assert_eq!(short(1234.5), "1234");

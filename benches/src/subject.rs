@@ -4,9 +4,12 @@
 //! no check. Items are numbers from 1, one word each.
 
 pub(crate) mod async_executor;
+pub(crate) mod concurrent_queue;
 pub(crate) mod crossbeam;
 pub(crate) mod injectors;
+pub(crate) mod mutex;
 pub(crate) mod ours;
+pub(crate) mod parking;
 pub(crate) mod plain;
 pub(crate) mod rayon;
 pub(crate) mod st3;
@@ -35,6 +38,25 @@ pub(crate) trait Thief<Q> {
     fn steal(&self) -> Option<usize>;
     /// Moves a batch into the thief's own queue; gives at least how many are there now, zero for none.
     fn steal_batch(&self, own: &Q) -> bool;
+}
+
+/// A thread's sleep, seen from the thread that sleeps.
+pub(crate) trait Sleep: Sized + 'static {
+    /// How tables call it.
+    const NAME: &'static str;
+    /// The other end.
+    type Wake: Wake;
+
+    /// A sleep for the calling thread, and the end that wakes it.
+    fn new() -> (Self, Self::Wake);
+    /// Returns when, and only when, it was woken since it returned last.
+    fn sleep(&self);
+}
+
+/// A thread's sleep, seen from a thread that wakes it.
+pub(crate) trait Wake: Send + 'static {
+    /// Wakes it, or has its next sleep return at once.
+    fn wake(&self);
 }
 
 /// A scheduler of futures.

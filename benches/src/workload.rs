@@ -1,7 +1,9 @@
 //! The workloads, each written once, and the cases made of them.
 
 pub(crate) mod fork_join;
+pub(crate) mod gauge;
 pub(crate) mod injector;
+pub(crate) mod park;
 pub(crate) mod queue;
 pub(crate) mod scheduler;
 pub(crate) mod wake;
@@ -12,8 +14,10 @@ use crate::harness::Case;
 pub(crate) fn all(workers: usize) -> Vec<Case> {
     let mut cases = queue::cases();
     cases.extend(injector::cases());
+    cases.extend(park::cases());
     cases.extend(scheduler::cases(workers));
     cases.extend(fork_join::cases(workers));
     cases.extend(wake::cases(workers));
+    cases.extend(gauge::cases(workers));
     cases
 }

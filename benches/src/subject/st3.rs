@@ -26,7 +26,13 @@ macro_rules! st3 {
 
             #[inline]
             fn push(&self, item: usize) {
-                self.0.push(item).expect("256 items fit");
+                // Never full in itself; but room that a thief is still copying from is not free, and one that lost
+                // its core in the middle keeps it all.
+                let mut item = item;
+                while let Err(back) = self.0.push(item) {
+                    item = back;
+                    std::thread::yield_now();
+                }
             }
 
             #[inline]

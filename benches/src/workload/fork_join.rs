@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use crate::harness::{Case, Subject, timed};
+use crate::harness::{Case, Kind, Subject, timed};
 use crate::subject::ForkJoin;
 use crate::subject::ours::Ours;
 use crate::subject::rayon::Rayon;
@@ -21,6 +21,7 @@ pub(crate) fn cases(workers: usize) -> Vec<Case> {
             layer: "fork-join",
             name: format!("fib({FIB}), a join a call, {count} workers"),
             operation: "join",
+            kind: Kind::Time,
             subjects: Box::new(move || vec![fib::<Ours>(count), fib::<Rayon>(count), plain()]),
         });
     }

@@ -11,7 +11,7 @@ use crossbeam_deque::Injector as CrossbeamInjector;
 use crossbeam_queue::SegQueue;
 use stealyard_injector::{Locked, Segmented, Stack};
 
-use crate::harness::{Case, Run, Subject, timed};
+use crate::harness::{Case, Kind, Run, Subject, timed};
 use crate::subject::injectors::{Flume, GlobalQueue, OwnedNode, Payload, TwoLanes};
 
 /// Producers and consumers.
@@ -98,6 +98,7 @@ fn case(name: String, subjects: impl Fn() -> Vec<Subject> + 'static) -> Case {
         layer: "injector",
         name,
         operation: "item",
+        kind: Kind::Time,
         subjects: Box::new(subjects),
     }
 }
@@ -173,12 +174,8 @@ fn through<T: Payload, Q: GlobalQueue<T>>(crew: Crew) -> Subject {
             "{} lost or doubled items",
             Q::NAME
         );
-        Run {
-            time: begun
-                .zip(ended)
-                .map_or(Duration::ZERO, |(begun, ended)| ended - begun),
-            operations: total as u64,
-        }
+        let time = begun.zip(ended).map(|(begun, ended)| ended - begun);
+        Run::took(time.unwrap_or(Duration::ZERO), total as u64)
     })
 }
 

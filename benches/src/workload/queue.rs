@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Case, Run, Subject, timed};
+use crate::harness::{Case, Kind, Run, Subject, timed};
+use crate::subject::concurrent_queue::Bounded;
 use crate::subject::crossbeam::{Fifo as CrossbeamFifo, Lifo as CrossbeamLifo};
+use crate::subject::mutex::{Queue as MutexQueue, Stack as MutexStack};
 use crate::subject::ours::{ChaseLevFifo, ChaseLevLifo, Ring, Split};
 use crate::subject::plain::{Queue as PlainQueue, Stack as PlainStack};
 use crate::subject::st3::{Fifo as St3Fifo, Lifo as St3Lifo};
@@ -25,6 +27,8 @@ macro_rules! fifo {
             $workload::<Ring>($($argument),*),
             $workload::<CrossbeamFifo>($($argument),*),
             $workload::<St3Fifo>($($argument),*),
+            $workload::<Bounded>($($argument),*),
+            $workload::<MutexQueue>($($argument),*),
         ]
     };
 }
@@ -36,6 +40,7 @@ macro_rules! lifo {
             $workload::<Split>($($argument),*),
             $workload::<CrossbeamLifo>($($argument),*),
             $workload::<St3Lifo>($($argument),*),
+            $workload::<MutexStack>($($argument),*),
         ]
     };
 }
@@ -65,7 +70,7 @@ pub(crate) fn cases() -> Vec<Case> {
             },
         ));
     }
-    let rest: [Entry; 12] = [
+    let rest: [Entry; 18] = [
         ("ChaseLev lifo push+pop, 1 deep", "pair", || {
             vec![pairs::<ChaseLevLifo>(1), pairs::<CrossbeamLifo>(1)]
         }),
@@ -80,17 +85,39 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
         ("lifo bursts of 64", "pair", || lifo!(bursts)),
         ("lifo push+pop, a thief every µs", "pair", || {
-            lifo!(disturbed)
+            lifo!(disturbed, Tries::EachMicrosecond)
         }),
         ("fifo bursts of 64", "pair", || fifo!(bursts)),
         ("fifo push+pop, a thief every µs", "pair", || {
-            fifo!(disturbed)
+            fifo!(disturbed, Tries::EachMicrosecond)
+        }),
+        ("lifo push+pop, three thieves", "pair", || {
+            lifo!(disturbed, Tries::AndYields { thieves: 3 })
+        }),
+        ("fifo push+pop, three thieves", "pair", || {
+            fifo!(disturbed, Tries::AndYields { thieves: 3 })
         }),
         ("steal one, quiet victim", "item", || fifo!(steals)),
         ("steal half at a time, quiet victim", "item", || {
             fifo!(batches)
         }),
-        ("steal one, busy victim", "steal", || fifo!(busy_steals)),
+        ("steal one, busy victim", "item", || fifo!(busy_steals)),
+        ("steal half at a time, busy victim", "item", || {
+            fifo!(busy_batches)
+        }),
+        ("lifo steal one, busy victim", "item", || lifo!(busy_steals)),
+        ("one item there and back", "round trip", || {
+            fifo!(there_and_back)
+        }),
+        // Not `Split`: its owner shares when it is next at its queue, and here it is not.
+        ("ChaseLev, one item there and back", "round trip", || {
+            vec![
+                there_and_back::<ChaseLevLifo>(),
+                there_and_back::<CrossbeamLifo>(),
+                there_and_back::<St3Lifo>(),
+                there_and_back::<MutexStack>(),
+            ]
+        }),
         ("steal from an empty queue", "attempt", || {
             fifo!(empty_steals)
         }),
@@ -109,6 +136,7 @@ fn case(
         layer: "queue",
         name,
         operation,
+        kind: Kind::Time,
         subjects: Box::new(subjects),
     }
 }
@@ -161,29 +189,47 @@ fn bursts<Q: LocalQueue + 'static>() -> Subject {
     })
 }
 
-/// The owner keeps 16 items in the queue, while another thread steals one every microsecond.
-fn disturbed<Q: LocalQueue + 'static>() -> Subject {
+/// How thieves try.
+#[derive(Clone, Copy)]
+enum Tries {
+    /// One, on a core of its own.
+    EachMicrosecond,
+    /// Several, each of which gives its core away after a look; there may be more of them than cores.
+    AndYields { thieves: usize },
+}
+
+/// The owner keeps 16 items in the queue, while other threads steal from it.
+fn disturbed<Q: LocalQueue + 'static>(tries: Tries) -> Subject {
     let queue = filled::<Q>(16);
     subject::<Q>(move |repetitions| {
         let (stop, stolen) = (
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicU64::new(0)),
         );
-        let thief = {
+        let thieves = match tries {
+            Tries::EachMicrosecond => 1,
+            Tries::AndYields { thieves } => thieves,
+        };
+        let start_thief = |_| {
             let (thief, stop, stolen) = (queue.thief(), Arc::clone(&stop), Arc::clone(&stolen));
             std::thread::spawn(move || {
                 let mut next = Instant::now();
                 while !stop.load(Ordering::Relaxed) {
-                    next += Duration::from_micros(1);
-                    if thief.steal().is_some() {
+                    if thief.steal().map(black_box).is_some() {
                         stolen.fetch_add(1, Ordering::Relaxed);
                     }
+                    if matches!(tries, Tries::AndYields { .. }) {
+                        std::thread::yield_now();
+                        continue;
+                    }
+                    next += Duration::from_micros(1);
                     while Instant::now() < next {
                         std::hint::spin_loop();
                     }
                 }
             })
         };
+        let thieves: Vec<_> = (0..thieves).map(start_thief).collect();
         let mut missing = 0_u64;
         let run = timed(repetitions, || {
             for item in 1..=repetitions {
@@ -198,7 +244,9 @@ fn disturbed<Q: LocalQueue + 'static>() -> Subject {
             }
         });
         stop.store(true, Ordering::Relaxed);
-        thief.join().expect("the thief ends");
+        for thief in thieves {
+            thief.join().expect("the thief ends");
+        }
         while queue.pop().is_some() {}
         (1..=16).for_each(|item| queue.push(item));
         run
@@ -214,18 +262,14 @@ fn steals<Q: LocalQueue + 'static>() -> Subject {
         let mut time = Duration::ZERO;
         for _ in 0..rounds {
             (1..=200).for_each(|item| queue.push(item));
-            time += timed(200, || {
-                for _ in 0..200 {
-                    black_box(thief.steal().expect("200 were pushed"));
-                }
-            })
-            .time;
+            let begun = Instant::now();
+            for _ in 0..200 {
+                black_box(thief.steal().expect("200 were pushed"));
+            }
+            time += begun.elapsed();
         }
         assert!(queue.pop().is_none(), "{} has too many", Q::NAME);
-        Run {
-            time,
-            operations: rounds * 200,
-        }
+        Run::took(time, rounds * 200)
     })
 }
 
@@ -240,51 +284,117 @@ fn batches<Q: LocalQueue + 'static>() -> Subject {
         for _ in 0..rounds {
             (1..=200).for_each(|item| queue.push(item));
             let mut got = 0;
-            time += timed(200, || {
-                while thief.steal_batch(&own) {
-                    while let Some(item) = own.pop() {
-                        black_box(item);
-                        got += 1;
-                    }
+            let begun = Instant::now();
+            while thief.steal_batch(&own) {
+                while let Some(item) = own.pop() {
+                    black_box(item);
+                    got += 1;
                 }
-            })
-            .time;
+            }
+            time += begun.elapsed();
             assert_eq!(got, 200, "{} lost items", Q::NAME);
         }
-        Run {
-            time,
-            operations: rounds * 200,
-        }
+        Run::took(time, rounds * 200)
     })
 }
 
-/// Another thread pushes 64 and pops what is left of them, as fast as it can; this one steals.
+/// Items that a busy victim keeps in its queue.
+const BUSY_DEPTH: usize = 128;
+/// The victim's task: about 40 ns.
+const TASK_PAUSES: usize = 4;
+/// What the thief does between two tries: about 300 ns.
+const THIEF_PAUSES: usize = 30;
+
+/// Another thread pushes and pops with a short task in between; this one steals now and then.
 fn busy_steals<Q: LocalQueue + 'static>() -> Subject {
+    busy::<Q>(|thief, _| u64::from(thief.steal().map(black_box).is_some()))
+}
+
+/// As `busy_steals`, but a batch at a time.
+fn busy_batches<Q: LocalQueue + 'static>() -> Subject {
+    busy::<Q>(|thief, own| {
+        thief.steal_batch(own);
+        0
+    })
+}
+
+/// `take` tries once, and says how many items it got, not counting those that went to the thief's own queue.
+/// Only its time counts. The items are looked at: a load of what nobody needs is left out by the compiler where
+/// the queue's code allows it, and it is the dearest of all.
+fn busy<Q: LocalQueue + 'static>(take: fn(&Q::Thief, &Q) -> u64) -> Subject {
     subject::<Q>(move |repetitions| {
         let stop = Arc::new(AtomicBool::new(false));
+        let stolen = Arc::new(AtomicU64::new(0));
         let (sender, receiver) = std::sync::mpsc::channel();
         let owner = {
-            let stop = Arc::clone(&stop);
+            let (stop, stolen) = (Arc::clone(&stop), Arc::clone(&stolen));
             std::thread::spawn(move || {
-                let queue = Q::new();
+                let queue = filled::<Q>(BUSY_DEPTH);
                 sender.send(queue.thief()).expect("somebody waits for it");
+                let mut made_good = 0;
                 while !stop.load(Ordering::Relaxed) {
-                    (1..=64).for_each(|item| queue.push(item));
-                    while queue.pop().is_some() {}
+                    // What was stolen is made good, so that there is something to steal; an item that was not
+                    // to be had, because a thief was at it, is one too many now.
+                    let lost = stolen.load(Ordering::Relaxed);
+                    if made_good <= lost {
+                        (made_good..lost).for_each(|_| queue.push(1));
+                        queue.push(1);
+                        made_good = lost;
+                    } else {
+                        made_good -= 1;
+                    }
+                    made_good += u64::from(queue.pop().is_none());
+                    (0..TASK_PAUSES).for_each(|_| std::hint::spin_loop());
                 }
             })
         };
-        let thief = receiver.recv().expect("the owner started");
-        // The owner may have to wait for a core; that is not a part of a steal.
-        while thief.steal().is_none() {}
-        let mut got = 0;
-        let run = timed(repetitions, || {
-            while got < repetitions {
-                got += u64::from(thief.steal().is_some());
+        let (thief, own) = (receiver.recv().expect("the owner started"), Q::new());
+        let (mut got, mut time) = (0, Duration::ZERO);
+        while got < repetitions {
+            let begun = Instant::now();
+            got += take(&thief, &own);
+            time += begun.elapsed();
+            while own.pop().is_some() {
+                got += 1;
             }
-        });
+            stolen.store(got, Ordering::Relaxed);
+            (0..THIEF_PAUSES).for_each(|_| std::hint::spin_loop());
+        }
         stop.store(true, Ordering::Relaxed);
         owner.join().expect("the owner ends");
+        Run::took(time, got)
+    })
+}
+
+/// One item goes to another thread through one queue, and comes back through another.
+fn there_and_back<Q: LocalQueue + 'static>() -> Subject {
+    fn wait<Q, T: Thief<Q>>(thief: &T) -> usize {
+        loop {
+            if let Some(item) = thief.steal() {
+                return item;
+            }
+            std::hint::spin_loop();
+        }
+    }
+    subject::<Q>(|repetitions| {
+        let queue = Q::new();
+        let there = queue.thief();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let other = std::thread::spawn(move || {
+            let queue = Q::new();
+            sender.send(queue.thief()).expect("somebody waits for it");
+            for _ in 0..repetitions {
+                queue.push(wait::<Q, _>(&there));
+            }
+        });
+        let back = receiver.recv().expect("the other started");
+        let run = timed(repetitions, || {
+            for item in 1..=repetitions {
+                queue.push(item as usize);
+                assert_eq!(wait::<Q, _>(&back), item as usize);
+            }
+        });
+        other.join().expect("the other ends");
         run
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
-use crate::harness::{Case, Run, Subject, timed};
+use crate::harness::{Case, Kind, Run, Subject, timed};
 use crate::subject::async_executor::AsyncExecutor;
 use crate::subject::ours::Ours;
 use crate::subject::tokio::Tokio;
@@ -61,6 +61,7 @@ pub(crate) fn cases(workers: usize) -> Vec<Case> {
         layer: "scheduler",
         name: name.to_owned(),
         operation,
+        kind: Kind::Time,
         subjects: Box::new(move || subjects(workers)),
     };
     all.map(case).into()
@@ -90,10 +91,7 @@ where
 async fn timed_async(operations: u64, work: impl Future<Output = ()>) -> Run {
     let start = std::time::Instant::now();
     work.await;
-    Run {
-        time: start.elapsed(),
-        operations,
-    }
+    Run::took(start.elapsed(), operations)
 }
 
 fn spawn_join<R: Runtime>(workers: usize) -> Subject {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Case, Run, Subject};
+use crate::harness::{Case, Kind, Run, Subject};
 use crate::subject::async_executor::AsyncExecutor;
 use crate::subject::ours::Ours;
 use crate::subject::tokio::Tokio;
@@ -18,6 +18,7 @@ pub(crate) fn cases(workers: usize) -> Vec<Case> {
         layer: "wake",
         name: name.to_owned(),
         operation,
+        kind: Kind::Time,
         subjects: Box::new(move || subjects(workers)),
     };
     vec![
@@ -63,10 +64,7 @@ fn idle<R: Runtime>(workers: usize, span: fn(Instant, Instant, Instant) -> Durat
             let back = Instant::now();
             time += span(sent, back, told.recv().expect("the task runs"));
         }
-        Run {
-            time,
-            operations: samples,
-        }
+        Run::took(time, samples)
     };
     Subject {
         name: R::NAME,
