@@ -2,6 +2,7 @@
 
 pub(crate) mod fork_join;
 pub(crate) mod gauge;
+pub(crate) mod granularity;
 pub(crate) mod injector;
 pub(crate) mod park;
 pub(crate) mod queue;
@@ -16,6 +17,7 @@ pub(crate) fn all(workers: usize) -> Vec<Case> {
     cases.extend(injector::cases());
     cases.extend(park::cases());
     cases.extend(scheduler::cases(workers));
+    cases.extend(granularity::cases(workers));
     cases.extend(fork_join::cases(workers));
     cases.extend(wake::cases(workers));
     cases.extend(gauge::cases(workers));

@@ -98,11 +98,11 @@ fn idle_microseconds<R: Runtime>(workers: usize) -> f64 {
 
 fn cpu_time() -> Duration {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: 1. the pointer is to memory of the right size, which the call fills.
-    let usage = unsafe {
-        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
-        usage.assume_init()
-    };
+    // SAFETY: 1. the pointer is to memory of the right size.
+    let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
+    assert_eq!(result, 0, "getrusage knows this process");
+    // SAFETY: 1. all zeroes are a value of it, and the call filled it.
+    let usage = unsafe { usage.assume_init() };
     let of = |time: libc::timeval| {
         Duration::from_micros(time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64)
     };

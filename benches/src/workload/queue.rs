@@ -70,62 +70,65 @@ pub(crate) fn cases() -> Vec<Case> {
             },
         ));
     }
-    let rest: [Entry; 18] = [
-        ("ChaseLev lifo push+pop, 1 deep", "pair", || {
-            vec![pairs::<ChaseLevLifo>(1), pairs::<CrossbeamLifo>(1)]
-        }),
-        ("ChaseLev lifo push+pop, 16 deep", "pair", || {
-            vec![pairs::<ChaseLevLifo>(16), pairs::<CrossbeamLifo>(16)]
-        }),
-        ("ChaseLev fifo push+pop, 16 deep", "pair", || {
-            vec![pairs::<ChaseLevFifo>(16), pairs::<CrossbeamFifo>(16)]
-        }),
-        ("ChaseLev steal one, quiet victim", "item", || {
-            vec![steals::<ChaseLevFifo>(), steals::<CrossbeamFifo>()]
-        }),
-        ("lifo bursts of 64", "pair", || lifo!(bursts)),
-        ("lifo push+pop, a thief every µs", "pair", || {
-            lifo!(disturbed, Tries::EachMicrosecond)
-        }),
-        ("fifo bursts of 64", "pair", || fifo!(bursts)),
-        ("fifo push+pop, a thief every µs", "pair", || {
-            fifo!(disturbed, Tries::EachMicrosecond)
-        }),
-        ("lifo push+pop, three thieves", "pair", || {
-            lifo!(disturbed, Tries::AndYields { thieves: 3 })
-        }),
-        ("fifo push+pop, three thieves", "pair", || {
-            fifo!(disturbed, Tries::AndYields { thieves: 3 })
-        }),
-        ("steal one, quiet victim", "item", || fifo!(steals)),
-        ("steal half at a time, quiet victim", "item", || {
-            fifo!(batches)
-        }),
-        ("steal one, busy victim", "item", || fifo!(busy_steals)),
-        ("steal half at a time, busy victim", "item", || {
-            fifo!(busy_batches)
-        }),
-        ("lifo steal one, busy victim", "item", || lifo!(busy_steals)),
-        ("one item there and back", "round trip", || {
-            fifo!(there_and_back)
-        }),
-        // Not `Split`: its owner shares when it is next at its queue, and here it is not.
-        ("ChaseLev, one item there and back", "round trip", || {
-            vec![
-                there_and_back::<ChaseLevLifo>(),
-                there_and_back::<CrossbeamLifo>(),
-                there_and_back::<St3Lifo>(),
-                there_and_back::<MutexStack>(),
-            ]
-        }),
-        ("steal from an empty queue", "attempt", || {
-            fifo!(empty_steals)
-        }),
-    ];
-    cases
-        .extend(rest.map(|(name, operation, subjects)| case(name.to_owned(), operation, subjects)));
+    cases.extend(
+        ENTRIES.map(|(name, operation, subjects)| case(name.to_owned(), operation, subjects)),
+    );
     cases
 }
+
+/// The cases that are of one depth.
+const ENTRIES: [Entry; 18] = [
+    ("ChaseLev lifo push+pop, 1 deep", "pair", || {
+        vec![pairs::<ChaseLevLifo>(1), pairs::<CrossbeamLifo>(1)]
+    }),
+    ("ChaseLev lifo push+pop, 16 deep", "pair", || {
+        vec![pairs::<ChaseLevLifo>(16), pairs::<CrossbeamLifo>(16)]
+    }),
+    ("ChaseLev fifo push+pop, 16 deep", "pair", || {
+        vec![pairs::<ChaseLevFifo>(16), pairs::<CrossbeamFifo>(16)]
+    }),
+    ("ChaseLev steal one, quiet victim", "item", || {
+        vec![steals::<ChaseLevFifo>(), steals::<CrossbeamFifo>()]
+    }),
+    ("lifo bursts of 64", "pair", || lifo!(bursts)),
+    ("lifo push+pop, a thief every µs", "pair", || {
+        lifo!(disturbed, Tries::EachMicrosecond)
+    }),
+    ("fifo bursts of 64", "pair", || fifo!(bursts)),
+    ("fifo push+pop, a thief every µs", "pair", || {
+        fifo!(disturbed, Tries::EachMicrosecond)
+    }),
+    ("lifo push+pop, three thieves", "pair", || {
+        lifo!(disturbed, Tries::AndYields { thieves: 3 })
+    }),
+    ("fifo push+pop, three thieves", "pair", || {
+        fifo!(disturbed, Tries::AndYields { thieves: 3 })
+    }),
+    ("steal one, quiet victim", "item", || fifo!(steals)),
+    ("steal half at a time, quiet victim", "item", || {
+        fifo!(batches)
+    }),
+    ("steal one, busy victim", "item", || fifo!(busy_steals)),
+    ("steal half at a time, busy victim", "item", || {
+        fifo!(busy_batches)
+    }),
+    ("lifo steal one, busy victim", "item", || lifo!(busy_steals)),
+    ("one item there and back", "round trip", || {
+        fifo!(there_and_back)
+    }),
+    // Not `Split`: its owner shares when it is next at its queue, and here it is not.
+    ("ChaseLev, one item there and back", "round trip", || {
+        vec![
+            there_and_back::<ChaseLevLifo>(),
+            there_and_back::<CrossbeamLifo>(),
+            there_and_back::<St3Lifo>(),
+            there_and_back::<MutexStack>(),
+        ]
+    }),
+    ("steal from an empty queue", "attempt", || {
+        fifo!(empty_steals)
+    }),
+];
 
 fn case(
     name: String,

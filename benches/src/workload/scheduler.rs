@@ -1,10 +1,14 @@
 //! Schedulers of futures: many small tasks, from inside and from outside; yields; messages.
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::time::Instant;
+
+use async_task::Runnable;
 
 use crate::harness::{Case, Kind, Run, Subject, timed};
 use crate::subject::async_executor::AsyncExecutor;
@@ -33,17 +37,17 @@ macro_rules! schedulers {
 
 /// The cases of this layer.
 pub(crate) fn cases(workers: usize) -> Vec<Case> {
-    let all: [Entry; 6] = [
+    let all: [Entry; 9] = [
         (
             "spawn and join 1000 empty tasks, inside",
             "task",
             schedulers!(spawn_join),
         ),
-        (
-            "spawn 1000 detached tasks, inside",
-            "task",
-            schedulers!(detached),
-        ),
+        ("spawn 1000 detached tasks, inside", "task", |workers| {
+            let mut subjects = schedulers!(detached)(workers);
+            subjects.push(bare());
+            subjects
+        }),
         (
             "spawn 1000 detached tasks, outside",
             "task",
@@ -56,6 +60,21 @@ pub(crate) fn cases(workers: usize) -> Vec<Case> {
             schedulers!(ping_pong),
         ),
         ("each task spawns the next", "task", schedulers!(chain)),
+        (
+            "ping-pong over tokio's mpsc",
+            "round trip",
+            schedulers!(tokio_ping_pong),
+        ),
+        (
+            "ping-pong, a fresh task each way",
+            "round trip",
+            schedulers!(fresh_ping_pong),
+        ),
+        (
+            "skynet, 10,000 leaves, a channel a node",
+            "node",
+            schedulers!(skynet),
+        ),
     ];
     let case = |(name, operation, subjects): Entry| Case {
         layer: "scheduler",
@@ -68,7 +87,7 @@ pub(crate) fn cases(workers: usize) -> Vec<Case> {
 }
 
 /// A subject whose every run is one task that does all the work, timed from within.
-fn rooted<R, W, F>(workers: usize, work: W) -> Subject
+pub(super) fn rooted<R, W, F>(workers: usize, work: W) -> Subject
 where
     R: Runtime,
     W: Fn(R::Spawner, u64) -> F + Copy + Send + 'static,
@@ -88,8 +107,8 @@ where
 }
 
 /// As [`timed`], for work that awaits.
-async fn timed_async(operations: u64, work: impl Future<Output = ()>) -> Run {
-    let start = std::time::Instant::now();
+pub(super) async fn timed_async(operations: u64, work: impl Future<Output = ()>) -> Run {
+    let start = Instant::now();
     work.await;
     Run::took(start.elapsed(), operations)
 }
@@ -113,13 +132,13 @@ fn spawn_join<R: Runtime>(workers: usize) -> Subject {
 }
 
 /// What a batch of detached tasks counts down, and who waits for it.
-struct Countdown {
+pub(super) struct Countdown {
     left: AtomicU64,
     done: async_channel::Sender<()>,
 }
 
 impl Countdown {
-    fn new(count: u64) -> (Arc<Self>, async_channel::Receiver<()>) {
+    pub(super) fn new(count: u64) -> (Arc<Self>, async_channel::Receiver<()>) {
         let (done, receiver) = async_channel::bounded(1);
         (
             Arc::new(Self {
@@ -130,7 +149,7 @@ impl Countdown {
         )
     }
 
-    fn one_less(&self) {
+    pub(super) fn one_less(&self) {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             let _ = self.done.try_send(());
         }
@@ -244,6 +263,122 @@ fn chain<R: Runtime>(workers: usize) -> Subject {
             link(spawner, repetitions, done);
             let finished = pin!(finished);
             finished.recv().await.expect("the last task tells");
+        })
+        .await
+    })
+}
+
+/// `async-task` with a `VecDeque`, on one thread: the least that a task costs there.
+fn bare() -> Subject {
+    let queue = Arc::new(Mutex::new(VecDeque::with_capacity(BATCH as usize)));
+    let run = move |repetitions: u64| {
+        let rounds = repetitions.div_ceil(BATCH);
+        let lock = || queue.lock().expect("nobody panics while it is locked");
+        timed(rounds * BATCH, || {
+            for _ in 0..rounds {
+                let (countdown, done) = Countdown::new(BATCH);
+                for _ in 0..BATCH {
+                    let countdown = Arc::clone(&countdown);
+                    let back = Arc::clone(&queue);
+                    let schedule =
+                        move |task: Runnable| back.lock().expect("as above").push_back(task);
+                    let (task, handle) =
+                        async_task::spawn(async move { countdown.one_less() }, schedule);
+                    handle.detach();
+                    task.schedule();
+                }
+                loop {
+                    let Some(task) = lock().pop_front() else {
+                        break;
+                    };
+                    task.run();
+                }
+                done.try_recv().expect("the last task has told");
+            }
+        })
+    };
+    Subject {
+        name: "async-task, VecDeque (floor)",
+        run: Box::new(run),
+    }
+}
+
+fn tokio_ping_pong<R: Runtime>(workers: usize) -> Subject {
+    rooted::<R, _, _>(workers, |spawner, repetitions| async move {
+        let (ping, mut pinged) = tokio::sync::mpsc::channel(1);
+        let (pong, mut ponged) = tokio::sync::mpsc::channel(1);
+        let other = spawner.spawn(async move {
+            while let Some(number) = pinged.recv().await {
+                pong.send(number + 1_u64).await.expect("somebody waits");
+            }
+        });
+        let run = timed_async(repetitions, async {
+            let mut number = 0;
+            for _ in 0..repetitions {
+                ping.send(number).await.expect("the other lives");
+                number = ponged.recv().await.expect("the other answers");
+            }
+            assert_eq!(number, repetitions, "a message is lost");
+        })
+        .await;
+        drop(ping);
+        other.await;
+        run
+    })
+}
+
+/// The question is a task, and so is the answer.
+fn fresh_ping_pong<R: Runtime>(workers: usize) -> Subject {
+    rooted::<R, _, _>(workers, |spawner, repetitions| async move {
+        timed_async(repetitions, async {
+            let mut number = 0;
+            for _ in 0..repetitions {
+                let answering = spawner.clone();
+                let question = spawner.spawn(async move {
+                    let answer = answering.spawn(async move { black_box(number) + 1_u64 });
+                    answer.await
+                });
+                number = question.await;
+            }
+            assert_eq!(number, repetitions, "an answer is wrong");
+        })
+        .await
+    })
+}
+
+/// A tree of tasks with ten children each; the leaves send their numbers up, the nodes the sums.
+fn skynet<R: Runtime>(workers: usize) -> Subject {
+    const LEAVES: u64 = 10_000;
+    const NODES: u64 = LEAVES + 1000 + 100 + 10 + 1;
+    fn node<S: Spawner>(spawner: S, number: u64, size: u64, parent: async_channel::Sender<u64>) {
+        let children = spawner.clone();
+        spawner.spawn_detached(async move {
+            let sum = if size == 1 {
+                number
+            } else {
+                let (up, sums) = async_channel::bounded(10);
+                for child in 0..10 {
+                    let number = number + child * (size / 10);
+                    node(children.clone(), number, size / 10, up.clone());
+                }
+                let mut sum = 0;
+                for _ in 0..10 {
+                    sum += sums.recv().await.expect("ten children send");
+                }
+                sum
+            };
+            parent.send(sum).await.expect("the parent waits");
+        });
+    }
+    rooted::<R, _, _>(workers, |spawner, repetitions| async move {
+        let rounds = repetitions.div_ceil(NODES);
+        timed_async(rounds * NODES, async {
+            for _ in 0..rounds {
+                let (up, sums) = async_channel::bounded(1);
+                node(spawner.clone(), 0, LEAVES, up);
+                let sum = sums.recv().await.expect("the root sends");
+                assert_eq!(sum, LEAVES * (LEAVES - 1) / 2, "a number is lost");
+            }
         })
         .await
     })

@@ -1,13 +1,21 @@
 //! An idle scheduler: how long from the submission outside until the task runs, and what the submitter
 //! pays.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Case, Kind, Run, Subject};
+use stealyard_sync::CachePadded;
+
+use crate::harness::{Case, Kind, Run, Subject, timed};
 use crate::subject::async_executor::AsyncExecutor;
 use crate::subject::ours::Ours;
+use crate::subject::parking::RawFutex;
 use crate::subject::tokio::Tokio;
-use crate::subject::{Runtime, Spawner};
+use crate::subject::{Runtime, Sleep, Spawner, Wake};
+
+/// How long the next submission waits after the last one has run: less than anybody spins.
+const AWAKE_PAUSES: usize = 20;
 
 /// How long the workers have had nothing to do: long enough that every one of them sleeps.
 const IDLE: Duration = Duration::from_micros(500);
@@ -28,6 +36,7 @@ pub(crate) fn cases(workers: usize) -> Vec<Case> {
                 idle::<Ours>(workers, until_run),
                 idle::<Tokio>(workers, until_run),
                 idle::<AsyncExecutor>(workers, until_run),
+                futex(until_run),
             ]
         }),
         case(
@@ -39,9 +48,18 @@ pub(crate) fn cases(workers: usize) -> Vec<Case> {
                     idle::<Ours>(workers, until_back),
                     idle::<Tokio>(workers, until_back),
                     idle::<AsyncExecutor>(workers, until_back),
+                    futex(until_back),
                 ]
             },
         ),
+        case("submit to run, a worker awake", "submission", |workers| {
+            vec![
+                awake::<Ours>(workers),
+                awake::<Tokio>(workers),
+                awake::<AsyncExecutor>(workers),
+                line_there_and_back(),
+            ]
+        }),
     ]
 }
 
@@ -68,6 +86,98 @@ fn idle<R: Runtime>(workers: usize, span: fn(Instant, Instant, Instant) -> Durat
     };
     Subject {
         name: R::NAME,
+        run: Box::new(run),
+    }
+}
+
+/// One thread asleep, woken with nothing around it.
+fn futex(span: fn(Instant, Instant, Instant) -> Duration) -> Subject {
+    let (give, given) = std::sync::mpsc::channel();
+    let (tell, told) = std::sync::mpsc::channel();
+    // It ends with the program.
+    std::thread::spawn(move || {
+        let (sleep, wake) = RawFutex::new();
+        give.send(wake).expect("the waker waits for it");
+        loop {
+            sleep.sleep();
+            if tell.send(Instant::now()).is_err() {
+                break;
+            }
+        }
+    });
+    let wake = given.recv().expect("the sleeper started");
+    let run = move |repetitions: u64| {
+        let samples = repetitions.clamp(1, 32);
+        let mut time = Duration::ZERO;
+        for _ in 0..samples {
+            std::thread::sleep(IDLE);
+            let sent = Instant::now();
+            wake.wake();
+            let back = Instant::now();
+            time += span(sent, back, told.recv().expect("the sleeper runs"));
+        }
+        Run::took(time, samples)
+    };
+    Subject {
+        name: RawFutex::NAME,
+        run: Box::new(run),
+    }
+}
+
+/// A thread outside submits a task and looks until it has run, then the next: the worker that ran it looks for
+/// more and has not gone to sleep. There and back.
+fn awake<R: Runtime>(workers: usize) -> Subject {
+    let runtime = R::start(workers);
+    let spawner = runtime.spawner();
+    let run = move |repetitions| {
+        let _keep = &runtime;
+        let ran = Arc::new(AtomicU64::new(0));
+        timed(repetitions, || {
+            for number in 1..=repetitions {
+                let tell = Arc::clone(&ran);
+                spawner.spawn_detached(async move { tell.store(number, Ordering::Release) });
+                while ran.load(Ordering::Acquire) < number {
+                    std::hint::spin_loop();
+                }
+                (0..AWAKE_PAUSES).for_each(|_| std::hint::spin_loop());
+            }
+        })
+    };
+    Subject {
+        name: R::NAME,
+        run: Box::new(run),
+    }
+}
+
+/// What `awake` would take if a submission were a number in a word that another thread stares at.
+fn line_there_and_back() -> Subject {
+    let run = |repetitions| {
+        let words = Arc::new([const { CachePadded::new(AtomicU64::new(0)) }; 2]);
+        let other = {
+            let words = Arc::clone(&words);
+            std::thread::spawn(move || {
+                for number in 1..=repetitions {
+                    while words[0].load(Ordering::Acquire) < number {
+                        std::hint::spin_loop();
+                    }
+                    words[1].store(number, Ordering::Release);
+                }
+            })
+        };
+        let run = timed(repetitions, || {
+            for number in 1..=repetitions {
+                words[0].store(number, Ordering::Release);
+                while words[1].load(Ordering::Acquire) < number {
+                    std::hint::spin_loop();
+                }
+                (0..AWAKE_PAUSES).for_each(|_| std::hint::spin_loop());
+            }
+        });
+        other.join().expect("the other ends");
+        run
+    };
+    Subject {
+        name: "two cache lines (floor)",
         run: Box::new(run),
     }
 }
