@@ -92,7 +92,8 @@ pub struct Config {
     /// the last pass. Default: 4, as Go. At least 1.
     pub steal_passes: u32,
     /// How long a worker that found nothing goes on looking, and then spins on its own word, before it
-    /// sleeps: learned from measured wakes within these bounds. Default: see [`SpinConfig`]; off where
+    /// sleeps: learned within these bounds, from measured wakes and, for the first of the two, from measured
+    /// barriers on the way to sleep, which interrupt the other cores. Default: see [`SpinConfig`]; off where
     /// only one CPU is to be had.
     pub spin: Option<SpinConfig>,
     /// Never more threads for blocking calls than this. Default: 512, as the peers.

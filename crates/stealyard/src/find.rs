@@ -5,7 +5,8 @@
 //!        │ nothing
 //!   global queue, a share
 //!        │ nothing
-//!   become a searcher, unless enough search already
+//!   become a searcher; if enough search already,
+//!   wait for that as long as a sleep and a wake cost
 //!        │ yes                                          │ no
 //!   passes over the others by the steal policy;         │
 //!   the run-next slots in the last one;                 │
@@ -67,7 +68,7 @@ pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Fo
         }
         let searching = match state {
             Woken::Searching(searching) => Ok(searching),
-            Woken::Active(active) => active.search(),
+            Woken::Active(active) => wait_to_search(shared, processor, active),
         };
         let parking = match searching {
             Ok(searching) => match search(shared, processor, &searching) {
@@ -78,7 +79,11 @@ pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Fo
             },
             Err(active) => active.park(),
         };
-        let look = || look_everywhere(shared, processor);
+        let began = Instant::now();
+        let look = || {
+            processor.barrier_took(began.elapsed());
+            look_everywhere(shared, processor)
+        };
         match parking.recheck_with(look, || shared.any_work()) {
             Recheck::Work(active, task) => {
                 // Whoever stamped it saw a sleeper that had not gone to sleep.
@@ -150,12 +155,40 @@ pub(crate) fn take_one(shared: &Shared, processor: &Processor) -> Option<Task> {
     Some(task)
 }
 
-/// Searches for as long as a sleep and a wake would cost.
+/// Becomes a searcher, waiting for that as long as a sleep and a wake would cost if enough search already.
+///
+/// Not for the search, which the others do, but for what is saved: the steps to sleep begin with a barrier that
+/// interrupts every core which runs this process, and two workers that take turns at short tasks would do
+/// nothing else.
+fn wait_to_search(
+    shared: &Shared,
+    processor: &Processor,
+    active: Active,
+) -> Result<Searching, Active> {
+    let mut active = match active.search() {
+        Ok(searching) => return Ok(searching),
+        Err(active) => active,
+    };
+    let began = Instant::now();
+    let budget = processor.patience();
+    while !stealyard_sync::MODELLED && !shared.life.is_closed() && began.elapsed() < budget {
+        for _ in 0..PAUSES {
+            spin_loop();
+        }
+        active = match active.search() {
+            Ok(searching) => return Ok(searching),
+            Err(active) => active,
+        };
+    }
+    Err(active)
+}
+
+/// Searches for as long as going to sleep and a wake would cost.
 fn search(shared: &Shared, processor: &Processor, _token: &Searching) -> Option<Task> {
     let counters = processor.counters();
     counters.searches.add(1);
     let began = Instant::now();
-    let budget = processor.parker.spin_budget();
+    let budget = processor.patience();
     let passes = shared.config.steal_passes;
     let task = loop {
         let found = (0..passes).find_map(|pass| steal_pass(shared, processor, pass, passes));

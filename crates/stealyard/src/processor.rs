@@ -22,7 +22,7 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 
 use stealyard_deque::Slot;
-use stealyard_park::Parker;
+use stealyard_park::{Parker, Spin};
 use stealyard_sync::seed::Rng;
 use stealyard_sync::time::{Duration, Instant};
 use stealyard_sync::{Arc, CachePadded};
@@ -66,6 +66,8 @@ pub(crate) struct Processor {
     pub(crate) queue: Queue,
     pub(crate) memory: Local,
     pub(crate) parker: Parker,
+    /// What the barrier on the way to sleep costs, as measured: it interrupts every core that runs this process.
+    barrier: Cell<Spin>,
     pub(crate) rng: RefCell<Rng>,
     pub(crate) policy_memory: Cell<PolicyMemory>,
     /// What overflows the queue is collected here, so that it goes on as one batch.
@@ -108,6 +110,7 @@ impl Processor {
             queue,
             memory: Local::new(),
             parker,
+            barrier: Cell::new(Spin::new(config.spin.unwrap_or_default())),
             rng: RefCell::new(rng),
             policy_memory: Cell::new([0; 4]),
             spill: Cell::new(Vec::new()),
@@ -118,6 +121,16 @@ impl Processor {
             until_global: Cell::new(interval.tasks()),
             interval,
         }
+    }
+
+    /// For how long looking for work is cheaper than going to sleep and being woken.
+    pub(crate) fn patience(&self) -> Duration {
+        self.parker.spin_budget() + self.barrier.get().budget()
+    }
+
+    /// The barrier on the way to sleep took so long.
+    pub(crate) fn barrier_took(&self, time: Duration) {
+        self.barrier.set(self.barrier.get().after_wake(time));
     }
 
     pub(crate) fn counters(&self) -> &Counters {
