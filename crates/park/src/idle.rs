@@ -6,23 +6,24 @@
 //! a searcher; the last searcher to find work wakes the next; whoever brings the number of searchers
 //! to zero looks again afterwards. What differs: the store–load barrier that Go gets for free on amd64
 //! is spelled out and paid by the side that parks (`membarrier`, where it is to be had), so that an
-//! announcement costs two loads; the idle set is a bitmask and not a list under a lock; and the last
+//! announcement costs a load while nobody sleeps; the idle set is a bitmask and not a list under a lock; and the last
 //! searcher to find work may look whether there is more before it wakes anybody.
 //!
 //! # Operations
 //! | operation                  | caller          | progress  | cost                                     |
 //! |----------------------------|-----------------|-----------|------------------------------------------|
-//! | `announce`, nobody to wake | anyone          | wait-free | light fence, a load, a load per 64 workers |
+//! | `announce`, nobody sleeps  | anyone          | wait-free | light fence, a load per 64 workers       |
+//! | `announce`, enough search  | anyone          | wait-free | the same, a full fence and a load        |
 //! | `announce`, somebody woken | anyone          | lock-free | two read-modify-writes and the wake, each |
 //! | `Active::search`           | the worker      | lock-free | a load per 64 workers, a read-modify-write |
 //! | `Searching::found`         | the worker      | lock-free | a read-modify-write; for the last searcher an `announce` |
-//! | `Searching::found_with`    | the worker      | lock-free | as `found`, and for the last searcher perhaps a heavy fence |
-//! | `park`, `recheck`          | the worker      | wait-free | three read-modify-writes; if no searcher is left, a heavy fence and the look |
+//! | `Searching::found_with`    | the worker      | lock-free | as `found`, and for the last searcher a full fence, or a heavy one if another relied on it when it parked |
+//! | `park`, `recheck`          | the worker      | lock-free | three read-modify-writes; if no searcher is left, a heavy fence and the look |
 //! | `Sleeping::sleep`          | the worker      | blocking  | the caller's way to block, a read-modify-write |
 //!
 //! # Layout
 //! ```text
-//! searching   how many workers search, or have been woken to search and do not run yet
+//! searching   how many workers search, or have been woken to search and do not run yet; and the mark (I6)
 //! sleepers    a bit for each worker that sleeps and that nobody has claimed (`sleepers.rs`)
 //!
 //!            search           found                      each arrow consumes one token
@@ -43,10 +44,14 @@
 //!   and has counted it in `searching` before (S1, I1).
 //! - **I3** Whoever brings `searching` to zero, in whatever way, has a *duty* that it fulfils before it
 //!   sleeps or runs a task: having found work or no sleeper, it looks at `sleepers` and wakes one (or
-//!   passes a heavy fence and finds that no work is left); parking, it passes a heavy fence and looks
-//!   at every queue.
+//!   passes a fence, which I6 names, and finds that no work is left); parking, it passes a heavy fence and
+//!   looks at every queue.
 //! - **I4** A worker that parks and finds `searching` at zero though it did not bring it there passes a
 //!   heavy fence and looks at every queue as well.
+//! - **I6** *The mark.* A worker that parks and leaves the look to a searcher sets the mark, in the same step
+//!   (PZ). It stays until somebody brings `searching` to zero who then passes a heavy fence and looks: by
+//!   parking, or having found work, which that step tells by taking the mark. Who brings it to zero, has
+//!   found work and takes no mark passes a full fence instead.
 //! - **I5** *Work exists ⇒ somebody searches, or nobody sleeps, or a thread is between bringing
 //!   `searching` to zero and the end of its duty, or before its announcement has ended.*
 //!
@@ -56,57 +61,62 @@
 //! | IO1   | PZ: parking steps on `searching`, Release             | IO2, IO3 | its bit in `sleepers`   |
 //! | IO2   | PZ as well, Acquire                                   | IO1      | –                       |
 //! | IO3   | found, gave up, or woke nobody: minus one, Acquire    | IO1      | –                       |
-//! | IO4   | `announce`: light fence between push and load         | IO5, IO6 | the pushed item         |
+//! | IO4   | `announce`: light fence between push and loads        | IO5, IO6 | the pushed item         |
 //! | IO5   | heavy fence between PZ and the look at the queues     | IO4      | PB, and all bits that IO2 showed |
-//! | IO6   | `found_with`: heavy fence before it believes there is no more | IO4 | –                  |
+//! | IO6   | `found_with`, the mark taken: heavy fence before it looks for more | IO4 | –             |
 //! | IO7   | `join`: takes the number, Acquire                     | IO8      | –                       |
 //! | IO8   | a token is dropped: frees the number, Release         | IO7      | what its holder did     |
+//! | IO9   | `announce`, somebody sleeps: full fence before it relies on a searcher | IO10 | the pushed item |
+//! | IO10  | `found_with`, no mark: full fence before it looks for more | IO9 | –                      |
 //!
 //! # Why I5 holds
 //! The events of one announcement by B and of one parking by W:
 //! ```text
 //!   B: Push    the item x becomes visible in a queue
 //!      AL      light fence                              (IO4)
-//!      AS      reads searching
-//!      AB      reads sleepers; or not, if AS saw a searcher
+//!      AB      reads sleepers; done if there is none
+//!      AF      full fence                               (IO9)
+//!      AC      reads searching; done if enough search, else it counts one in and claims it
 //!   W: PB      sets its bit
-//!      PZ      steps on searching                       (IO1, IO2)
+//!      PZ      steps on searching, marks it if others search   (IO1, IO2, I6)
 //!      PH      heavy fence, if searching is zero now    (IO5)
 //!      PL      looks at every queue, if PH
 //! ```
 //! All writes of `searching` are read-modify-writes, so they have one order, and each continues the
-//! release sequence of every earlier one. Let `p` be the place in that order of the value AS read, and
-//! let Z stand for any write that brings `searching` to zero, R for its thread.
+//! release sequence of every earlier one. Let `p` be the place in that order of the last value that B read
+//! or wrote, if it did, and let Z stand for any write that brings `searching` to zero, R for its thread.
 //!
 //! *Lemma 1.* R sees, after Z, the bit of every sleeper whose PZ is before Z: Z acquires (IO2, IO3)
 //! from a write in the release sequence of that PZ (IO1).
 //!
 //! *Lemma 2.* If a heavy fence H comes after a write of `searching` that is after `p`, then a look that
 //! comes after H sees x, unless it has been taken: were H before AL in the order of fences, that write
-//! would be visible to AS, which read an older value. So AL is before H, and the push is visible.
+//! would be visible to B, which read an older value. So AL is before H, and the push is visible. The same
+//! holds of a full fence F instead of H if B has passed AF: were F before AF, that write would be visible
+//! to AC. And whoever is woken, directly or by others, by a thread that could see x after its fence can
+//! see x as well.
 //!
 //! *The duty.* Let R bring `searching` to zero by a Z after `p`, while x is in a queue and has been
 //! announced. R *parks*: PL finds x or another item (Lemma 2); with an item in hand it wakes a sleeper
-//! if any work may be left. R *has found work, or claimed nobody*: it sees the bits that were set
-//! before Z (Lemma 1) and wakes a sleeper, unless somebody else has counted itself in since, or nobody
-//! sleeps; and who sleeps later has its PZ after Z, hence after `p`, and looks itself or leaves it to a
-//! later Z. R *looks whether there is more* behind a heavy fence: it sees x (Lemma 2) and wakes as
-//! before. In each case there is again a searcher, with a place after `p`, so that the next Z is after
-//! `p` too, or nobody sleeps. Each link of this chain takes an item or ends in somebody that finds x;
-//! so x is found once items stop being put before it.
+//! if any work may be left. R *has found work, or claimed nobody*, and wakes without a look: it sees the bits
+//! that were set before Z (Lemma 1) and wakes a sleeper, unless somebody else has counted itself in since,
+//! or nobody sleeps; and who sleeps later has its PZ after Z, hence after `p`, and looks itself or leaves
+//! it to a later Z. R *looks whether there is more*: if its fence shows it x, it wakes as before. In each
+//! case there is again a searcher, with a place after `p`, so that the next Z is after `p` too, or nobody
+//! sleeps. Each link of this chain takes an item or ends in somebody that finds x; so x is found once
+//! items stop being put before it. What is left to show is that the fence of an R that looks shows it x.
 //!
 //! B ends its announcement in one of three ways.
-//! - **A1** *It wakes a worker.* That one is counted in `searching` before it is claimed, after `p`.
-//! - **A2** *AS read a searcher.* Then the next Z is after `p`; until then I5 holds by its first clause,
-//!   and from there by the duty.
-//! - **A3** *AS read zero and AB saw no sleeper.* Take any W that sleeps without having seen x. If it
-//!   passed PH: PH before AL would have shown its bit to AB, so AL is before PH and PL would have seen x.
-//!   So it saw a searcher at PZ and left the look to him. If PZ is after `p`, so is the next Z, and the
-//!   duty holds. If PZ is before `p`, there are Zs between PZ and `p`, because AS read zero; take the
-//!   last. Its R saw W's bit (Lemma 1). If R parked or looked for more, it passed a heavy fence: before
-//!   AL, the bit would have been visible to AB; after AL, R saw x. If R had found work or claimed
-//!   nobody, it woke a sleeper or found that somebody else had counted himself in; either is a count
-//!   after that Z, and so after `p`, and the next Z is after `p` as well.
+//! - **A1** *It wakes a worker.* That one is counted in `searching` before it is claimed, at `p` or after.
+//!   B has passed AF, so any fence shows x (Lemma 2).
+//! - **A2** *AC read enough searchers.* Then the next Z is after `p`; until then I5 holds by its first clause,
+//!   and from there by the duty. B has passed AF, so any fence shows x.
+//! - **A3** *AB saw no sleeper.* B has not passed AF, so only a heavy fence shows x for certain. Take any W
+//!   that sleeps, unclaimed, without having seen x. If it passed PH: PH before AL would have shown its bit
+//!   to AB, so AL is before PH and PL would have seen x. So it left the look to a searcher, and set the mark
+//!   at PZ (I6). From then on somebody searches, or an R that found work and saw W's bit (Lemma 1) wakes
+//!   somebody without a look, until an R takes the mark with a Z after PZ, and passes a heavy fence H. R
+//!   has seen W's bit (Lemma 1), so H before AL would have shown it to AB; so AL is before H, and R sees x.
 //!
 //! # What the caller owes
 //! The look at the queues (PL) must cover every place where an announced item can be; an item in a
@@ -118,14 +128,17 @@
 //! thread can hold. A count of sleepers beside the bitmask, in one word with `searching`: a worker that
 //! wakes by itself could no longer leave alone. A counter of announcements (rayon): every announcement
 //! would write. A heavy fence by everyone who parks: an interrupt for each running core, although only
-//! those who see no searcher left need it; the others leave the look to him.
+//! those who see no searcher left need it; the others leave the look to him. A heavy fence by every last
+//! searcher that finds work, instead of the mark: where tasks come one by one it is paid for each, 9 µs
+//! here, before the task runs. A full fence in every announcement, instead of the mark and IO9: what it
+//! costs is as much as the rest of a spawn, and most announcements come when nobody sleeps.
 //!
 //! # References
 //! The comment on worker thread parking in `runtime/proc.go` of Go 1.24; P1202R5, *Asymmetric fences*.
 
 mod tokens;
 
-use stealyard_sync::atomic::{AtomicUsize, Ordering};
+use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
 use stealyard_sync::{Arc, CachePadded, asymmetric};
 
 pub use tokens::{Active, Parking, Recheck, Searching, Sleeping, Woken};
@@ -259,7 +272,7 @@ impl Idle {
     /// How many search, or have been woken to search.
     pub fn searching(&self) -> usize {
         // Ordering: Relaxed; a snapshot.
-        self.shared.searching.load(Ordering::Relaxed)
+        count_of(self.shared.searching.load(Ordering::Relaxed))
     }
 
     /// How many sleep and have not been claimed by a waker.
@@ -281,6 +294,15 @@ impl Idle {
     }
 }
 
+/// The mark in the word of `searching` (I6).
+const RELIED: usize = 1 << (usize::BITS - 1);
+
+/// The number in the word of `searching`.
+#[inline(always)]
+fn count_of(word: usize) -> usize {
+    word & !RELIED
+}
+
 /// What a step down of `searching` left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the last searcher has a duty (I3)"]
@@ -296,10 +318,20 @@ pub(crate) enum Left {
 impl Shared {
     #[inline(always)]
     pub(crate) fn announce(&self, from: Option<usize>, items: usize) -> usize {
-        // Ordering: IO4, partner: the heavy fences of IO5; the push comes before, the loads after.
+        // Ordering: IO4, partner: the heavy fences of IO5 and IO6; the push comes before, the loads after.
         asymmetric::light();
-        // Ordering: Relaxed; the fence above does what is needed, here and for the bits (A2, A3).
-        if self.searching.load(Ordering::Relaxed) >= items || self.sleepers.is_empty() {
+        if self.sleepers.is_empty() {
+            return 0;
+        }
+        self.announce_to_sleepers(from, items)
+    }
+
+    fn announce_to_sleepers(&self, from: Option<usize>, items: usize) -> usize {
+        // Ordering: SeqCst (IO9), partner: the full fence of IO10. Unmodelled: in a model the light fence
+        // above is a full one; the state-space test shows the harm of leaving it out.
+        fence(Ordering::SeqCst);
+        // Ordering: Relaxed; the fence above does what is needed (A2).
+        if count_of(self.searching.load(Ordering::Relaxed)) >= items {
             return 0;
         }
         self.wake(from, items)
@@ -346,8 +378,8 @@ impl Shared {
         // Ordering: Relaxed on both; one more searcher publishes nothing, and as a read-modify-write
         // it continues the release sequences of IO1.
         self.searching
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-                (count < limit).then_some(count + 1)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                (count_of(word) < limit).then_some(word + 1)
             })
             .is_ok()
     }
@@ -356,11 +388,31 @@ impl Shared {
     pub(crate) fn count_out(&self) -> Left {
         // Ordering: Acquire (IO3); the bits of all who parked before this are visible after.
         let before = self.searching.fetch_sub(1, Ordering::Acquire);
-        debug_assert!(before > 0, "I1: more searchers leave than came");
-        if before == 1 {
+        debug_assert!(count_of(before) > 0, "I1: more searchers leave than came");
+        if count_of(before) == 1 {
             Left::NobodyByUs
         } else {
             Left::Others
+        }
+    }
+
+    /// As [`count_out`](Self::count_out), for a searcher that will look whether there is more: the last one takes
+    /// the mark (I6), and is told whether it was there.
+    pub(crate) fn count_out_to_look(&self) -> (Left, bool) {
+        let step = |word| {
+            let left = word - 1;
+            Some(if count_of(left) == 0 { 0 } else { left })
+        };
+        // Ordering: Acquire (IO3) as in `count_out`; Relaxed on failure, nothing is done then.
+        let before = self
+            .searching
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, step);
+        let before = before.unwrap_or_else(|word| word);
+        debug_assert!(count_of(before) > 0, "I1: more searchers leave than came");
+        if count_of(before) == 1 {
+            (Left::NobodyByUs, before & RELIED != 0)
+        } else {
+            (Left::Others, false)
         }
     }
 
@@ -375,12 +427,26 @@ impl Shared {
     /// PB and PZ (I2); `searched` tells whether the worker is counted as a searcher.
     pub(crate) fn enter(&self, index: usize, searched: bool) -> Left {
         self.sleepers.enter(index);
-        let step = usize::from(searched);
+        let step = |word| {
+            let left = word - usize::from(searched);
+            Some(match (count_of(left), searched) {
+                (0, true) => 0,
+                (0, false) => left,
+                _ => left | RELIED,
+            })
+        };
         // Ordering: AcqRel; Release (IO1): whoever acquires this or a later count sees our bit. Acquire
-        // (IO2): if it is zero now, we see the bits of all who left the look to us.
-        let before = self.searching.fetch_sub(step, Ordering::AcqRel);
-        debug_assert!(before >= step, "I1: more searchers park than came");
-        match (before - step, searched) {
+        // (IO2): if it is zero now, we see the bits of all who left the look to us. Relaxed on failure, nothing
+        // is done then.
+        let before = self
+            .searching
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);
+        let before = count_of(before.unwrap_or_else(|word| word));
+        debug_assert!(
+            before >= usize::from(searched),
+            "I1: more searchers park than came"
+        );
+        match (before - usize::from(searched), searched) {
             (0, true) => Left::NobodyByUs,
             (0, false) => Left::Nobody,
             _ => Left::Others,

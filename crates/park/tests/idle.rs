@@ -161,7 +161,7 @@ fn nobody_is_woken_in_vain_when_there_is_no_more() {
         looks += 1;
         false
     });
-    assert_eq!((looks, woken(&log).len()), (2, 0));
+    assert_eq!((looks, woken(&log).len()), (1, 0));
     let active = match active
         .search()
         .unwrap()

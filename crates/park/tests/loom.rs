@@ -284,6 +284,34 @@ fn i3_the_last_searcher_sees_that_there_is_more() {
     });
 }
 
+/// As `relying_on_a_searcher`, but the other worker slept before anybody searched: it left no mark, and the
+/// submitter alone relies on the searcher.
+#[test]
+fn i6_the_last_searcher_sees_that_there_is_more_without_a_mark() {
+    check(3, || {
+        let (world, mut parkers) = World::new(2);
+        let (sleeper, parker) = (world.active(1), parkers.remove(1));
+        let sleeping = match sleeper.park().recheck(|| world.items.pop()) {
+            Recheck::Work(..) => unreachable!("there is nothing yet"),
+            Recheck::Nothing(sleeping) => sleeping,
+        };
+        let Woken::Searching(searching) = world.searching(0) else {
+            unreachable!("the first is let search");
+        };
+        let shared = Arc::clone(&world);
+        let searcher = thread::spawn(move || drop(searching.found_with(|| shared.items.any())));
+        let shared = Arc::clone(&world);
+        let second = thread::spawn(move || {
+            let woken = sleeping.sleep(|| parker.park());
+            drop(shared.take_one(woken, &parker));
+        });
+        world.submit();
+        searcher.join().unwrap();
+        second.join().unwrap();
+        world.assert_over();
+    });
+}
+
 #[test]
 fn i3_who_finds_work_in_the_last_look_wakes_the_next() {
     check(2, || {

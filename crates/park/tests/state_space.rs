@@ -30,10 +30,16 @@ enum Fault {
     UndoWithoutLook,
     /// No heavy fence before the look (IO5).
     NoHeavy,
-    /// No light fence after the push (IO4).
+    /// No light fence after the push (IO4), and no full one before it relies on a searcher (IO9).
     NoLight,
-    /// `found_with` believes its first look, without a heavy fence.
+    /// No full fence before a submitter relies on a searcher (IO9).
+    NoFence,
+    /// Who relies on a searcher when it parks does not say so.
+    ReliesInSilence,
+    /// `found_with` never makes a heavy fence, whoever relies on it (IO6).
     MoreWithoutHeavy,
+    /// `found` forgets who relied on it, though it does not look.
+    FoundForgets,
     /// A worker that wakes by itself does not ask whether it has been claimed (I2).
     WithdrawUnasked,
 }
@@ -52,7 +58,7 @@ struct Setting {
     /// For each submitter, the sizes of its batches.
     batches: &'static [&'static [u8]],
     barrier: Barrier,
-    /// Workers use `found_with` and `recheck_with` instead of `found` and `recheck`.
+    /// Workers may use `found_with` as well as `found`, and use `recheck_with`.
     looks_for_more: bool,
     /// Workers may wake for no reason.
     spurious: bool,
@@ -69,7 +75,6 @@ enum At {
     FoundCountOut,
     FoundMore,
     FoundHeavy,
-    FoundMoreAgain,
     SetBit { searched: bool },
     Count { searched: bool },
     Heavy { last: bool },
@@ -87,6 +92,7 @@ enum At {
     // Submitters.
     Push,
     Light,
+    Fence,
     SeeSearching,
     Done,
 }
@@ -112,6 +118,8 @@ struct Submitter {
 struct State {
     queue: u8,
     searching: u8,
+    /// The mark in the word of `searching`: somebody parked and left the look to a searcher.
+    relied: bool,
     workers: Vec<Worker>,
     submitters: Vec<Submitter>,
 }
@@ -126,7 +134,7 @@ impl At {
             Self::FoundCountOut => 3,
             Self::FoundMore => 4,
             Self::FoundHeavy => 5,
-            Self::FoundMoreAgain => 6,
+            Self::Fence => 6,
             Self::Sleep => 7,
             Self::Awake => 8,
             Self::SeeSleepers => 9,
@@ -168,15 +176,17 @@ impl State {
         Self {
             queue: 0,
             searching: 0,
+            relied: false,
             workers: vec![worker; setting.workers],
             submitters: vec![submitter; setting.batches.len()],
         }
     }
 
     /// The whole state in one word, so that millions fit: 5 bits of place and 3 of flags for each
-    /// worker, 5 and 6 for each submitter, 4 for each counter.
+    /// worker, 5 and 6 for each submitter, 4 for each counter, one for the mark.
     fn key(&self) -> u64 {
         let mut key = u64::from(self.queue) << 4 | u64::from(self.searching);
+        key = key << 1 | u64::from(self.relied);
         assert!(self.queue < 16 && self.searching < 16);
         for worker in &self.workers {
             let flags = [worker.bit, worker.coming, worker.token];
@@ -293,13 +303,17 @@ fn submitter_steps(
             if setting.barrier == Barrier::Fences && setting.fault != Fault::NoLight {
                 after.flush(index);
             }
-            after.submitters[index].at = At::SeeSearching;
+            after.submitters[index].at = At::SeeSleepers;
             special.push(after);
         }
-        At::SeeSearching if state.searching >= target => go(&|_| (), over),
-        At::SeeSearching => go(&|_| (), At::SeeSleepers),
         At::SeeSleepers | At::LookAtSleepers if !state.anybody_asleep() => go(&|_| (), over),
-        At::SeeSleepers | At::LookAtSleepers => go(&|_| (), At::CountIn),
+        At::SeeSleepers => go(&|_| (), At::Fence),
+        At::Fence if [Fault::NoFence, Fault::NoLight].contains(&setting.fault) => {
+            go(&|_| (), At::SeeSearching);
+        }
+        At::Fence => go(&|s| s.flush(index), At::SeeSearching),
+        At::SeeSearching if state.searching >= target => go(&|_| (), over),
+        At::SeeSearching | At::LookAtSleepers => go(&|_| (), At::CountIn),
         At::CountIn if state.searching >= target || submitter.woken >= target => {
             go(&|s| s.flush(index), over);
         }
@@ -404,23 +418,10 @@ fn worker_steps(
         }
         At::SearchLook if state.queue > 0 => go(&|s| s.queue -= 1, At::FoundCountOut),
         At::SearchLook => go(&|_| (), set_bit(true)),
-        At::FoundCountOut => {
-            let mut after = state.clone();
-            let last = after.count_out()?;
-            let duty = last && setting.fault != Fault::FoundWakesNobody;
-            let then = match (duty, setting.looks_for_more) {
-                (false, _) => At::Running,
-                (true, true) => At::FoundMore,
-                (true, false) => At::SeeSleepers,
-            };
-            go(&|s| s.searching -= 1, then);
-        }
+        At::FoundCountOut => found_steps(state, index, setting, next)?,
+        At::FoundHeavy => go(&|s| heavy(s, setting), At::FoundMore),
         At::FoundMore if state.queue > 0 => go(&|_| (), At::SeeSleepers),
-        At::FoundMore if setting.fault == Fault::MoreWithoutHeavy => go(&|_| (), At::Running),
-        At::FoundMore => go(&|_| (), At::FoundHeavy),
-        At::FoundHeavy => go(&|s| heavy(s, setting), At::FoundMoreAgain),
-        At::FoundMoreAgain if state.queue > 0 => go(&|_| (), At::SeeSleepers),
-        At::FoundMoreAgain => go(&|_| (), At::Running),
+        At::FoundMore => go(&|_| (), At::Running),
         At::SeeSleepers | At::LookAtSleepers if !state.anybody_asleep() => go(&|_| (), At::Running),
         At::SeeSleepers | At::LookAtSleepers => go(&|_| (), At::CountIn),
         At::CountIn if state.searching > 0 => go(&|_| (), At::Running),
@@ -453,6 +454,34 @@ fn worker_steps(
     Ok(())
 }
 
+/// A searcher that found work counts itself out: by `found`, which always wakes the next, or by
+/// `found_with`, which looks first.
+fn found_steps(
+    state: &State,
+    index: usize,
+    setting: &Setting,
+    next: &mut Vec<State>,
+) -> Result<(), Harm> {
+    for looks in [false, true] {
+        if looks && !setting.looks_for_more {
+            continue;
+        }
+        let mut after = state.clone();
+        let last = after.count_out()?;
+        let duty = last && setting.fault != Fault::FoundWakesNobody;
+        let relied = state.relied && setting.fault != Fault::MoreWithoutHeavy;
+        after.relied &= !(last && (looks || setting.fault == Fault::FoundForgets));
+        after.workers[index].at = match (duty, looks) {
+            (false, _) => At::Running,
+            (true, true) if relied => At::FoundHeavy,
+            (true, true) => At::FoundMore,
+            (true, false) => At::SeeSleepers,
+        };
+        next.push(after);
+    }
+    Ok(())
+}
+
 fn heavy(state: &mut State, setting: &Setting) {
     if setting.barrier == Barrier::Membarrier && setting.fault != Fault::NoHeavy {
         state.flush_all();
@@ -481,6 +510,8 @@ fn parking_steps(
                 after.count_out()?;
             }
             let nobody = after.searching == 0;
+            after.relied &= !(nobody && searched);
+            after.relied |= !nobody && setting.fault != Fault::ReliesInSilence;
             match setting.fault {
                 // The bit comes last in this one: the look has nothing to be ordered with.
                 Fault::CountBeforeBit if nobody => At::Heavy { last: searched },
@@ -653,6 +684,7 @@ fn w1_four_workers_and_two_submitters_lose_no_item() {
 #[test]
 fn every_step_that_is_left_out_is_found() {
     let two: &[&[u8]] = &[&[1], &[1]];
+    let three: &[&[u8]] = &[&[1], &[1, 1]];
     let cases = [
         (Fault::NoRecheck, Barrier::Membarrier, false, two),
         (Fault::RecheckBeforeCount, Barrier::Membarrier, false, two),
@@ -662,7 +694,10 @@ fn every_step_that_is_left_out_is_found() {
         (Fault::UndoWithoutLook, Barrier::Fences, false, two),
         (Fault::NoHeavy, Barrier::Membarrier, false, two),
         (Fault::NoLight, Barrier::Fences, false, two),
+        (Fault::NoFence, Barrier::Membarrier, true, two),
+        (Fault::ReliesInSilence, Barrier::Membarrier, true, two),
         (Fault::MoreWithoutHeavy, Barrier::Membarrier, true, two),
+        (Fault::FoundForgets, Barrier::Membarrier, true, three),
         (Fault::WithdrawUnasked, Barrier::Fences, false, two),
     ];
     for (fault, barrier, looks_for_more, batches) in cases {

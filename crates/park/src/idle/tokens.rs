@@ -4,6 +4,7 @@
 //! A token that is dropped instead (by a panic in the caller's search, say) takes the worker out in
 //! good order: a searcher's duty is passed on, a bit is taken back, the number becomes free.
 
+use stealyard_sync::atomic::{Ordering, fence};
 use stealyard_sync::{Arc, asymmetric};
 
 use super::{Left, Shared};
@@ -164,19 +165,22 @@ impl Searching {
 
     /// Work was found, as [`found`](Self::found), but wakes nobody if `more` says that no queue holds
     /// anything now: it spares the vain wake after every isolated task. `more` must look everywhere an
-    /// announced item can be, and may be called twice; it is called only if nobody else searches and
-    /// somebody sleeps.
-    pub fn found_with(self, mut more: impl FnMut() -> bool) -> Active {
+    /// announced item can be; it is called only if nobody else searches and somebody sleeps.
+    pub fn found_with(self, more: impl FnOnce() -> bool) -> Active {
         let seat = self.0.into(State::Active);
-        if seat.shared.count_out() == Left::NobodyByUs && !seat.shared.sleepers.is_empty() {
+        let (left, relied) = seat.shared.count_out_to_look();
+        if left == Left::NobodyByUs && !seat.shared.sleepers.is_empty() {
             let pass_on = PassOn(&seat);
-            let needed = more() || {
-                // Ordering: IO6, partner: the light fence of IO4; what was announced in reliance on us is
-                // visible after (Lemma 2).
+            if relied {
+                // Ordering: IO6, partner: the light fence of IO4; what was announced when nobody slept, before
+                // somebody parked in reliance on us, is visible after (A3).
                 asymmetric::heavy();
-                more()
-            };
-            if !needed {
+            } else {
+                // Ordering: SeqCst (IO10), partner: the full fence of IO9; what was announced in reliance on
+                // us is visible after (A1, A2).
+                fence(Ordering::SeqCst);
+            }
+            if !more() {
                 core::mem::forget(pass_on);
             }
         }
