@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a command-line program prints")]
 
 mod harness;
+mod instructions;
 mod report;
 mod stats;
 mod subject;
@@ -43,6 +44,9 @@ struct Args {
     /// Write a page with all tables for the documentation, too
     #[arg(long)]
     page: Option<PathBuf>,
+    /// Count instructions under callgrind instead of measuring times, where one thread does everything
+    #[arg(long)]
+    instructions: bool,
     /// The gauges' own: read one in a process of its own
     #[arg(long, hide = true)]
     child: Option<String>,
@@ -66,10 +70,16 @@ fn run(args: &Args) -> Result<(), String> {
         None => stealyard_topology::available_parallelism().get(),
     };
     if let Some(wish) = &args.child {
-        println!("{}", workload::gauge::read(wish, workers)?);
-        return Ok(());
+        return child(wish, workers);
     }
-    let cases = chosen(args, workers)?;
+    let mut cases = chosen(args, workers)?;
+    if args.instructions {
+        instructions::check()?;
+        cases = cases
+            .into_iter()
+            .filter_map(instructions::counted)
+            .collect();
+    }
     if args.list {
         for case in &cases {
             println!("{:<10} {}", case.layer, case.name);
@@ -81,6 +91,9 @@ fn run(args: &Args) -> Result<(), String> {
     } else {
         Effort::FULL
     };
+    if args.instructions {
+        effort.gauge_rounds = 1;
+    }
     effort.rounds = args.rounds.unwrap_or(effort.rounds).max(1);
     let setting = setting(workers, effort);
     for (name, value) in &setting {
@@ -106,6 +119,17 @@ fn run(args: &Args) -> Result<(), String> {
         &format!("{:#}\n", report::json(&setting, &results)),
     )?;
     println!("all figures: {}", args.json.display());
+    Ok(())
+}
+
+/// What a gauge, or a count of instructions, asked this program to do in a process of its own.
+fn child(wish: &str, workers: usize) -> Result<(), String> {
+    let own = || format!("--child {wish}: it is for the benches' own use");
+    if let Some(run) = wish.strip_prefix("run:") {
+        return instructions::run_once(run, workload::all(workers)).ok_or_else(own);
+    }
+    let reading = workload::gauge::read(wish, workers).ok_or_else(own)?;
+    println!("{reading}");
     Ok(())
 }
 

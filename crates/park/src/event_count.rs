@@ -231,7 +231,23 @@ impl Drop for Waiting<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stealyard_sync::atomic::AtomicBool;
     use stealyard_sync::{Arc, thread};
+
+    /// One wait, as a waiter must: counted is not yet prepared, so the condition is looked at in between.
+    fn wait_until_ready((event, ready): &(EventCount, AtomicBool)) -> ParkResult {
+        let waiting = event.prepare();
+        // Ordering: Acquire; the partner of `make_ready`.
+        if ready.load(Ordering::Acquire) {
+            return ParkResult::Notified;
+        }
+        waiting.wait_timeout(Duration::MAX)
+    }
+
+    fn make_ready(ready: &AtomicBool) {
+        // Ordering: Release; the partner of `wait_until_ready`.
+        ready.store(true, Ordering::Release);
+    }
 
     #[test]
     fn a_notification_between_preparing_and_waiting_ends_the_wait() {
@@ -255,30 +271,34 @@ mod tests {
 
     #[test]
     fn a_cancelled_wait_takes_no_notification_from_another() {
-        let event = Arc::new(EventCount::new());
-        let other = Arc::clone(&event);
-        let sleeper = thread::spawn(move || other.prepare().wait());
+        let shared = Arc::new((EventCount::new(), AtomicBool::new(false)));
+        let other = Arc::clone(&shared);
+        let sleeper = thread::spawn(move || wait_until_ready(&other));
+        let (event, ready) = &*shared;
         while event.waiters() == 0 {
             thread::yield_now();
         }
         let cancelled = event.prepare();
+        make_ready(ready);
         event.notify_one();
         cancelled.cancel();
-        sleeper.join().unwrap();
+        assert_eq!(sleeper.join().unwrap(), ParkResult::Notified);
     }
 
     #[test]
     fn notify_all_ends_every_wait_and_a_very_long_timeout_is_none() {
-        let event = Arc::new(EventCount::new());
+        let shared = Arc::new((EventCount::new(), AtomicBool::new(false)));
         let sleepers: Vec<_> = (0..4)
             .map(|_| {
-                let event = Arc::clone(&event);
-                thread::spawn(move || event.prepare().wait_timeout(Duration::MAX))
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || wait_until_ready(&shared))
             })
             .collect();
+        let (event, ready) = &*shared;
         while event.waiters() < 4 {
             thread::yield_now();
         }
+        make_ready(ready);
         event.notify_all();
         for sleeper in sleepers {
             assert_eq!(sleeper.join().unwrap(), ParkResult::Notified);
