@@ -3,13 +3,15 @@
 //! ```text
 //!   run-next slot ─ own queue ─ (global queue every so many tasks)      processor.rs
 //!        │ nothing
+//!   what is bound to this thread, its mail               place.rs
+//!        │ nothing
 //!   global queue, a share
 //!        │ nothing
 //!   become a searcher; if enough search already,
 //!   wait for that as long as a sleep and a wake cost
 //!        │ yes                                          │ no
 //!   passes over the others by the steal policy;         │
-//!   the run-next slots in the last one;                 │
+//!   the run-next slots and the mail in the last;        │
 //!   then the global queue; again, for as long           │
 //!   as a sleep and a wake cost                          │
 //!        │ nothing                                      │
@@ -19,7 +21,7 @@
 //!   sleep until woken, then from the top
 //! ```
 //!
-//! - **D1** The last look covers every place that is announced (V1): the global queue and all queues.
+//! - **D1** The last look covers every place that is announced (V1): the global queue, all queues and all mail.
 //! - **D2** Whoever moves more than one task into its own queue announces: while they were in its hands,
 //!   nobody could see them.
 
@@ -30,6 +32,7 @@ use stealyard_sync::time::Instant;
 
 use crate::hooks::Hooks;
 use crate::metrics::DISTANCES;
+use crate::place;
 use crate::policy::Turn;
 use crate::processor::{Processor, Remote};
 use crate::shared::Shared;
@@ -50,6 +53,8 @@ const PAUSES: u32 = 16;
 pub(crate) enum Found {
     /// With this task.
     Task(Active, Task),
+    /// With this task, which is bound to this worker's thread.
+    Bound(Active, Task),
     /// The scheduler is closed.
     Closed,
 }
@@ -63,6 +68,12 @@ pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Fo
             settle(state);
             return Found::Closed;
         }
+        if let Some(task) = place::take_bound(processor) {
+            return Found::Bound(awake(shared, state), task);
+        }
+        if let Some(task) = processor.remote.mail.pop() {
+            return found(shared, processor, state, task);
+        }
         if let Some(task) = take_share(shared, processor) {
             return found(shared, processor, state, task);
         }
@@ -72,10 +83,14 @@ pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Fo
         };
         let parking = match searching {
             Ok(searching) => match search(shared, processor, &searching) {
-                Some(task) => {
+                Search::Task(task) => {
                     return found(shared, processor, Woken::Searching(searching), task);
                 }
-                None => searching.park(),
+                Search::Own => {
+                    state = Woken::Searching(searching);
+                    continue;
+                }
+                Search::Nothing => searching.park(),
             },
             Err(active) => active.park(),
         };
@@ -100,10 +115,7 @@ pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Fo
 
 /// Passes on what the search owes: a successor if there is more, and an announcement (D2).
 fn found(shared: &Shared, processor: &Processor, state: Woken, task: Task) -> Found {
-    let active = match state {
-        Woken::Active(active) => active,
-        Woken::Searching(searching) => searching.found_with(|| shared.any_work()),
-    };
+    let active = awake(shared, state);
     if let Some(woken) = processor.woken_at.take() {
         let began = shared.wake_began.take();
         if let Some(began) = began.filter(|&began| began <= woken) {
@@ -115,6 +127,14 @@ fn found(shared: &Shared, processor: &Processor, state: Woken, task: Task) -> Fo
         wake::announce(shared, processor, 1);
     }
     Found::Task(active, task)
+}
+
+/// Searches no more, and passes on that it was a searcher.
+fn awake(shared: &Shared, state: Woken) -> Active {
+    match state {
+        Woken::Active(active) => active,
+        Woken::Searching(searching) => searching.found_with(|| shared.any_work()),
+    }
 }
 
 /// Gives up searching without having found anything, because the scheduler is closed.
@@ -183,23 +203,34 @@ fn wait_to_search(
     Err(active)
 }
 
+/// How a search ended.
+enum Search {
+    /// With this task.
+    Task(Task),
+    /// Something came that is meant for this worker (`place.rs`).
+    Own,
+    /// Without anything.
+    Nothing,
+}
+
 /// Searches for as long as going to sleep and a wake would cost.
-fn search(shared: &Shared, processor: &Processor, _token: &Searching) -> Option<Task> {
+fn search(shared: &Shared, processor: &Processor, _token: &Searching) -> Search {
     let counters = processor.counters();
     counters.searches.add(1);
     let began = Instant::now();
     let budget = processor.patience();
     let passes = shared.config.steal_passes;
-    let task = loop {
+    let own = || !processor.remote.bound.is_empty() || !processor.remote.mail.is_empty();
+    let outcome = loop {
         let found = (0..passes).find_map(|pass| steal_pass(shared, processor, pass, passes));
-        if found.is_some() {
-            break found;
+        if let Some(task) = found.or_else(|| take_share(shared, processor)) {
+            break Search::Task(task);
         }
-        if let Some(task) = take_share(shared, processor) {
-            break Some(task);
+        if own() {
+            break Search::Own;
         }
         if stealyard_sync::MODELLED || shared.life.is_closed() || began.elapsed() >= budget {
-            break None;
+            break Search::Nothing;
         }
         for _ in 0..PAUSES {
             spin_loop();
@@ -207,7 +238,7 @@ fn search(shared: &Shared, processor: &Processor, _token: &Searching) -> Option<
     };
     let spent = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
     counters.search_ns.add(spent);
-    task
+    outcome
 }
 
 /// Goes through the victims that the policy names.
@@ -242,7 +273,7 @@ fn steal_pass(shared: &Shared, processor: &Processor, pass: u32, passes: u32) ->
         let took = found.iter().count() + processor.queue.len().saturating_sub(before);
         policy.outcome(turn.memory, victim, took);
         if found.is_none() && pass + 1 == passes {
-            found = steal_slot(shared, processor, remote);
+            found = steal_slot(shared, processor, remote).or_else(|| remote.mail.pop());
         }
         if found.is_some() {
             count_steal(processor, victim, took);
@@ -309,8 +340,14 @@ fn look_everywhere(shared: &Shared, processor: &Processor) -> Option<Task> {
     if let Some(task) = take_share(shared, processor) {
         return Some(task);
     }
+    if let Some(task) = processor.remote.mail.pop() {
+        return Some(task);
+    }
     for &(victim, _) in &processor.remote.others {
         let remote = &shared.remotes[victim];
+        if let Some(task) = remote.mail.pop() {
+            return Some(task);
+        }
         loop {
             match remote.stealer.force(&processor.queue, usize::MAX) {
                 Steal::Success(task) => {

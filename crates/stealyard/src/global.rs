@@ -12,7 +12,7 @@ use stealyard_topology::current_cpu;
 use crate::task::Task;
 
 /// A lane, by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LaneId(pub(crate) usize);
 
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Global {
     lanes: Box<[Locked<Task>]>,
     /// For each lane, all lanes, nearest first.
     orders: Box<[Box<[usize]>]>,
-    /// The lane of each kernel node, for threads from outside; empty if there is one lane.
+    /// The lane of each kernel node, for threads from outside and for hints.
     lane_of_node: Box<[usize]>,
 }
 
@@ -42,6 +42,16 @@ impl Global {
         }
         let node = current_cpu().map_or(0, |(_, node)| node as usize);
         LaneId(self.lane_of_node.get(node).copied().unwrap_or(0))
+    }
+
+    /// The lane of the node that the kernel calls by this number.
+    pub(crate) fn lane_of(&self, node: usize) -> Option<LaneId> {
+        self.lane_of_node.get(node).copied().map(LaneId)
+    }
+
+    /// Kernel nodes have numbers below this.
+    pub(crate) fn nodes(&self) -> usize {
+        self.lane_of_node.len()
     }
 
     pub(crate) fn push(&self, lane: LaneId, task: Task) {

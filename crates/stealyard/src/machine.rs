@@ -4,6 +4,7 @@
 //! scheduler is built. A thread that can't be started is no reason to fail: those that exist do the work,
 //! and an event says so. Only if there is none at all, building fails.
 
+use stealyard_injector::Locked;
 use stealyard_park::{Idle, Parker, SleeperSet, SpinConfig, WakeOrder};
 use stealyard_sync::seed::{self, Rng};
 use stealyard_sync::thread::JoinHandle as ThreadHandle;
@@ -171,6 +172,8 @@ fn build(config: Config, layout: &Layout) -> Result<(Arc<Shared>, Vec<Processor>
         let remote = Arc::new(Remote {
             stealer: queue.stealer(),
             slot: stealyard_deque::Slot::new(),
+            mail: Locked::new(),
+            bound: Locked::new(),
             jobs: Jobs::new(),
             counters: padded_counters(),
             asleep: Asleep::default(),

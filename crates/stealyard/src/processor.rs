@@ -18,10 +18,11 @@
 //! So a task at place `k` of a queue that is first in, first out runs after at most
 //! `(k + 1) · (slot_streak_max + 1)` tasks of its worker, and as many more as the global queue takes turns.
 
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use core::fmt;
 
 use stealyard_deque::Slot;
+use stealyard_injector::Locked;
 use stealyard_park::{Parker, Spin};
 use stealyard_sync::seed::Rng;
 use stealyard_sync::time::{Duration, Instant};
@@ -31,6 +32,7 @@ use crate::config::{Config, GlobalInterval};
 use crate::fork_join::Jobs;
 use crate::global::LaneId;
 use crate::metrics::{Counters, PaddedCounters};
+use crate::place::Bound;
 use crate::policy::Memory as PolicyMemory;
 use crate::queue::{Queue, QueueStealer};
 use crate::task::{Local, Task};
@@ -42,6 +44,10 @@ pub(crate) struct Remote {
     pub(crate) stealer: QueueStealer,
     /// Set by the owner, taken by anyone.
     pub(crate) slot: Slot<Task>,
+    /// Tasks that would rather run here; put by anyone, taken by anyone (`place.rs`).
+    pub(crate) mail: Locked<Task>,
+    /// Tasks that are bound to the worker's thread; put by anyone, taken by that thread (`place.rs`).
+    pub(crate) bound: Locked<Task>,
     /// Joins that are under way on whichever thread holds the P.
     pub(crate) jobs: Jobs,
     pub(crate) counters: PaddedCounters,
@@ -54,7 +60,7 @@ pub(crate) struct Remote {
 impl Remote {
     /// Tasks that wait here now.
     pub(crate) fn len(&self) -> usize {
-        self.stealer.len() + usize::from(!self.slot.is_empty())
+        self.stealer.len() + usize::from(!self.slot.is_empty()) + self.mail.len() + self.bound.len()
     }
 }
 
@@ -74,6 +80,8 @@ pub(crate) struct Processor {
     pub(crate) spill: Cell<Vec<Task>>,
     /// Operations left to the running task; see `coop.rs`.
     pub(crate) budget: Cell<u32>,
+    /// The home of tasks that are bound to the thread, once there is one.
+    pub(crate) bound: OnceCell<Arc<Bound>>,
     /// When it was last woken to search, by the scheduler's clock.
     pub(crate) woken_at: Cell<Option<Duration>>,
     streak: Cell<u32>,
@@ -115,6 +123,7 @@ impl Processor {
             policy_memory: Cell::new([0; 4]),
             spill: Cell::new(Vec::new()),
             budget: Cell::new(config.budget),
+            bound: OnceCell::new(),
             woken_at: Cell::new(None),
             streak: Cell::new(0),
             streak_max: config.slot_streak_max,

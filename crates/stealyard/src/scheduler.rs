@@ -14,6 +14,7 @@ use crate::current::{self, Role};
 use crate::error::{BuildError, NoScheduler};
 use crate::machine;
 use crate::metrics::Metrics;
+use crate::place::{self, NoSuchPlace, Place};
 use crate::shared::Shared;
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::task::{self, JoinHandle};
@@ -181,7 +182,27 @@ impl Handle {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        spawn_on(&self.shared, future)
+        spawn_here(&self.shared, future)
+    }
+
+    /// As [`spawn`](Self::spawn), near `place`: on one worker, or on the workers of a NUMA node. A hint: another
+    /// worker takes the task if it would sleep otherwise.
+    ///
+    /// # Errors
+    /// [`NoSuchPlace`] if the scheduler has no such worker or node; the future is dropped.
+    pub fn spawn_on<F>(&self, place: Place, future: F) -> Result<JoinHandle<F::Output>, NoSuchPlace>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let shared = &self.shared;
+        place::check(shared, place)?;
+        let (task, handle) = task::spawn(shared, None, future);
+        if self.takes_new() {
+            place::submit(shared, place, task);
+        } else {
+            drop(task);
+        }
+        Ok(handle)
     }
 
     /// As [`spawn`](Self::spawn), for a future that nobody will wait for: cheaper by the handle. A panic in
@@ -289,7 +310,7 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     current::with(|context| match context {
-        Some(context) => spawn_on(context.shared(), future),
+        Some(context) => spawn_here(context.shared(), future),
         None => panic!("spawn: {NoScheduler}"),
     })
 }
@@ -310,6 +331,23 @@ where
     }
 }
 
+/// Has this worker, and no other, run `future`, which need not be `Send`; it begins when its turn comes. Bound
+/// tasks have their turn with the global queue, and whenever the worker has nothing else, so many of them
+/// are as unfair to themselves as they are slow: what can be sent is better spawned.
+///
+/// When the scheduler ends, in whatever manner, the worker cancels what is bound to it and has not ended.
+///
+/// # Panics
+/// If the thread is no worker's: call it inside a task, not in `block_on` or a blocking call.
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    place::spawn_local(future)
+}
+
 /// Runs `call` on a thread of the current scheduler where it may block; see [`Handle::spawn_blocking`].
 ///
 /// # Panics
@@ -327,7 +365,7 @@ where
 }
 
 #[inline(always)]
-fn spawn_on<F>(shared: &Arc<Shared>, future: F) -> JoinHandle<F::Output>
+fn spawn_here<F>(shared: &Arc<Shared>, future: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {

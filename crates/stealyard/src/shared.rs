@@ -38,7 +38,9 @@ pub(crate) struct Shared {
 impl Shared {
     /// Whether any queue seems to hold a task that a thief could take, run-next slots left out.
     pub(crate) fn any_work(&self) -> bool {
-        let holds = |remote: &Arc<Remote>| remote.stealer.len() > 0 || remote.jobs.has_offer();
+        let holds = |remote: &Arc<Remote>| {
+            remote.stealer.len() > 0 || remote.jobs.has_offer() || !remote.mail.is_empty()
+        };
         !self.global.is_empty() || self.remotes.iter().any(holds)
     }
 

@@ -5,9 +5,9 @@
 //! | 1    | `drain` only     | state `Draining`: threads outside spawn no more | what comes from outside might never end |
 //! | 2    | `drain` only     | waits until nothing can run any more            | the tasks' own work comes first    |
 //! | 3    | who shuts down   | state `Closed`, wakes every worker              | a worker that sleeps would not see it |
-//! | 4    | each worker      | stops at the next task boundary, cancels what its slot and queue hold | only the owner knows when it puts no more in |
+//! | 4    | each worker      | stops at the next task boundary, cancels what its slot, queue and mail hold and what is bound to it | only the owner knows when it puts no more in |
 //! | 5    | each worker      | gives its task memory back, counts itself out   | its queue is empty for good        |
-//! | 6    | the last worker  | state `Gone`, then cancels what the global queue holds and every task that sleeps | nobody polls any more, so a task that sleeps now sleeps for ever |
+//! | 6    | the last worker  | state `Gone`, then cancels what the global queue and the mail hold and every task that sleeps | nobody polls any more, so a task that sleeps now sleeps for ever |
 //! | 7    | who shuts down   | joins the threads                               | their thread-locals are destroyed  |
 //!
 //! Destructors of cancelled tasks run on workers, as long as there is one. They may spawn and wake:
@@ -16,7 +16,7 @@
 //!
 //! # Invariants
 //! - **L1** The state only grows: `Running`, `Draining`, `Closed`, `Gone`.
-//! - **L2** *A task in the global queue of a scheduler that is `Gone` is cancelled*: whoever pushed it looks
+//! - **L2** *A task in the global queue or the mail of a scheduler that is `Gone` is cancelled*: whoever pushed it looks
 //!   at the state behind a light fence, and the last worker looks at the queue behind a heavy one after it
 //!   has written `Gone` (A1 of `stealyard_sync::asymmetric`): one of the two sees the other.
 //! - **L3** A task is run or cancelled, never forgotten: it is in a queue (cancelled in steps 4 and 6, or
@@ -44,7 +44,9 @@ use stealyard_sync::time::{Duration, Instant};
 use stealyard_sync::{Condvar, Mutex, MutexGuard, asymmetric};
 
 use crate::current;
+use crate::global::LaneId;
 use crate::metrics::Counter;
+use crate::place;
 use crate::processor::Processor;
 use crate::shared::Shared;
 use crate::task::Task;
@@ -163,11 +165,9 @@ impl Life {
         let closed = self.is_closed();
         current::draining(|| {
             let next = || {
-                processor
-                    .remote
-                    .slot
-                    .take()
-                    .or_else(|| processor.queue.pop())
+                let remote = &processor.remote;
+                let own = remote.slot.take().or_else(|| processor.queue.pop());
+                own.or_else(|| remote.mail.pop())
             };
             while let Some(task) = next() {
                 if closed {
@@ -177,6 +177,7 @@ impl Life {
                     shared.global.push(processor.remote.lane, task);
                 }
             }
+            place::cancel_bound(processor, |task| self.cancel(task));
         });
         processor.memory.flush(&shared.memory);
         // Ordering: AcqRel (G3); the last one sees what the others put into the global queue, and the tasks that
@@ -209,7 +210,8 @@ impl Life {
                     claimed += 1;
                     self.cancel(task);
                 });
-                if claimed == 0 && shared.global.is_empty() {
+                let mail = shared.remotes.iter().any(|remote| !remote.mail.is_empty());
+                if claimed == 0 && shared.global.is_empty() && !mail {
                     return;
                 }
             }
@@ -217,7 +219,9 @@ impl Life {
     }
 
     fn drain_global(&self, shared: &Shared) {
-        while let Some(task) = shared.global.pop(crate::global::LaneId(0)) {
+        let mail = || shared.remotes.iter().find_map(|remote| remote.mail.pop());
+        let next = || shared.global.pop(LaneId(0)).or_else(mail);
+        while let Some(task) = next() {
             self.cancel(task);
         }
     }

@@ -7,6 +7,7 @@ use stealyard_sync::time::Instant;
 use crate::current::{self, Context, Role};
 use crate::find::{self, Found};
 use crate::hooks::Hooks;
+use crate::place;
 use crate::processor::{Next, Processor};
 use crate::shared::Shared;
 use crate::task::{Ran, Task};
@@ -47,6 +48,12 @@ fn work(shared: &Arc<Shared>, context: &Context, mut active: Active) {
         let next = match processor.next() {
             Next::Task(task) => Some(task),
             Next::Global => {
+                if let Some(task) = place::take_bound(processor) {
+                    run_bound(shared, context, processor, task);
+                }
+                let Some(processor) = context.processor_of(shared) else {
+                    continue;
+                };
                 let next = find::take_one(shared, processor).or_else(|| processor.next_local());
                 if let Some(task) = next {
                     run_measured(shared, context, processor, task);
@@ -62,6 +69,11 @@ fn work(shared: &Arc<Shared>, context: &Context, mut active: Active) {
                 Found::Task(still_active, task) => {
                     active = still_active;
                     task
+                }
+                Found::Bound(still_active, task) => {
+                    active = still_active;
+                    run_bound(shared, context, processor, task);
+                    continue;
                 }
                 Found::Closed => return,
             },
@@ -79,6 +91,19 @@ fn run_one(shared: &Arc<Shared>, context: &Context, processor: &Processor, task:
         Ran::Again(task) => match context.processor_of(shared) {
             Some(processor) => wake::push_quietly(shared, processor, task),
             None => wake::submit(shared, task),
+        },
+    }
+}
+
+/// Runs a task that is bound to this thread.
+fn run_bound(shared: &Arc<Shared>, context: &Context, processor: &Processor, task: Task) {
+    processor.counters().tasks_run.add(1);
+    processor.budget.set(shared.config.budget);
+    match task.run() {
+        Ran::Done | Ran::Pending => {}
+        Ran::Again(task) => match context.processor_of(shared) {
+            Some(processor) => processor.remote.bound.push(task),
+            None => unreachable!("a worker's thread keeps its P"),
         },
     }
 }
