@@ -21,5 +21,5 @@ pub(crate) fn run(args: &Args) -> Outcome {
         "--",
     ]);
     command.args(&args.rest);
-    run::step("bench", &mut command)
+    run::long_step("bench", &mut command)
 }

@@ -49,7 +49,12 @@ pub(crate) fn run(args: &Args) -> Outcome {
         if let Some(preemptions) = args.preemptions {
             command.env("STEALYARD_PREEMPTIONS", preemptions.to_string());
         }
-        run::step(&format!("loom {package}"), &mut command)?;
+        // A bound that was asked for is a deep run.
+        let step = match args.preemptions {
+            Some(_) => run::long_step,
+            None => run::step,
+        };
+        step(&format!("loom {package}"), &mut command)?;
     }
     if any {
         Ok(())

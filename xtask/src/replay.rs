@@ -29,7 +29,7 @@ pub(crate) fn long() -> Outcome {
         if std::env::var_os("STEALYARD_SCHEDULES").is_none() {
             command.env("STEALYARD_SCHEDULES", SCHEDULES.to_string());
         }
-        run::step(&format!("replay {package}, long"), &mut command)?;
+        run::long_step(&format!("replay {package}, long"), &mut command)?;
     }
     Ok(())
 }

@@ -100,7 +100,7 @@ fn soak() -> Outcome {
         "stealyard-deque/conformance",
     ]);
     command.args(["--", "--ignored", "--nocapture"]).args(names);
-    run::step("soak", &mut command)
+    run::long_step("soak", &mut command)
 }
 
 /// The names of the functions that come after `#[ignore = "soak…"]`.

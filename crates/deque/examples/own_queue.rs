@@ -39,6 +39,12 @@ impl<T> Locked<T> {
         self.items.lock().expect("no user code runs under the lock")
     }
 
+    /// How much more fits. Asked in a statement of its own: a guard lives until its statement ends, and two
+    /// thieves that each hold their own lock while they wait for the other's would wait for ever.
+    fn room(&self) -> usize {
+        self.capacity - self.lock().len()
+    }
+
     /// Takes a batch out, never holding two locks.
     fn take(&self, limit: usize, room: usize) -> VecDeque<T> {
         let mut items = self.lock();
@@ -113,7 +119,8 @@ impl<T: Send> Stealer for Locked<T> {
         if Arc::ptr_eq(&self.items, &dest.items) {
             return Steal::Empty;
         }
-        let batch = self.take(limit, dest.capacity - dest.lock().len());
+        let room = dest.room();
+        let batch = self.take(limit, room);
         let count = batch.len();
         dest.lock().extend(batch);
         if count == 0 {
@@ -127,7 +134,8 @@ impl<T: Send> Stealer for Locked<T> {
         if Arc::ptr_eq(&self.items, &dest.items) {
             return Steal::Empty;
         }
-        let mut batch = self.take(limit, dest.capacity - dest.lock().len() + 1);
+        let room = dest.room() + 1;
+        let mut batch = self.take(limit, room);
         let first = batch.pop_front();
         dest.lock().extend(batch);
         first.map_or(Steal::Empty, Steal::Success)

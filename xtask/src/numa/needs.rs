@@ -63,7 +63,7 @@ fn apt(arguments: &[&str], folder: &Path) -> Result<(), String> {
         .env("DEBIAN_FRONTEND", "noninteractive")
         .args(arguments)
         .current_dir(folder);
-    run::step("numa", &mut command)
+    run::long_step("numa", &mut command)
 }
 
 /// Debian's kernel for virtual machines, unpacked without installing it; kept between runs.
@@ -89,7 +89,7 @@ fn kernel(folder: &Path) -> Result<PathBuf, String> {
     )?;
     let archive = only_file(&unpacked, ".deb")?;
     let mut command = Command::new("dpkg-deb");
-    run::step("numa", command.arg("-x").arg(&archive).arg(&unpacked))?;
+    run::long_step("numa", command.arg("-x").arg(&archive).arg(&unpacked))?;
     let found = only_file(&unpacked.join("boot"), "")?;
     std::fs::rename(&found, &image).map_err(|error| format!("{}: {error}", found.display()))?;
     let _ = std::fs::remove_dir_all(&unpacked);

@@ -25,7 +25,7 @@ pub(super) fn address() -> Outcome {
         .env("RUSTFLAGS", "-Zsanitizer=address");
     command.env("CARGO_TARGET_DIR", run::root().join("target/asan"));
     tests(&mut command);
-    run::step("asan", command.args(["--package", "stealyard"]))
+    run::long_step("asan", command.args(["--package", "stealyard"]))
 }
 
 pub(super) fn thread() -> Outcome {
@@ -50,7 +50,7 @@ pub(super) fn thread() -> Outcome {
     // The workspace's toolchain file speaks to rustup, which is not asked here.
     command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
     tests(&mut command);
-    run::step("tsan", command.arg("-Zbuild-std"))
+    run::long_step("tsan", command.arg("-Zbuild-std"))
 }
 
 /// The stress tests of the structure crates, for the host named so that build scripts stay plain.
