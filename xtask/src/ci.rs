@@ -77,15 +77,19 @@ fn cargo(title: &str, arguments: &[&str]) -> Outcome {
     run::step(title, run::cargo().args(arguments))
 }
 
+/// The features that need nothing from the system, and that no model replaces.
+const FEATURES: [&str; 4] = [
+    "stealyard-deque/conformance",
+    "stealyard-injector/conformance",
+    "stealyard/futures",
+    "stealyard/hyper",
+];
+
 fn clippy() -> Outcome {
-    let rest = ["--all-targets", "--features", "stealyard-deque/conformance"];
-    run::step(
-        "clippy",
-        run::cargo()
-            .args(["clippy", "--workspace"])
-            .args(rest)
-            .args(["--", "-D", "warnings"]),
-    )
+    let mut command = run::cargo();
+    command.args(["clippy", "--workspace", "--all-targets", "--features"]);
+    command.arg(FEATURES.join(","));
+    run::step("clippy", command.args(["--", "-D", "warnings"]))
 }
 
 fn clippy_model() -> Outcome {
@@ -107,18 +111,9 @@ fn clippy_model() -> Outcome {
 
 /// Unit, integration and (in debug) documentation tests.
 fn test(title: &str, profile: &[&str]) -> Outcome {
-    let features = [
-        "--features",
-        "stealyard-deque/conformance",
-        "--features",
-        "stealyard-injector/conformance",
-    ];
     let mut command = run::cargo();
-    command
-        .arg("test")
-        .args(TESTED)
-        .args(features)
-        .args(profile);
+    command.arg("test").args(TESTED).args(profile);
+    command.args(["--features", &FEATURES.join(",")]);
     if !profile.is_empty() {
         // Documentation examples are the same code in both profiles.
         command.args(["--lib", "--bins", "--tests"]);
@@ -152,10 +147,7 @@ fn features() -> Outcome {
             &["check", "--package", package, "--no-default-features"],
         )?;
     }
-    for feature in [
-        "stealyard-deque/conformance",
-        "stealyard-injector/conformance",
-    ] {
+    for feature in FEATURES {
         let package = feature
             .split('/')
             .next()
@@ -218,11 +210,17 @@ fn examples() -> Outcome {
         for name in names {
             let mut command = run::cargo();
             command.args(["run", "--release", "--package", package, "--example", &name]);
-            if matches!(package, "stealyard-deque" | "stealyard-injector") {
-                command.args(["--features", "conformance"]);
-            }
-            if name == "wordcount" {
-                command.args(["--", "--check", "docs"]);
+            match (package, name.as_str()) {
+                ("stealyard-deque" | "stealyard-injector", _) => {
+                    command.args(["--features", "conformance"]);
+                }
+                ("stealyard", "http") => {
+                    command.args(["--features", "hyper"]);
+                }
+                ("stealyard", "wordcount") => {
+                    command.args(["--", "--check", "docs"]);
+                }
+                _ => {}
             }
             run::step("examples", &mut command)?;
         }

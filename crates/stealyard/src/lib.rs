@@ -5,6 +5,8 @@ compile_error!("`--cfg stealyard_loom` needs `--features loom`");
 #[cfg(all(stealyard_shuttle, not(feature = "shuttle")))]
 compile_error!("`--cfg stealyard_shuttle` needs `--features shuttle`");
 
+#[cfg(any(feature = "futures", feature = "hyper"))]
+mod adapters;
 mod block_on;
 mod blocking;
 mod builder;

@@ -246,7 +246,7 @@ impl Handle {
     }
 
     /// Whether a new task from this thread is taken: while draining, only those from inside.
-    fn takes_new(&self) -> bool {
+    pub(crate) fn takes_new(&self) -> bool {
         takes_new(&self.shared)
     }
 

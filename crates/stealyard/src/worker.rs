@@ -48,9 +48,7 @@ fn work(shared: &Arc<Shared>, context: &Context, mut active: Active) {
         let next = match processor.next() {
             Next::Task(task) => Some(task),
             Next::Global => {
-                if let Some(task) = place::take_bound(processor) {
-                    run_bound(shared, context, processor, task);
-                }
+                run_own(shared, context, processor);
                 let Some(processor) = context.processor_of(shared) else {
                     continue;
                 };
@@ -92,6 +90,19 @@ fn run_one(shared: &Arc<Shared>, context: &Context, processor: &Processor, task:
             Some(processor) => wake::push_quietly(shared, processor, task),
             None => wake::submit(shared, task),
         },
+    }
+}
+
+/// Runs what is meant for this worker: a bound task, a piece of mail.
+#[cold]
+fn run_own(shared: &Arc<Shared>, context: &Context, processor: &Processor) {
+    if let Some(task) = place::take_bound(processor) {
+        run_bound(shared, context, processor, task);
+    }
+    let processor = context.processor_of(shared);
+    let mail = processor.and_then(|processor| Some((processor, processor.remote.mail.pop()?)));
+    if let Some((processor, task)) = mail {
+        run_one(shared, context, processor, task);
     }
 }
 

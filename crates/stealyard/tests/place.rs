@@ -283,6 +283,35 @@ fn bound_tasks_spawn_yield_and_share_what_is_not_send() {
     assert_eq!(sum.join().unwrap(), 45);
 }
 
+/// A task hinted to a worker that never runs out of others, with nobody else to take it.
+#[test]
+fn mail_is_not_starved_by_others() {
+    let scheduler = workers(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let count = Arc::new(AtomicUsize::new(0));
+    for _ in 0..10 {
+        let (stop, count) = (Arc::clone(&stop), Arc::clone(&count));
+        scheduler.spawn_detached(async move {
+            while !stop.load(Ordering::Relaxed) {
+                count.fetch_add(1, Ordering::Relaxed);
+                yield_now().await;
+            }
+        });
+    }
+    let (seen, counted) = (Arc::clone(&stop), Arc::clone(&count));
+    let mail = scheduler.spawn(async move {
+        let before = counted.load(Ordering::Relaxed);
+        let handle = stealyard::Handle::current().unwrap();
+        let hinted = handle.spawn_on(Place::Worker(0), async move {
+            seen.store(true, Ordering::Relaxed);
+            counted.load(Ordering::Relaxed) - before
+        });
+        hinted.unwrap().await.unwrap()
+    });
+    let after = mail.join().unwrap();
+    assert!(after <= 2 * 127, "{after} polls");
+}
+
 /// The documented bound: a bound task has its turn with the global queue, at most every 127 tasks.
 #[test]
 fn a_bound_task_is_not_starved_by_others() {

@@ -1,0 +1,39 @@
+//! Other crates' traits for spawning, each behind a feature of its name.
+//!
+//! Everything else needs no adapter: whatever is woken by a `Waker` works on any scheduler, the `async-*`
+//! crates of smol with their own reactor among them. What asks for a tokio runtime gets one lent:
+//! `examples/tokio_library.rs`.
+
+use crate::scheduler::Handle;
+
+#[cfg(feature = "futures")]
+impl futures_task::Spawn for Handle {
+    /// # Errors
+    /// Shutdown, if the scheduler has ended or is being drained and the caller is outside.
+    fn spawn_obj(
+        &self,
+        future: futures_task::FutureObj<'static, ()>,
+    ) -> Result<(), futures_task::SpawnError> {
+        self.status()?;
+        self.spawn_detached(future);
+        Ok(())
+    }
+
+    fn status(&self) -> Result<(), futures_task::SpawnError> {
+        if self.takes_new() {
+            Ok(())
+        } else {
+            Err(futures_task::SpawnError::shutdown())
+        }
+    }
+}
+
+#[cfg(feature = "hyper")]
+impl<F> hyper::rt::Executor<F> for Handle
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.spawn_detached(future);
+    }
+}
