@@ -176,6 +176,7 @@ fn setting(workers: usize, effort: Effort) -> Vec<(&'static str, String)> {
         ("cpu", format!("{model}, {workers} workers")),
         ("kernel", kernel.trim().to_owned()),
         ("rustc", output("rustc", &["--version"])),
+        ("go", subject::go::version()),
         (
             "commit",
             output("git", &["describe", "--always", "--dirty"]),

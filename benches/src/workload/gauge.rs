@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::harness::{Case, Kind, Run, Subject};
 use crate::subject::async_executor::AsyncExecutor;
+use crate::subject::go;
 use crate::subject::ours::Ours;
 use crate::subject::tokio::Tokio;
 use crate::subject::{Runtime, Spawner};
@@ -22,22 +23,31 @@ const TASKS: usize = 1_000_000;
 
 /// The cases of this layer.
 pub(crate) fn cases(workers: usize) -> Vec<Case> {
-    let case = |name: &str, unit, operation, gauge| Case {
+    let case = |name: &str, unit, operation, gauge, in_go: u64| Case {
         layer: "gauge",
         name: name.to_owned(),
         operation,
         kind: Kind::Gauge(unit),
         subjects: Box::new(move || {
-            vec![
+            let mut subjects = vec![
                 in_a_child::<Ours>(gauge, workers),
                 in_a_child::<Tokio>(gauge, workers),
                 in_a_child::<AsyncExecutor>(gauge, workers),
-            ]
+            ];
+            subjects.extend(go::gauge(gauge, workers, in_go));
+            subjects
         }),
     };
+    let tasks = TASKS as u64;
     vec![
-        case("CPU time while idle", "µs", "3 s", "idle"),
-        case("a million tasks that wait", "bytes", "task", "memory"),
+        case("CPU time while idle", "µs", "3 s", "idle", IDLE.as_secs()),
+        case(
+            "a million tasks that wait",
+            "bytes",
+            "task",
+            "memory",
+            tasks,
+        ),
     ]
 }
 

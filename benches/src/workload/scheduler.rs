@@ -12,6 +12,7 @@ use async_task::Runnable;
 
 use crate::harness::{Case, Kind, Run, Subject, timed};
 use crate::subject::async_executor::AsyncExecutor;
+use crate::subject::go;
 use crate::subject::ours::Ours;
 use crate::subject::tokio::Tokio;
 use crate::subject::{Runtime, Spawner};
@@ -19,10 +20,15 @@ use crate::subject::{Runtime, Spawner};
 /// Tasks spawned before the first of them is joined.
 const BATCH: u64 = 1000;
 
-/// A case's name, its operation, and its subjects for so many workers.
-type Entry = (&'static str, &'static str, fn(usize) -> Vec<Subject>);
+/// A case's name, its operation, its workload in Go if it is the same there, and its subjects for so many workers.
+type Entry = (
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+    fn(usize) -> Vec<Subject>,
+);
 
-/// One workload on every scheduler, ours first.
+/// One workload on every scheduler of futures, ours first.
 macro_rules! schedulers {
     ($workload:ident) => {
         |workers| {
@@ -35,55 +41,83 @@ macro_rules! schedulers {
     };
 }
 
-/// The cases of this layer.
-pub(crate) fn cases(workers: usize) -> Vec<Case> {
-    let all: [Entry; 9] = [
+fn entries() -> [Entry; 9] {
+    [
         (
             "spawn and join 1000 empty tasks, inside",
             "task",
+            Some("spawn_join"),
             schedulers!(spawn_join),
         ),
-        ("spawn 1000 detached tasks, inside", "task", |workers| {
-            let mut subjects = schedulers!(detached)(workers);
-            subjects.push(bare());
-            subjects
-        }),
+        (
+            "spawn 1000 detached tasks, inside",
+            "task",
+            Some("detached"),
+            |workers| {
+                let mut subjects = schedulers!(detached)(workers);
+                subjects.push(bare());
+                subjects
+            },
+        ),
         (
             "spawn 1000 detached tasks, outside",
             "task",
+            None,
             schedulers!(outside),
         ),
-        ("yield, one task", "yield", schedulers!(yields)),
+        (
+            "yield, one task",
+            "yield",
+            Some("yields"),
+            schedulers!(yields),
+        ),
         (
             "ping-pong over async-channel",
             "round trip",
+            Some("ping_pong"),
             schedulers!(ping_pong),
         ),
-        ("each task spawns the next", "task", schedulers!(chain)),
+        (
+            "each task spawns the next",
+            "task",
+            Some("chain"),
+            schedulers!(chain),
+        ),
         (
             "ping-pong over tokio's mpsc",
             "round trip",
+            None,
             schedulers!(tokio_ping_pong),
         ),
         (
             "ping-pong, a fresh task each way",
             "round trip",
+            Some("fresh_ping_pong"),
             schedulers!(fresh_ping_pong),
         ),
         (
             "skynet, 10,000 leaves, a channel a node",
             "node",
+            Some("skynet"),
             schedulers!(skynet),
         ),
-    ];
-    let case = |(name, operation, subjects): Entry| Case {
+    ]
+}
+
+/// The cases of this layer.
+pub(crate) fn cases(workers: usize) -> Vec<Case> {
+    let case = |(name, operation, in_go, subjects): Entry| Case {
         layer: "scheduler",
         name: name.to_owned(),
         operation,
         kind: Kind::Time,
-        subjects: Box::new(move || subjects(workers)),
+        subjects: Box::new(move || {
+            let mut subjects = subjects(workers);
+            subjects.extend(in_go.and_then(|workload| go::subject(workload, workers)));
+            subjects
+        }),
     };
-    all.map(case).into()
+    entries().map(case).into()
 }
 
 /// A subject whose every run is one task that does all the work, timed from within.
