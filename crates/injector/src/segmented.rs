@@ -105,10 +105,18 @@ const _: () = assert!(STRIDE.is_power_of_two() && BLOCK < STRIDE as usize);
 /// Blocks that are empty are given back to the allocator by crossbeam-epoch's collector. Up to 64 of them
 /// per thread may wait there until that thread uses some queue of that collector again.
 pub struct Segmented<T> {
-    head: CachePadded<End<T>>,
+    head: CachePadded<Head<T>>,
     tail: CachePadded<End<T>>,
     /// Slots that are reserved and will never hold anything (G4); touched only when that happens.
     dead: CachePadded<AtomicUsize>,
+}
+
+/// Where slots are claimed.
+struct Head<T> {
+    end: End<T>,
+    /// A value of the tail's `index`, which may have grown since: what lies before it needs no look at the tail, whose
+    /// line the producers keep busy.
+    seen: AtomicU64,
 }
 
 /// Where slots are given out.
@@ -144,15 +152,16 @@ impl<T: Send> Segmented<T> {
     pub fn starting_at(start: u64) -> Self {
         debug_assert_eq!(start & SLOT, 0, "positions start with a block");
         let first = Box::into_raw(Block::allocate(start));
-        let end = || {
-            CachePadded::new(End {
-                index: AtomicU64::new(start),
-                block: AtomicPtr::new(first),
-            })
+        let end = || End {
+            index: AtomicU64::new(start),
+            block: AtomicPtr::new(first),
         };
         Self {
-            head: end(),
-            tail: end(),
+            head: CachePadded::new(Head {
+                end: end(),
+                seen: AtomicU64::new(start),
+            }),
+            tail: CachePadded::new(end()),
             dead: CachePadded::new(AtomicUsize::new(0)),
         }
     }
@@ -202,6 +211,7 @@ impl<T: Send> Segmented<T> {
     /// Reserves at least one slot and at most `count`, all in one block.
     #[inline]
     fn reserve(&self, count: usize) -> Slots<T> {
+        let wait = Backoff::new();
         loop {
             let index = self.tail.index();
             let free = BLOCK - slot(index);
@@ -210,6 +220,7 @@ impl<T: Send> Segmented<T> {
                 continue;
             }
             let Some(slots) = self.tail.give_out(index, count.min(free)) else {
+                let_others(&wait);
                 continue;
             };
             if (slots.from..slots.to).contains(&LINKS_NEXT) {
@@ -260,11 +271,17 @@ impl<T: Send> Segmented<T> {
     ///
     /// If `sink` panics, what was taken and not yet given is dropped.
     pub fn pop_batch(&self, max: usize, workers: usize, sink: impl FnMut(T)) -> usize {
-        let len = self.span();
-        if max == 0 || len == 0 {
+        if max == 0 {
             return 0;
         }
-        let want = share(len, max, workers);
+        let want = if max == 1 {
+            1
+        } else {
+            share(self.span(), max, workers)
+        };
+        if want == 1 {
+            return self.pop().map(sink).map_or(0, |()| 1);
+        }
         let mut batch = Vec::with_capacity(want);
         while batch.len() < want {
             let Some(slots) = self.claim(want - batch.len()) else {
@@ -311,20 +328,41 @@ impl<T: Send> Segmented<T> {
     /// Claims at least one slot and at most `count`, all in one block; none if nothing is reserved.
     #[inline]
     fn claim(&self, count: usize) -> Option<Slots<T>> {
+        let wait = Backoff::new();
+        let head = &self.head.end;
         loop {
-            let index = self.head.index();
-            // Ordering: Relaxed (G10).
-            let there = span(index, self.tail.index.load(Ordering::Relaxed));
+            let index = head.index();
+            let there = self.reserved(index, count);
             if there == 0 {
                 return None;
             }
             let left = BLOCK - slot(index);
             if left == 0 {
-                self.head.help(index);
-            } else if let Some(slots) = self.head.give_out(index, count.min(there).min(left)) {
+                head.help(index);
+            } else if let Some(slots) = head.give_out(index, count.min(there).min(left)) {
                 return Some(slots);
+            } else {
+                let_others(&wait);
             }
         }
+    }
+
+    /// How many slots behind `index` are reserved; perhaps more, if there are `enough`.
+    #[inline]
+    fn reserved(&self, index: u64, enough: usize) -> usize {
+        // Ordering: Relaxed (G10); it was the tail's index once, and that only grows.
+        let there = span(index, self.head.seen.load(Ordering::Relaxed));
+        if there >= enough {
+            return there;
+        }
+        // Ordering: Relaxed (G10).
+        let tail = self.tail.index.load(Ordering::Relaxed);
+        let there = span(index, tail);
+        if there > enough {
+            // Ordering: Relaxed (G10); a newer value that is overwritten is missed by nobody.
+            self.head.seen.store(tail, Ordering::Relaxed);
+        }
+        there
     }
 
     /// How many items there were at this moment; what producers have reserved and not yet written counts.
@@ -352,7 +390,7 @@ impl<T: Send> Segmented<T> {
 
     /// Slots that are reserved and not claimed.
     fn span(&self) -> usize {
-        let head = self.head.index();
+        let head = self.head.end.index();
         // Ordering: Relaxed (G10).
         span(head, self.tail.index.load(Ordering::Relaxed))
     }
@@ -361,18 +399,19 @@ impl<T: Send> Segmented<T> {
     #[cold]
     fn pass_dead(&self) -> bool {
         let _guard = epoch::pin();
-        let index = self.head.index();
+        let head = &self.head.end;
+        let index = head.index();
         if slot(index) == BLOCK {
-            self.head.help(index);
+            head.help(index);
             return true;
         }
         // SAFETY: 1. an end's block, read while pinned (G3).
-        let block = unsafe { &*self.head.block() };
+        let block = unsafe { &*head.block() };
         // If it is another block than the index's, the index has moved, and the claim fails (G1).
         if !block.is_dead(slot(index)) {
             return false;
         }
-        if let Some(slots) = self.head.give_out(index, 1) {
+        if let Some(slots) = head.give_out(index, 1) {
             // SAFETY: 1. claimed just now.
             let taken = unsafe { block.take(slots.from, false) };
             let item = self.settle(taken, &slots);
@@ -475,6 +514,16 @@ impl<T> Slots<T> {
     }
 }
 
+/// After an exchange that another thread won: leaves the line to it for a moment, so that each gets several done
+/// at a time.
+#[inline]
+fn let_others(wait: &Backoff) {
+    // Under a model the next step is what is to be seen.
+    if !MODELLED {
+        wait.spin();
+    }
+}
+
 /// Hands `block`, which every thread has left (S5), to the collector.
 #[cold]
 fn retire<T>(block: *mut Block<T>) {
@@ -508,8 +557,8 @@ impl<T> Drop for Segmented<T> {
         // Ordering: Relaxed; `&mut self` came here by something that orders all calls before this.
         let tail = self.tail.index.load(Ordering::Relaxed);
         // Ordering: Relaxed; as above.
-        let mut index = self.head.index.load(Ordering::Relaxed);
-        let mut current = self.head.block();
+        let mut index = self.head.end.index.load(Ordering::Relaxed);
+        let mut current = self.head.end.block();
         while !current.is_null() {
             // SAFETY: 1. linked, so not freed, and nobody else is there: whatever lies before `head` is
             // finished and with the collector.

@@ -23,6 +23,8 @@
 //! - **T3** A job is put into the seat before the thread is started, and taken back if the start fails.
 //! - **T4** Idle threads are reused in the reverse order of their falling idle, so that under a light
 //!   load the others grow old and retire.
+//! - **T5** In a forked child, which has a copy of the pool and none of its threads, nothing takes the lock: a thread of
+//!   the parent may have held it in that moment. Jobs are refused, and nothing is waited for.
 //!
 //! # Why not …
 //! A condition variable for the idle threads: it wakes the oldest, against T4. Starting a
@@ -40,7 +42,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use stealyard_sync::thread::JoinHandle;
 use stealyard_sync::time::{Duration, Instant};
-use stealyard_sync::{Arc, Condvar, Mutex, MutexGuard};
+use stealyard_sync::{Arc, Condvar, Mutex, MutexGuard, fork};
 
 pub use config::{OsThreads, PoolConfig, PoolConfigError, Start, ThreadHook};
 pub use outcome::{Placed, PoolStats, Refused, RefusedReason, ShutdownResult};
@@ -58,6 +60,8 @@ pub struct ThreadPool {
 }
 
 struct Shared {
+    /// The generation of the process in which its threads are (T5).
+    born: u32,
     config: PoolConfig,
     starter: Box<dyn Start>,
     state: Mutex<State>,
@@ -101,6 +105,7 @@ impl ThreadPool {
         config.validate()?;
         Ok(Self {
             shared: Arc::new(Shared {
+                born: fork::watch(),
                 config,
                 starter: Box::new(starter),
                 state: Mutex::new(State::default()),
@@ -113,7 +118,7 @@ impl ThreadPool {
     ///
     /// # Errors
     /// [`Refused`] gives the job back: the pool is closed, or it has no thread at all and none can be
-    /// started.
+    /// started, or this process was forked from the pool's.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<Placed, Refused> {
         Shared::place(&self.shared, Box::new(job), true)
     }
@@ -122,7 +127,7 @@ impl ThreadPool {
     ///
     /// # Errors
     /// [`Refused`] gives the job back: the pool is closed, every thread is busy and there may be no
-    /// more, or none can be started.
+    /// more, or none can be started, or this process was forked from the pool's.
     pub fn run_now(&self, job: impl FnOnce() + Send + 'static) -> Result<Placed, Refused> {
         Shared::place(&self.shared, Box::new(job), false)
     }
@@ -133,14 +138,18 @@ impl ThreadPool {
     }
 
     /// Closes the pool, waits until every job has run and every thread has ended, and joins them; for
-    /// `timeout` at the most. Called by a pool's own job, it waits for all the others.
+    /// `timeout` at the most. Called by a pool's own job, it waits for all the others. A forked child has nothing to
+    /// wait for.
     pub fn shutdown(&self, timeout: Duration) -> ShutdownResult {
         self.close();
         self.shared.wait_for_end(timeout)
     }
 
-    /// A snapshot of the counts.
+    /// A snapshot of the counts; nothing but zeroes in a forked child.
     pub fn stats(&self) -> PoolStats {
+        if self.shared.is_copy() {
+            return PoolStats::default();
+        }
         let state = self.shared.lock();
         PoolStats {
             threads: state.threads,
@@ -167,7 +176,15 @@ impl Shared {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Whether this is a forked child's copy (T5).
+    fn is_copy(&self) -> bool {
+        fork::generation() != self.born
+    }
+
     fn place(shared: &Arc<Self>, job: Job, may_queue: bool) -> Result<Placed, Refused> {
+        if shared.is_copy() {
+            return Err(Refused::new(job, RefusedReason::Forked));
+        }
         let mut state = shared.lock();
         if state.closed {
             return Err(Refused::new(job, RefusedReason::Closed));
@@ -223,6 +240,9 @@ impl Shared {
     }
 
     fn close(&self) {
+        if self.is_copy() {
+            return;
+        }
         let mut state = self.lock();
         state.closed = true;
         for seat in state.idle.drain(..) {
@@ -231,6 +251,9 @@ impl Shared {
     }
 
     fn wait_for_end(&self, timeout: Duration) -> ShutdownResult {
+        if self.is_copy() {
+            return ShutdownResult::Complete;
+        }
         let deadline = Instant::now().checked_add(timeout);
         let me = stealyard_sync::thread::current().id();
         let mut state = self.lock();

@@ -97,7 +97,7 @@ pub(crate) fn run(shared: &Arc<Shared>, task: Task) {
                 );
                 wake::submit(shared, task::spawn_call_detached(shared, None, job));
             }
-            // The scheduler is closed: dropping the job cancels the task.
+            // The scheduler is closed, or a forked child's copy: dropping the job cancels the task.
             (job, _) => drop(job),
         },
     }

@@ -30,6 +30,11 @@ where
     if here {
         return call();
     }
+    assert!(
+        !shared.life.is_copy(),
+        "install: this process was forked from the one with the scheduler's workers; build a scheduler after the \
+         fork"
+    );
     // SAFETY: 1. the closure is `Send`; 2. so is its output; 3. what the closure borrows outlives the
     // task: this frame is not left before the handle says that the task has ended, when the future is
     // gone, and anything that would unwind through here first ends the process.

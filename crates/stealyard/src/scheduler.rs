@@ -79,6 +79,11 @@ impl Scheduler {
         self.ended = true;
         let threads = core::mem::take(&mut self.threads);
         let shared = Arc::clone(&self.handle.shared);
+        if shared.life.is_copy() {
+            // Handles of threads that are not there: not even to be let go of.
+            core::mem::forget((threads, shared));
+            return ShutdownReport::default();
+        }
         if current::with(|context| {
             context.is_some_and(|context| {
                 context.role() == Role::Worker && Arc::ptr_eq(context.shared(), &shared)
@@ -175,8 +180,8 @@ impl Handle {
 
     /// Has the workers run `future`. It begins when its turn comes, whether the handle is awaited or not.
     ///
-    /// If the scheduler has ended, or is being drained and the caller is outside, the task is cancelled at
-    /// once: its handle gives [`JoinError::Cancelled`](crate::JoinError::Cancelled).
+    /// If the scheduler has ended, or is being drained and the caller is outside, or is the copy in a forked
+    /// child, the task is cancelled at once: its handle gives [`JoinError::Cancelled`](crate::JoinError::Cancelled).
     #[inline]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -263,7 +268,7 @@ impl Handle {
     /// in it use this scheduler's workers. On a worker of this scheduler it calls it directly.
     ///
     /// # Panics
-    /// If `call` panics, with its payload; if the scheduler has ended.
+    /// If `call` panics, with its payload; if the scheduler has ended; in a forked child, which has no workers.
     pub fn install<R, F>(&self, call: F) -> R
     where
         F: FnOnce() -> R + Send,
@@ -395,10 +400,12 @@ fn submit_new(shared: &Arc<Shared>, task: task::Task) {
 }
 
 fn takes_new(shared: &Arc<Shared>) -> bool {
-    shared.life.is_open()
-        || current::with(|context| {
+    let from_inside = || {
+        current::with(|context| {
             context.is_some_and(|context| Arc::ptr_eq(context.shared(), shared))
         })
+    };
+    shared.life.is_open() || (!shared.life.is_copy() && from_inside())
 }
 
 impl fmt::Debug for Scheduler {

@@ -33,6 +33,11 @@
 //! | G6    | worker: counts its sleep; says "asleep", Release | G7 | the count                          |
 //! | G7    | drain: who sleeps, Acquire; the counts | G6    | –                                         |
 //!
+//! # After a fork
+//! The child has a copy of all this and none of the workers. What a copy is given is cancelled, and ending it
+//! waits for nothing and touches nothing: the tasks, the threads and the locks are the parent's. What is left of
+//! it is leaked.
+//!
 //! # Why not …
 //! Running what is queued when the scheduler is dropped, as rayon does: a task may respawn itself for
 //! ever; `Shutdown::Drain` is for that. Killing threads whose task does not return: unsound.
@@ -41,7 +46,7 @@ use core::fmt;
 
 use stealyard_sync::atomic::{AtomicUsize, Ordering};
 use stealyard_sync::time::{Duration, Instant};
-use stealyard_sync::{Condvar, Mutex, MutexGuard, asymmetric};
+use stealyard_sync::{Condvar, Mutex, MutexGuard, asymmetric, fork};
 
 use crate::current;
 use crate::global::LaneId;
@@ -79,7 +84,8 @@ pub enum Shutdown {
 #[must_use = "tasks may have been cancelled"]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Tasks that were cancelled because they were queued or slept.
+    /// Tasks that were cancelled because they were queued or slept; none in a forked child, where they are the
+    /// parent's.
     pub cancelled: u64,
     /// Workers whose task has not returned. Their threads end by themselves when it does.
     pub workers_running: usize,
@@ -91,6 +97,8 @@ pub struct ShutdownReport {
 /// Whether a scheduler lives, and who still works for it.
 pub(crate) struct Life {
     state: AtomicUsize,
+    /// The generation of the process in which its threads are.
+    born: u32,
     /// Workers that may still put tasks into queues.
     running: AtomicUsize,
     /// Workers that have not ended their last step.
@@ -103,6 +111,7 @@ impl Life {
     pub(crate) fn new() -> Self {
         Self {
             state: AtomicUsize::new(RUNNING),
+            born: fork::watch(),
             running: AtomicUsize::new(0),
             left: Mutex::new(0),
             ended: Condvar::new(),
@@ -120,7 +129,14 @@ impl Life {
     /// Whether new tasks from outside are taken.
     pub(crate) fn is_open(&self) -> bool {
         // Ordering: Relaxed; a task that comes in the same moment may be taken or not.
-        self.state.load(Ordering::Relaxed) == RUNNING
+        self.state.load(Ordering::Relaxed) == RUNNING && !self.is_copy()
+    }
+
+    /// Whether this is a forked child's copy: the workers are in the parent, and locks that they held at that
+    /// moment are held for ever.
+    #[inline]
+    pub(crate) fn is_copy(&self) -> bool {
+        fork::generation() != self.born
     }
 
     /// Moves the state on (L1).

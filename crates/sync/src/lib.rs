@@ -6,6 +6,7 @@ compile_error!("`--cfg stealyard_loom` needs `--features loom`");
 compile_error!("`--cfg stealyard_shuttle` needs `--features shuttle`");
 
 pub mod asymmetric;
+pub mod fork;
 pub mod seed;
 
 #[cfg(stealyard_loom)]

@@ -39,6 +39,8 @@ pub enum RefusedReason {
     /// No thread could be started (too many processes, no memory for the stack), and there is none
     /// that could take the job later, or it must not wait.
     NoThread(io::Error),
+    /// This process was forked from the one that has the pool's threads: it needs a pool of its own.
+    Forked,
 }
 
 impl Refused {
@@ -80,6 +82,9 @@ impl fmt::Display for Refused {
             RefusedReason::NoThread(error) => {
                 write!(f, "no thread could be started for the job: {error}")
             }
+            RefusedReason::Forked => f.write_str(
+                "this process was forked from the one with the pool's threads: make a pool after the fork",
+            ),
         }
     }
 }
@@ -88,7 +93,7 @@ impl core::error::Error for Refused {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match &self.reason {
             RefusedReason::NoThread(error) => Some(error),
-            RefusedReason::Closed | RefusedReason::Busy => None,
+            RefusedReason::Closed | RefusedReason::Busy | RefusedReason::Forked => None,
         }
     }
 }
