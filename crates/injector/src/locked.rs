@@ -17,13 +17,16 @@
 //! # Layout
 //! ```text
 //!   front                              back
-//!   [a b c] -> [d] -> [e f g h ...] -> [x y _ _]     singles fill the last chunk up to 64
+//!   [a b c] -> [d] -> [e f g h ...]    [x y _ _]     singles go to the last chunk, up to 64 of them
+//!   list                               last
 //! ```
+//! While nobody comes with batches and little is queued, the list is empty and everything happens in the last chunk,
+//! which stays where it is.
 //!
 //! # Invariants
 //! - **K1** Items leave in the order in which they, or the batch they came in, entered; a batch pushed to
 //!   the front leaves before everything that was there, in its own order.
-//! - **K2** No chunk in the list is empty.
+//! - **K2** No chunk in the list is empty; the last chunk may be, and what is in it comes after the list.
 //! - **K3** `len` is written under the lock and is the number of items whenever the lock is free.
 //!
 //! # Orderings
@@ -57,9 +60,10 @@ pub struct Locked<T> {
     chunks: Mutex<Chunks<T>>,
 }
 
-/// The list of chunks, and one emptied chunk kept for the next push.
+/// The list of chunks, the last one, and one emptied chunk kept for when that is full.
 struct Chunks<T> {
     list: VecDeque<VecDeque<T>>,
+    last: VecDeque<T>,
     spare: VecDeque<T>,
 }
 
@@ -69,6 +73,7 @@ impl<T: Send> Locked<T> {
     pub fn new() -> Self {
         let chunks = Chunks {
             list: VecDeque::new(),
+            last: VecDeque::new(),
             spare: VecDeque::new(),
         };
         Self {
@@ -86,20 +91,20 @@ impl<T: Send> Locked<T> {
 
     /// Puts all of `items` at the back, together and in their order; O(1) under the lock.
     pub fn push_batch(&self, items: impl IntoIterator<Item = T>) {
-        self.link(items.into_iter().collect(), VecDeque::push_back);
+        self.link(items.into_iter().collect(), Chunks::push_back);
     }
 
     /// Puts all of `items` before everything that is there, in their order; O(1) under the lock. For
     /// the queue of a processor that retires: its tasks have waited longest.
     pub fn push_front(&self, items: impl IntoIterator<Item = T>) {
-        self.link(items.into_iter().collect(), VecDeque::push_front);
+        self.link(items.into_iter().collect(), Chunks::push_front);
     }
 
-    fn link(&self, chunk: VecDeque<T>, put: fn(&mut VecDeque<VecDeque<T>>, VecDeque<T>)) {
+    fn link(&self, chunk: VecDeque<T>, put: fn(&mut Chunks<T>, VecDeque<T>)) {
         let count = chunk.len();
         if count > 0 {
             let mut chunks = self.lock();
-            put(&mut chunks.list, chunk);
+            put(&mut chunks, chunk);
             self.grow(count);
         }
     }
@@ -178,18 +183,36 @@ impl<T: Send> Locked<T> {
 
 impl<T> Chunks<T> {
     fn push(&mut self, item: T) {
-        match self.list.back_mut() {
-            Some(last) if last.len() < CHUNK => last.push_back(item),
-            _ => {
-                let mut chunk = core::mem::take(&mut self.spare);
-                chunk.push_back(item);
-                self.list.push_back(chunk);
-            }
+        if self.last.len() >= CHUNK {
+            self.list_last();
         }
+        self.last.push_back(item);
+    }
+
+    /// Links a chunk that is not empty behind everything.
+    fn push_back(&mut self, chunk: VecDeque<T>) {
+        if !self.last.is_empty() {
+            self.list_last();
+        }
+        self.list.push_back(chunk);
+    }
+
+    /// Links a chunk that is not empty before everything.
+    fn push_front(&mut self, chunk: VecDeque<T>) {
+        self.list.push_front(chunk);
+    }
+
+    /// Moves the last chunk, which is not empty, to the list.
+    fn list_last(&mut self) {
+        let fresh = core::mem::take(&mut self.spare);
+        let full = core::mem::replace(&mut self.last, fresh);
+        self.list.push_back(full);
     }
 
     fn pop(&mut self) -> Option<T> {
-        let first = self.list.front_mut()?;
+        let Some(first) = self.list.front_mut() else {
+            return self.last.pop_front();
+        };
         let item = first.pop_front();
         if first.is_empty() {
             self.spare = self.list.pop_front().unwrap_or_default();
@@ -199,12 +222,13 @@ impl<T> Chunks<T> {
         item
     }
 
-    /// The first `count` items, in chunks; whole chunks are not copied, of the last one only what is taken.
+    /// The first `count` items, in chunks; whole chunks of the list are not copied, of others what is taken.
     fn take(&mut self, count: usize) -> Vec<VecDeque<T>> {
         let mut batch = Vec::new();
         let mut missing = count;
         while missing > 0 {
             let Some(mut first) = self.list.pop_front() else {
+                batch.push(self.last.drain(..missing).collect());
                 break;
             };
             if first.len() > missing {
