@@ -69,7 +69,7 @@ pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Fo
             return Found::Closed;
         }
         if let Some(task) = place::take_bound(processor) {
-            return Found::Bound(awake(shared, state), task);
+            return Found::Bound(awake(shared, processor, state), task);
         }
         if let Some(task) = processor.remote.mail.pop() {
             return found(shared, processor, state, task);
@@ -115,7 +115,7 @@ pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Fo
 
 /// Passes on what the search owes: a successor if there is more, and an announcement (D2).
 fn found(shared: &Shared, processor: &Processor, state: Woken, task: Task) -> Found {
-    let active = awake(shared, state);
+    let active = awake(shared, processor, state);
     if let Some(woken) = processor.woken_at.take() {
         let began = shared.wake_began.take();
         if let Some(began) = began.filter(|&began| began <= woken) {
@@ -125,16 +125,21 @@ fn found(shared: &Shared, processor: &Processor, state: Woken, task: Task) -> Fo
     }
     if processor.queue.len() > 0 {
         wake::announce(shared, processor, 1);
+        shared.watch.wanted(shared);
     }
     Found::Task(active, task)
 }
 
-/// Searches no more, and passes on that it was a searcher.
-fn awake(shared: &Shared, state: Woken) -> Active {
-    match state {
+/// Has found something to run: searches no more, and passes on that it was a searcher, or watched.
+fn awake(shared: &Shared, processor: &Processor, state: Woken) -> Active {
+    let active = match state {
         Woken::Active(active) => active,
         Woken::Searching(searching) => searching.found_with(|| shared.any_work()),
+    };
+    if processor.watched.replace(false) {
+        shared.watch.left(shared);
     }
+    active
 }
 
 /// Gives up searching without having found anything, because the scheduler is closed.

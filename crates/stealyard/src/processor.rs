@@ -84,6 +84,8 @@ pub(crate) struct Processor {
     pub(crate) bound: OnceCell<Arc<Bound>>,
     /// When it was last woken to search, by the scheduler's clock.
     pub(crate) woken_at: Cell<Option<Duration>>,
+    /// It was the watcher, and has not found a task since.
+    pub(crate) watched: Cell<bool>,
     streak: Cell<u32>,
     streak_max: u32,
     until_global: Cell<u32>,
@@ -125,6 +127,7 @@ impl Processor {
             budget: Cell::new(config.budget),
             bound: OnceCell::new(),
             woken_at: Cell::new(None),
+            watched: Cell::new(false),
             streak: Cell::new(0),
             streak_max: config.slot_streak_max,
             until_global: Cell::new(interval.tasks()),

@@ -22,6 +22,7 @@ use crate::task::Task;
 pub(crate) fn push_next(shared: &Shared, processor: &Processor, task: Task) {
     if !processor.has_slot() {
         push_back(shared, processor, task);
+        shared.watch.wanted(shared);
         return;
     }
     match processor.remote.slot.put(task) {

@@ -1,7 +1,8 @@
 //! The watcher: one sleeper that sleeps lightly, for the sake of what nobody is told about.
 //!
 //! A task alone in a run-next slot is announced to nobody (see `wake.rs`), and so are the private halves of
-//! joins. Usually their worker gets to them within a microsecond. But if its present task is long, they
+//! joins; and what was announced in a queue may be hidden there afterwards, in a claim of its owner. Usually their
+//! worker gets to them within a microsecond. But if its present task is long, they
 //! would wait for its end although cores are idle: the best known stall of schedulers with such a slot. So
 //! while any worker is awake, one of those that sleep wakes now and then, after 200 µs at first and 10 ms
 //! at last, and takes what has not moved since its last look.
@@ -10,6 +11,8 @@
 //! |---------------------------------------------------|--------------------------------------------------|
 //! | a worker falls asleep, another is awake, no watcher | it becomes the watcher                         |
 //! | a task is put alone into a slot, no watcher         | a sleeper is nudged: it looks, then watches      |
+//! | a worker finds several tasks, no watcher            | the same                                         |
+//! | the watcher has found a task, nobody followed it    | the same                                         |
 //! | the watcher's time is up                           | it takes what its owner has not moved; else waits twice as long |
 //! | all others have slept for a while                  | it resigns and sleeps for good                   |
 //!
@@ -21,21 +24,28 @@
 //! - **T2** *A task alone in a slot is seen by a watcher, or by a worker that was nudged*: who puts it in
 //!   then looks at `watcher` behind a light fence; the watcher resigns, and behind a heavy fence looks
 //!   whether anybody is awake.
+//! - **T3** *What a worker hides while another sleeps is seen by a watcher, or by a worker that was nudged.* There
+//!   is one from when the first task comes (T2), or several at once, to a worker whose others sleep; when the
+//!   watcher finds a task, it looks whether another took its place, and who falls asleep meanwhile sees
+//!   that there is none.
 //!
 //! # Orderings
 //! | label | operation                                      | partner | publishes                       |
 //! |-------|------------------------------------------------|---------|---------------------------------|
 //! | WA1   | `wanted`: the put; light fence; load `watcher`    | WA2     | a worker is awake, or "no watcher" is seen |
 //! | WA2   | `resign`: store `watcher`; heavy fence; who is awake | WA1   | "no watcher", or the worker is seen |
+//! | WA3   | `sleep`: says "asleep"; full fence; `watcher`     | WA4     | the sleeper, or "no watcher" is seen |
+//! | WA4   | `left`: clears `watcher`; full fence; who sleeps   | WA3     | "no watcher", or the sleeper is seen |
 //!
 //! # Why not …
 //! A thread of its own, as Go's `sysmon`: it would wake on an idle machine, and needs a core beside the
 //! workers. Announcing every task in a slot, as Go does: each costs its sender a wake, up to 15 µs here,
 //! and the sleeper comes too late to find it.
 
+use stealyard_deque::Steal;
 use stealyard_park::ParkResult;
 use stealyard_sync::asymmetric;
-use stealyard_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use stealyard_sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use stealyard_sync::time::Duration;
 
 use crate::processor::Processor;
@@ -88,7 +98,7 @@ impl Watch {
         }
     }
 
-    /// A task was put alone into this worker's slot (T2).
+    /// A task was put alone into this worker's slot (T2), or several came into its queue (T3).
     #[inline(always)]
     pub(crate) fn wanted(&self, shared: &Shared) {
         if !self.on {
@@ -98,6 +108,19 @@ impl Watch {
         // watcher sleeps with time limits, and a model has no time; missing it costs time, not a task.
         asymmetric::light();
         // Ordering: Relaxed (WA1); the fence above does what is needed.
+        if self.watcher.load(Ordering::Relaxed) == NOBODY {
+            nudge_a_sleeper(shared);
+        }
+    }
+
+    /// This worker was the watcher and has found a task (T3).
+    pub(crate) fn left(&self, shared: &Shared) {
+        if !self.on {
+            return;
+        }
+        // Ordering: SeqCst (WA4), partner WA3. Unmodelled: see `wanted`.
+        fence(Ordering::SeqCst);
+        // Ordering: Relaxed (WA4); the fence above does what is needed.
         if self.watcher.load(Ordering::Relaxed) == NOBODY {
             nudge_a_sleeper(shared);
         }
@@ -145,6 +168,8 @@ fn nudge_a_sleeper(shared: &Shared) {
 pub(crate) fn sleep(shared: &Shared, processor: &Processor) -> Option<Task> {
     let asleep = &processor.remote.asleep;
     asleep.asleep();
+    // Ordering: SeqCst (WA3), partner WA4. Unmodelled: see `wanted`.
+    fence(Ordering::SeqCst);
     let task = if shared.watch.enlist(shared, processor.index) {
         watch(shared, processor)
     } else {
@@ -162,12 +187,14 @@ fn watch(shared: &Shared, processor: &Processor) -> Option<Task> {
     loop {
         if processor.parker.park_timeout(pause) == ParkResult::Notified {
             shared.watch.clear();
+            processor.watched.set(true);
             return None;
         }
         let asleep = &processor.remote.asleep;
         asleep.awake();
         if let Some(task) = look(shared, processor, &mut seen) {
             shared.watch.clear();
+            processor.watched.set(true);
             return Some(task);
         }
         asleep.asleep();
@@ -201,6 +228,9 @@ fn look(shared: &Shared, processor: &Processor, seen: &mut [u64]) -> Option<Task
         }
         if let Some(job) = remote.jobs.force() {
             return Some(job);
+        }
+        if let Steal::Success(task) = remote.stealer.force(&processor.queue, usize::MAX) {
+            return Some(task);
         }
     }
     None

@@ -274,3 +274,54 @@ fn nothing_stays_behind_a_hog() {
         }
     }
 }
+
+/// Goal: what a long task's worker hides in its queue runs elsewhere, although the only worker left fell asleep
+/// before and nobody wakes it. Method: of three workers one holds the task that spawns, one becomes the watcher and
+/// is woken for what can be seen, one has slept since before there was anything; three tasks wait for each other.
+#[test]
+fn what_a_hog_hides_wakes_who_sleeps_for_good() {
+    for queue in [
+        LocalQueue::Ring { capacity: 64 },
+        LocalQueue::Split { capacity: 64 },
+    ] {
+        let scheduler = Builder::new().parallelism(3).local_queue(queue).build();
+        let scheduler = scheduler.unwrap();
+        let asleep = |count| {
+            wait_until(
+                || scheduler.metrics().sleeping == count,
+                || format!("{:?}", scheduler.metrics()),
+            );
+            // Long enough for a watcher to resign where nobody is awake.
+            std::thread::sleep(Duration::from_millis(60));
+        };
+        asleep(3);
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let met = Arc::new(AtomicU64::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let meeting = (Arc::clone(&met), Arc::clone(&stop));
+        let hog = scheduler.spawn(async move {
+            wait.recv().unwrap();
+            for _ in 0..3 {
+                let (met, stop) = (Arc::clone(&meeting.0), Arc::clone(&meeting.1));
+                stealyard::spawn_detached(async move {
+                    met.fetch_add(1, Ordering::SeqCst);
+                    while met.load(Ordering::SeqCst) < 3 && !stop.load(Ordering::SeqCst) {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                });
+            }
+            stealyard::spawn_detached(async {});
+        });
+        asleep(2);
+        scheduler.spawn(async {}).join().unwrap();
+        asleep(2);
+        go.send(()).unwrap();
+        hog.join().unwrap();
+        let all = (0..20_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            met.load(Ordering::SeqCst) == 3
+        });
+        stop.store(true, Ordering::SeqCst);
+        assert!(all, "one stays hidden: {:?}", scheduler.metrics());
+    }
+}
