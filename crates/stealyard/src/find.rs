@@ -90,9 +90,15 @@ pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Fo
                     state = Woken::Searching(searching);
                     continue;
                 }
-                Search::Nothing => searching.park(),
+                Search::Nothing => {
+                    ask_everybody(shared, processor);
+                    searching.park()
+                }
             },
-            Err(active) => active.park(),
+            Err(active) => {
+                ask_everybody(shared, processor);
+                active.park()
+            }
         };
         let began = Instant::now();
         let look = || {
@@ -328,6 +334,14 @@ fn ask_for_a_job(victim: &Remote) -> Option<Task> {
         victim.jobs.want();
     }
     job
+}
+
+/// Has everybody offer the next join (J16): who sleeps can't ask, and may have come here without a search, or with
+/// a policy that did not name them.
+fn ask_everybody(shared: &Shared, processor: &Processor) {
+    for &(other, _) in &processor.remote.others {
+        shared.remotes[other].jobs.want();
+    }
 }
 
 fn count_steal(processor: &Processor, victim: usize, took: usize) {

@@ -9,8 +9,12 @@ mod support;
 
 use std::collections::HashSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use support::with_workers;
+use stealyard::policy::Turn;
+use stealyard::{Builder, StealPolicy};
+use support::{wait_until, with_workers};
 
 fn fib(n: u32) -> u64 {
     if n < 2 {
@@ -62,4 +66,40 @@ fn both_halves_run_at_the_same_time_when_a_worker_is_free() {
             assert_eq!(threads.into_inner().unwrap().len(), 2);
         }
     });
+}
+
+/// Names nobody.
+#[derive(Debug)]
+struct Nobody;
+
+impl StealPolicy for Nobody {
+    fn victim(&self, _turn: &mut Turn<'_>) -> Option<usize> {
+        None
+    }
+}
+
+/// Goal: a worker that fell asleep without having asked anybody for a join is told of the next one. Method: a policy
+/// that names nobody, and a join whose halves wait for each other after all workers fell asleep.
+#[test]
+fn who_sleeps_without_having_asked_is_told_of_a_join() {
+    let scheduler = Builder::new().parallelism(2).steal_policy(Nobody).build();
+    let scheduler = scheduler.unwrap();
+    for _ in 0..5 {
+        wait_until(
+            || scheduler.metrics().sleeping == 2,
+            || format!("{:?}", scheduler.metrics()),
+        );
+        // Long enough for a watcher to resign.
+        std::thread::sleep(Duration::from_millis(60));
+        let met = AtomicUsize::new(0);
+        let half = || {
+            met.fetch_add(1, Ordering::SeqCst);
+            (0..20_000).any(|_| {
+                std::thread::sleep(Duration::from_millis(1));
+                met.load(Ordering::SeqCst) == 2
+            })
+        };
+        let (one, other) = scheduler.install(|| stealyard::join(half, half));
+        assert!(one && other, "{:?}", scheduler.metrics());
+    }
 }
