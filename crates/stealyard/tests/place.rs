@@ -8,6 +8,9 @@
     reason = "the handle of a bound task is what the test asks the outer task for"
 )]
 
+#[path = "support/common.rs"]
+mod support;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -19,6 +22,7 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use stealyard::{Builder, Place, Scheduler, Shutdown, spawn_local, yield_now};
+use support::wait_until;
 
 fn workers(count: usize) -> Scheduler {
     Builder::new().parallelism(count).build().unwrap()
@@ -110,7 +114,8 @@ fn hinted_tasks_are_cancelled_with_the_scheduler() {
     let queued = scheduler.spawn_on(Place::Worker(0), async {}).unwrap();
     let handle = scheduler.handle().clone();
     let ends = std::thread::spawn(move || drop(scheduler));
-    std::thread::sleep(Duration::from_millis(20));
+    // The only worker is held up: what ends now was cancelled, because the scheduler is closed.
+    wait_until(|| handle.spawn(async {}).is_finished(), String::new);
     go.send(()).unwrap();
     ends.join().unwrap();
     hog.join().unwrap();

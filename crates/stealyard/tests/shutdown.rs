@@ -56,8 +56,10 @@ fn t7_drop_with_tasks_queued_running_and_asleep_leaks_nothing() {
                 scheduler.spawn(async move { citizen.finish() })
             })
             .collect();
+        let handle = scheduler.handle().clone();
         let opener = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(5));
+            // All workers are held up: what ends now was cancelled, because the scheduler is closed.
+            wait_until(|| handle.spawn(async {}).is_finished(), String::new);
             gate.store(true, Ordering::SeqCst);
         });
         drop(scheduler);

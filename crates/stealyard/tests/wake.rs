@@ -102,13 +102,17 @@ fn w11_nobody_stirs_when_there_is_nothing_to_do() {
         || format!("{:?}", scheduler.idle()),
     );
     // The watcher has its last looks for a while, then everything stands still.
-    std::thread::sleep(Duration::from_millis(100));
-    let before = scheduler.metrics().total();
-    std::thread::sleep(Duration::from_millis(100));
-    let after = scheduler.metrics().total();
-    assert_eq!(
-        (before.parks, before.searches),
-        (after.parks, after.searches)
+    let moves = || {
+        let total = scheduler.metrics().total();
+        (total.parks, total.searches)
+    };
+    wait_until(
+        || {
+            let before = moves();
+            std::thread::sleep(Duration::from_millis(100));
+            before == moves()
+        },
+        || format!("{:?}", scheduler.metrics()),
     );
 }
 
