@@ -129,7 +129,7 @@ fn found(shared: &Shared, processor: &Processor, state: Woken, task: Task) -> Fo
             recorder.record(shared.clock.elapsed().saturating_sub(began));
         }
     }
-    if processor.queue.len() > 0 {
+    if !processor.queue.is_empty() {
         wake::announce(shared, processor, 1);
         shared.watch.wanted(shared);
     }

@@ -13,7 +13,8 @@
 //!   A task from the slot thus inherits the time slice of the one that woke it, and a pair of tasks
 //!   that wake each other has one slice together.
 //! - **P2** Every `interval` tasks, at most 127 if it tunes itself, the global queue comes first.
-//! - **P3** A task that yields goes to the back of the queue.
+//! - **P3** A task that yields goes to the back of the queue. If that would make it the next one, because nobody
+//!   else waits here and the global queue is not at turn, it runs on without going through the queue.
 //!
 //! So a task at place `k` of a queue that is first in, first out runs after at most
 //! `(k + 1) · (slot_streak_max + 1)` tasks of its worker, and as many more as the global queue takes turns.
@@ -130,7 +131,7 @@ impl Processor {
             watched: Cell::new(false),
             streak: Cell::new(0),
             streak_max: config.slot_streak_max,
-            until_global: Cell::new(interval.tasks()),
+            until_global: Cell::new(interval.others()),
             interval,
         }
     }
@@ -154,7 +155,7 @@ impl Processor {
     pub(crate) fn next(&self) -> Next {
         let left = self.until_global.get();
         if left == 0 {
-            self.until_global.set(self.interval.tasks());
+            self.until_global.set(self.interval.others());
             return Next::Global;
         }
         self.until_global.set(left - 1);
@@ -162,6 +163,25 @@ impl Processor {
             Some(task) => Next::Task(task),
             None => Next::Empty,
         }
+    }
+
+    /// Whether a task that yields would be the next one again: nobody else waits here, and it is not the global
+    /// queue's turn. Counts as that turn if so.
+    #[inline(always)]
+    pub(crate) fn has_nothing_else(&self) -> bool {
+        let left = self.until_global.get();
+        if left == 0 || !self.remote.slot.is_empty() || !self.queue.is_empty() {
+            return false;
+        }
+        self.until_global.set(left - 1);
+        self.streak.set(0);
+        true
+    }
+
+    /// The global queue had its turn just before `now`: the length of the last interval sets that of this one.
+    pub(crate) fn interval_begins(&self, now: Instant) {
+        self.interval.begins(now);
+        self.until_global.set(self.interval.others());
     }
 
     /// The next task of the slot or the queue (P1).
@@ -210,7 +230,7 @@ impl Processor {
     /// The global queue was looked at out of turn: the next look can wait the whole interval.
     pub(crate) fn looked_at_global(&self) {
         self.interval.restart();
-        self.until_global.set(self.interval.tasks());
+        self.until_global.set(self.interval.others());
     }
 }
 
@@ -242,17 +262,17 @@ impl Interval {
         }
     }
 
-    /// The length of the interval that begins now. Reads the clock once in an interval, if it tunes
-    /// itself.
-    fn tasks(&self) -> u32 {
-        if let GlobalInterval::Time(target) = self.kind {
-            let now = Instant::now();
-            if let Some(began) = self.began.replace(Some(now)) {
-                let spent = now.saturating_duration_since(began);
-                self.learn(target, spent);
-            }
+    /// An interval begins: if it tunes itself, what the last one took sets its length.
+    fn begins(&self, now: Instant) {
+        if let GlobalInterval::Time(target) = self.kind
+            && let Some(began) = self.began.replace(Some(now))
+        {
+            self.learn(target, now.saturating_duration_since(began));
         }
-        // The task that is run when the interval is up counts as well.
+    }
+
+    /// How many tasks run in an interval besides the one that is run when it is up.
+    fn others(&self) -> u32 {
         self.tasks.get().saturating_sub(1)
     }
 
@@ -319,6 +339,9 @@ mod tests {
     #[test]
     fn a_fixed_interval_stays_as_it_is() {
         let interval = Interval::new(GlobalInterval::Tasks(61));
-        assert_eq!((interval.tasks(), interval.tasks()), (60, 60));
+        for _ in 0..3 {
+            interval.begins(Instant::now());
+            assert_eq!(interval.others(), 60);
+        }
     }
 }

@@ -226,6 +226,17 @@ impl Queue {
         }
     }
 
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Ring(ring) => ring.is_empty(),
+            Self::Split(split) => split.is_empty(),
+            Self::Lifo(deque) => deque.is_empty(),
+            Self::Fifo(deque) => deque.is_empty(),
+            Self::Custom(custom) => custom.len() == 0,
+        }
+    }
+
     /// How many tasks a batch from elsewhere may bring.
     pub(crate) fn room(&self) -> usize {
         let capacity = match self {

@@ -97,7 +97,8 @@ impl Crew for Shared {
 }
 
 // SAFETY: 1. the pool is a field, made for this scheduler's tasks; 2. the lists belong to a P of this
-// scheduler, as `processor_of` checks.
+// scheduler, as `processor_of` checks; 3. a thread's context keeps what it belongs to, and is left after all
+// that runs within it.
 unsafe impl Schedule for Shared {
     #[inline]
     fn schedule(&self, task: Task, _why: Why) {
@@ -107,6 +108,13 @@ unsafe impl Schedule for Shared {
                 None => wake::submit(self, task),
             },
         );
+    }
+
+    #[inline(always)]
+    fn is_kept_by_this_thread(&self) -> bool {
+        current::with(|context| {
+            context.is_some_and(|context| core::ptr::eq(Arc::as_ptr(context.shared()), self))
+        })
     }
 
     #[inline(always)]

@@ -22,7 +22,8 @@
 //! | [`spawn`]                | anyone      | the same                                           |
 //! | [`Task::run`], to the end | the holder | no RMW if there is neither handle nor waker, else one |
 //! | [`Task::run`], to Pending | the holder | no RMW if there is neither, or if it woke itself, else one |
-//! | a wake                   | anyone      | one RMW; a store from inside the task's own poll   |
+//! | a wake by reference      | anyone      | one RMW; a store from inside the task's own poll   |
+//! | a wake that uses the waker up | anyone | one RMW on a thread of the scheduler, else two     |
 //! | taking a result          | the handle  | no RMW if the task ended before and no waker is out |
 //!
 //! # Invariants
@@ -82,10 +83,18 @@ pub enum Ran {
 /// # Safety
 /// 1. `memory` always gives the same [`Memory`], which is used for this scheduler's tasks only.
 /// 2. `with_local` gives a [`Local`] that is used with this scheduler's memory only.
+/// 3. If `is_kept_by_this_thread`, the scheduler exists until the code that asked returns, whatever becomes of
+///    its tasks.
 pub unsafe trait Schedule: Send + Sync + Sized + 'static {
     /// Takes a task that was woken or aborted. Any thread calls it, also inside a worker, also when
     /// the scheduler is closed: it then drops the task.
     fn schedule(&self, task: Task, why: Why);
+
+    /// Whether this thread keeps the scheduler by itself, as its workers do: a wake then gives up the waker's
+    /// reference and makes the task active in one step.
+    fn is_kept_by_this_thread(&self) -> bool {
+        false
+    }
 
     /// The pool that this scheduler's tasks live in.
     fn memory(&self) -> &Memory<Self>;

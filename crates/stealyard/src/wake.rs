@@ -3,7 +3,7 @@
 //! | who makes it ready            | where it goes                         | who is told                    |
 //! |-------------------------------|---------------------------------------|--------------------------------|
 //! | a task on a worker            | the run-next slot; what was there goes to the back of the queue | a sleeper, if something went to the queue |
-//! | a task that yields            | the back of the queue                 | nobody: there is no more than before |
+//! | a task that yields            | the back of the queue, or nowhere if it is next anyway | nobody: there is no more than before |
 //! | a thread outside              | the global queue                      | a sleeper                      |
 //! | a full queue                  | half of it to the global queue        | sleepers                       |
 //!

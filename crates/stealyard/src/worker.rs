@@ -80,16 +80,39 @@ fn work(shared: &Arc<Shared>, context: &Context, mut active: Active) {
     }
 }
 
+/// Runs a task, and as long as it yields to nobody, on.
 #[inline(always)]
-fn run_one(shared: &Arc<Shared>, context: &Context, processor: &Processor, task: Task) {
+fn run_one(shared: &Arc<Shared>, context: &Context, processor: &Processor, mut task: Task) {
+    let mut processor = processor;
+    while let Some(again) = poll(shared, processor, task) {
+        // The P is asked for anew: user code ran.
+        match context.processor_of(shared) {
+            Some(now) if now.has_nothing_else() && !shared.life.is_closed() => {
+                processor = now;
+                task = again;
+            }
+            now => return put_back(shared, now, again),
+        }
+    }
+}
+
+/// Runs a task once. Gives it back if it is to run again.
+#[inline(always)]
+fn poll(shared: &Shared, processor: &Processor, task: Task) -> Option<Task> {
     processor.counters().tasks_run.add(1);
     processor.budget.set(shared.config.budget);
     match task.run() {
-        Ran::Done | Ran::Pending => {}
-        Ran::Again(task) => match context.processor_of(shared) {
-            Some(processor) => wake::push_quietly(shared, processor, task),
-            None => wake::submit(shared, task),
-        },
+        Ran::Done | Ran::Pending => None,
+        Ran::Again(task) => Some(task),
+    }
+}
+
+/// Puts a task that is to run again behind the others.
+#[inline(always)]
+fn put_back(shared: &Shared, processor: Option<&Processor>, task: Task) {
+    match processor {
+        Some(processor) => wake::push_quietly(shared, processor, task),
+        None => wake::submit(shared, task),
     }
 }
 
@@ -108,24 +131,26 @@ fn run_own(shared: &Arc<Shared>, context: &Context, processor: &Processor) {
 
 /// Runs a task that is bound to this thread.
 fn run_bound(shared: &Arc<Shared>, context: &Context, processor: &Processor, task: Task) {
-    processor.counters().tasks_run.add(1);
-    processor.budget.set(shared.config.budget);
-    match task.run() {
-        Ran::Done | Ran::Pending => {}
-        Ran::Again(task) => match context.processor_of(shared) {
+    if let Some(task) = poll(shared, processor, task) {
+        match context.processor_of(shared) {
             Some(processor) => processor.remote.bound.push(task),
             None => unreachable!("a worker's thread keeps its P"),
-        },
+        }
     }
 }
 
-/// Runs a task and notes how long it took.
+/// Runs a task once and notes how long it took.
 #[cold]
 fn run_measured(shared: &Arc<Shared>, context: &Context, processor: &Processor, task: Task) {
     let began = Instant::now();
-    run_one(shared, context, processor, task);
-    if let Some(processor) = context.processor_of(shared) {
+    processor.interval_begins(began);
+    let again = poll(shared, processor, task);
+    let processor = context.processor_of(shared);
+    if let Some(processor) = processor {
         processor.counters().poll_time.record(began.elapsed());
+    }
+    if let Some(task) = again {
+        put_back(shared, processor, task);
     }
 }
 

@@ -51,6 +51,23 @@ impl Flood {
         flood
     }
 
+    /// One task that yields again and again, and alone: it does not even go through the queue.
+    fn yielding(scheduler: &Scheduler) -> Self {
+        let flood = Self {
+            up: Arc::new(AtomicBool::new(true)),
+            count: Arc::default(),
+        };
+        let (up, count) = (Arc::clone(&flood.up), Arc::clone(&flood.count));
+        scheduler.spawn_detached(async move {
+            while up.load(Ordering::SeqCst) {
+                count.fetch_add(1, Ordering::SeqCst);
+                stealyard::yield_now().await;
+            }
+        });
+        wait_until(|| flood.count() > 10, || "the task does not run".to_owned());
+        flood
+    }
+
     fn count(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
     }
@@ -98,6 +115,11 @@ fn w6_a_flood_of_respawning_tasks_does_not_starve_the_global_queue() {
                 "{interval:?}: {longest} tasks of {chains} chains ran first"
             );
         }
+        let longest = wait_in_the_global_queue(&scheduler, &Flood::yielding(&scheduler));
+        assert!(
+            longest <= bound,
+            "{interval:?}: a task that yields ran {longest} times first"
+        );
     }
 }
 

@@ -23,7 +23,7 @@ use stealyard_sync::cell::UnsafeCell;
 use super::header::{Header, Joiner, Link, Vtable};
 use super::join::{JoinError, Payload, take_waker};
 use super::memory::{Class, Farewell, Local};
-use super::state::{Begin, Complete, Pause, Release};
+use super::state::{Begin, Complete, Pause, Release, Wake, WakeAndRelease};
 use super::{Ran, Schedule, Task, Why, running, waker};
 
 /// What a task runs.
@@ -173,7 +173,8 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         run: Self::run,
         cancel: Self::cancel,
         schedule: Self::schedule,
-        take_output: Self::take_output,
+        wake: Self::wake,
+        output: Self::output,
         drop_output: Self::drop_output,
         joiner: Self::joiner,
         vacate: Self::vacate,
@@ -375,11 +376,40 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         unsafe { home.as_ref() }.schedule(task, why);
     }
 
-    unsafe fn take_output(task: NonNull<Header>, place: NonNull<()>) {
-        // SAFETY: 1. complete, and the output is the caller's (S4).
-        let output = unsafe { Self::read_output(task) };
-        // SAFETY: 1. the caller's room for it.
-        unsafe { place.cast().write(output) };
+    unsafe fn wake(task: NonNull<Header>) {
+        // SAFETY: 1. the waker keeps the task until it is given up below.
+        let state = unsafe { Header::state(task) };
+        // SAFETY: 1. the waker's reference keeps the scheduler.
+        let home = unsafe { Self::home(task) };
+        // SAFETY: 1. as above.
+        if unsafe { home.as_ref() }.is_kept_by_this_thread() {
+            match state.wake_and_release() {
+                WakeAndRelease::Nothing => {}
+                WakeAndRelease::Schedule => {
+                    // SAFETY: 1. we made it active (S1).
+                    let task = unsafe { Task::from_header(task) };
+                    // SAFETY: 1. this thread keeps the scheduler, also when the task is done before
+                    // `schedule` returns.
+                    unsafe { home.as_ref() }.schedule(task, Why::Woken);
+                }
+                // SAFETY: 1. it was the last (S5).
+                WakeAndRelease::Last => unsafe { Self::vacate(task) },
+            }
+            return;
+        }
+        if state.wake() == Wake::Schedule {
+            // SAFETY: 1. we made it active (S1).
+            unsafe { Self::schedule(task, Why::Woken) };
+        }
+        // SAFETY: 1. the waker's reference, given up here.
+        unsafe { waker::release(task) };
+    }
+
+    unsafe fn output(task: NonNull<Header>) -> NonNull<()> {
+        // SAFETY: 1. of this type, by the vtable's contract.
+        let stage = &unsafe { Self::rest(task) }.stage;
+        // SAFETY: 1. a stage is in a cell, never null.
+        stage.with_mut(|stage| unsafe { NonNull::new_unchecked(stage.cast()) })
     }
 
     unsafe fn drop_output(task: NonNull<Header>) {

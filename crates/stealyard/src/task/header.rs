@@ -29,16 +29,18 @@ use super::{Ran, Why};
 /// # Safety
 /// Each takes the header of a task of the kind that the table was made for, and:
 /// 1. `run` and `cancel` are called by the holder of the task's only `Task`, which they use up;
-/// 2. `schedule` is called by who has just made the task active (S1);
-/// 3. `take_output` and `drop_output` are called by the handle, once, after completion (S4);
-///    `take_output`'s second argument points to room for a `Result<T, JoinError>`;
+/// 2. `schedule` is called by who has just made the task active (S1), and `wake` by the holder of a waker, which
+///    it uses up;
+/// 3. one of `output` and `drop_output` is called, by the handle, once, after completion (S4); `output` gives
+///    the place of a `Result<T, JoinError>`, which the handle moves out before it gives up its reference;
 /// 4. `joiner` may be called by anyone with a reference;
 /// 5. `vacate` is called by who gave up the last reference (S5).
 pub(super) struct Vtable {
     pub(super) run: unsafe fn(NonNull<Header>) -> Ran,
     pub(super) cancel: unsafe fn(NonNull<Header>),
     pub(super) schedule: unsafe fn(NonNull<Header>, Why),
-    pub(super) take_output: unsafe fn(NonNull<Header>, NonNull<()>),
+    pub(super) wake: unsafe fn(NonNull<Header>),
+    pub(super) output: unsafe fn(NonNull<Header>) -> NonNull<()>,
     pub(super) drop_output: unsafe fn(NonNull<Header>),
     pub(super) joiner: unsafe fn(NonNull<Header>) -> NonNull<Joiner>,
     pub(super) vacate: unsafe fn(NonNull<Header>),

@@ -47,6 +47,7 @@ impl<T> JoinHandle<T> {
         }
     }
 
+    #[inline]
     fn state(&self) -> Option<&State> {
         // SAFETY: 1. the handle's reference keeps the task.
         self.task.map(|task| unsafe { Header::state(task) })
@@ -98,21 +99,35 @@ impl<T> JoinHandle<T> {
     }
 
     /// The result, if the task has ended and it was not taken before.
+    ///
+    /// Inlined into the caller's future, and the result read where the task left it: a result that is passed through
+    /// memory in pieces of different sizes costs as much as the rest of a join.
+    #[inline]
     fn try_take(&mut self) -> Option<Result<T, JoinError>> {
         if !self.state()?.is_complete() {
             return None;
         }
         let task = self.task.take()?;
-        let mut result = MaybeUninit::<Result<T, JoinError>>::uninit();
-        let place = NonNull::from(&mut result).cast::<()>();
         // SAFETY: 1. the handle's reference keeps the task until `release`.
         let vtable = unsafe { Header::vtable(task) };
-        // SAFETY: 1. complete, and taken once: `self.task` is empty now; the place fits a `T`.
-        unsafe { (vtable.take_output)(task, place) };
+        // SAFETY: 1. complete, and asked for once: `self.task` is empty now.
+        let output = unsafe { (vtable.output)(task) };
+        // SAFETY: 1. it is there, and ours (S4), and moved out once.
+        let result = unsafe { output.cast::<Result<T, JoinError>>().read() };
         // SAFETY: 1. the handle's reference, given up here.
         unsafe { waker::release(task) };
-        // SAFETY: 1. written just now.
-        Some(unsafe { result.assume_init() })
+        Some(result)
+    }
+
+    /// Leaves the poller's waker, or takes a result that came meanwhile.
+    fn wait(&mut self, context: &Context<'_>) -> Poll<Result<T, JoinError>> {
+        match self.register(context.waker().clone()) {
+            Ok(()) => Poll::Pending,
+            Err(IsComplete) => match self.try_take() {
+                Some(result) => Poll::Ready(result),
+                None => unreachable!("a complete task whose result was not taken has one"),
+            },
+        }
     }
 
     /// Leaves a waker for the completer (S3).
@@ -152,20 +167,15 @@ impl<T> Future for JoinHandle<T> {
 
     /// # Panics
     /// If it is polled after it gave its result.
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         assert!(
             self.task.is_some(),
             "JoinHandle polled after it gave its result"
         );
-        if let Some(result) = self.try_take() {
-            return Poll::Ready(result);
-        }
-        match self.register(context.waker().clone()) {
-            Ok(()) => Poll::Pending,
-            Err(IsComplete) => match self.try_take() {
-                Some(result) => Poll::Ready(result),
-                None => unreachable!("a complete task whose result was not taken has one"),
-            },
+        match self.try_take() {
+            Some(result) => Poll::Ready(result),
+            None => self.wait(context),
         }
     }
 }
@@ -284,20 +294,27 @@ impl fmt::Display for JoinError {
 impl std::error::Error for JoinError {}
 
 /// What a task panicked with.
-pub struct Payload(Box<dyn Any + Send>);
+// Boxed twice: one word, so that a result of one word is passed on in registers. Panics are rare.
+pub struct Payload(Box<Box<dyn Any + Send>>);
+
+const _: () = assert!(
+    size_of::<Result<usize, JoinError>>() == 2 * size_of::<usize>(),
+    "a result of one word is two"
+);
 
 // SAFETY: 1. a shared reference gives out nothing but the message, if the payload is one of the two
 // string types, which are `Sync`.
 unsafe impl Sync for Payload {}
 
 impl Payload {
+    #[cold]
     pub(super) fn new(payload: Box<dyn Any + Send>) -> Self {
-        Self(payload)
+        Self(Box::new(payload))
     }
 
     /// The payload itself.
     pub fn into_inner(self) -> Box<dyn Any + Send> {
-        self.0
+        *self.0
     }
 
     /// The message, if the panic had one.
@@ -310,7 +327,7 @@ impl Payload {
 
     /// For the scheduler's hook, on the thread that caught the panic.
     pub(super) fn as_any(&self) -> &(dyn Any + Send) {
-        &*self.0
+        &**self.0
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `leave`         | the runner, detached      | a load if nobody else holds the task, else one RMW |
 //! | `complete`      | the runner, with a handle | one RMW                                  |
 //! | `wake`, `abort` | anyone with a reference   | one RMW                                  |
+//! | `wake_and_release` | anyone with a reference, given up | one RMW; of a complete task as `release` |
 //! | `retain`        | anyone with a reference   | one RMW                                  |
 //! | `release`       | who gives a reference up  | a load if it is the last, else one RMW   |
 //! | `offer_waker`, `take_back_waker`, `drop_handle` | the join handle | one RMW each     |
@@ -64,8 +65,8 @@
 //! | label | operation                        | partner | publishes                              |
 //! |-------|----------------------------------|---------|----------------------------------------|
 //! | O1    | `occupy`, `pause`: Release       | O2      | header and future, to the next runner  |
-//! | O2    | `wake`, `abort`, `claim_idle` that set `ACTIVE`: Acquire | O1 | –                   |
-//! | O3    | `wake` of an active task: Release | O4     | what the waker did before              |
+//! | O2    | `wake`, `wake_and_release`, `abort`, `claim_idle` that set `ACTIVE`: Acquire | O1 | – |
+//! | O3    | `wake`, `wake_and_release` of an active task: Release | O4 | what the waker did before |
 //! | O4    | `begin`, `pause`: Acquire        | O3      | –                                      |
 //! | O5    | `complete`: Release              | O6      | the output, to the handle              |
 //! | O6    | `is_complete`, `drop_handle`: Acquire | O5    | –                                    |
@@ -160,6 +161,18 @@ pub(super) enum Wake {
     Nothing,
     /// The caller has made the task active and must schedule it (S1).
     Schedule,
+}
+
+/// What a wake leaves to do that gave up its reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum WakeAndRelease {
+    /// Nothing: it is active already, or complete and known to others.
+    Nothing,
+    /// The caller has made the task active and must schedule it (S1).
+    Schedule,
+    /// It is complete, and the reference was the last: vacate the memory (S5).
+    Last,
 }
 
 /// What is left to the runner that completed a task with a handle.
@@ -312,6 +325,40 @@ impl State {
         }
     }
 
+    /// A wake that gives up the waker's reference with it.
+    ///
+    /// If the task is to be scheduled, the `Task` keeps its memory; what keeps its scheduler until `schedule`
+    /// has returned is the caller's business.
+    pub(super) fn wake_and_release(&self) -> WakeAndRelease {
+        // Ordering: Relaxed; a first guess for the exchange.
+        let mut seen = Seen(self.0.load(Ordering::Relaxed));
+        loop {
+            if seen.is(COMPLETE) {
+                return match self.release() {
+                    Release::Last => WakeAndRelease::Last,
+                    Release::Shared => WakeAndRelease::Nothing,
+                };
+            }
+            let next = if seen.is(ACTIVE) {
+                seen.0 | NOTIFIED
+            } else {
+                seen.0 | ACTIVE
+            };
+            // Never the last reference: a task that is not complete has its own.
+            // Ordering: AcqRel (O3, O2, O9); failure Relaxed, since it is judged anew.
+            match self.0.compare_exchange_weak(
+                seen.0,
+                next - REFERENCE,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) if seen.is(ACTIVE) => return WakeAndRelease::Nothing,
+                Ok(_) => return WakeAndRelease::Schedule,
+                Err(now) => seen = Seen(now),
+            }
+        }
+    }
+
     /// Asks that the future be dropped instead of polled.
     pub(super) fn abort(&self) -> Wake {
         // Ordering: Relaxed; a first guess for the exchange.
@@ -405,6 +452,7 @@ impl State {
     }
 
     /// Whether the output is there (for the handle) or will never be (for others).
+    #[inline]
     pub(super) fn is_complete(&self) -> bool {
         // Ordering: Acquire (O6).
         Seen(self.0.load(Ordering::Acquire)).is(COMPLETE)
@@ -486,6 +534,7 @@ impl State {
     }
 
     /// One reference less.
+    #[inline]
     pub(super) fn release(&self) -> Release {
         // Ordering: Acquire (O10); if ours is the only one, nobody can make another.
         let seen = Seen(self.0.load(Ordering::Acquire));

@@ -33,6 +33,7 @@ pub(super) unsafe fn lend(task: NonNull<Header>) -> ManuallyDrop<Waker> {
 ///
 /// # Safety
 /// 1. The caller has a reference to the task, which it does not use again.
+#[inline]
 pub(super) unsafe fn release(task: NonNull<Header>) {
     // SAFETY: 1. the reference keeps the header valid (1).
     if unsafe { Header::state(task) }.release() == Release::Last {
@@ -55,10 +56,16 @@ unsafe fn clone(data: *const ()) -> RawWaker {
 }
 
 unsafe fn wake(data: *const ()) {
-    // SAFETY: 1. the waker keeps the task until the next line.
-    unsafe { wake_by_ref(data) };
-    // SAFETY: 1. the waker's reference is given up with it.
-    unsafe { drop_waker(data) };
+    let task = header_of(data);
+    if running::wake_if_running(task) {
+        // SAFETY: 1. the waker's reference is given up with it.
+        unsafe { release(task) };
+        return;
+    }
+    // SAFETY: 1. the waker keeps the task.
+    let vtable = unsafe { Header::vtable(task) };
+    // SAFETY: 1. the waker is used up.
+    unsafe { (vtable.wake)(task) };
 }
 
 unsafe fn wake_by_ref(data: *const ()) {

@@ -21,6 +21,8 @@ struct Shared {
     /// Empty, or closed.
     queue: Mutex<Option<VecDeque<Task>>>,
     memory: Memory<Shared>,
+    /// Every thread of the model that wakes holds an `Arc` of this.
+    kept: bool,
     /// Read by `schedule` when the task is published, written when the scheduler goes.
     end: UnsafeCell<()>,
 }
@@ -34,12 +36,16 @@ impl Drop for Shared {
     }
 }
 
-// SAFETY: 1. one memory; 2. no worker's memory is lent.
+// SAFETY: 1. one memory; 2. no worker's memory is lent; 3. as the model says.
 unsafe impl Schedule for Shared {
     fn schedule(&self, task: Task, _why: Why) {
         self.push(task);
         // The task may be gone, but not the scheduler (T1).
         self.end.with(|_| ());
+    }
+
+    fn is_kept_by_this_thread(&self) -> bool {
+        self.kept
     }
 
     fn memory(&self) -> &Memory<Self> {
@@ -53,9 +59,19 @@ unsafe impl Schedule for Shared {
 
 impl Shared {
     fn new() -> Arc<Self> {
+        Self::with(false)
+    }
+
+    /// For a model in which every thread that wakes keeps the scheduler, as its workers do.
+    fn kept() -> Arc<Self> {
+        Self::with(true)
+    }
+
+    fn with(kept: bool) -> Arc<Self> {
         Arc::new(Self {
             queue: Mutex::new(Some(VecDeque::new())),
             memory: Memory::new(),
+            kept,
             end: UnsafeCell::new(()),
         })
     }
@@ -240,96 +256,116 @@ fn poll<T>(handle: &mut JoinHandle<T>, waker: &Waker) -> Poll<Result<T, JoinErro
 
 /// Two wakers race with each other and with the poll: what was done before a wake is seen by a later
 /// poll, and the future goes from thread to thread whole.
+fn no_wake_is_lost(shared: Arc<Shared>) {
+    let (ready, slot, count) = (flag(), slot(), drops());
+    let future = until(&ready, &slot, Watched::new(&count));
+    let (task, handle) = spawn(&shared, None, future);
+    assert!(matches!(task.run(), Ran::Pending));
+    let waker = take(&slot);
+    let other = {
+        let (shared, ready, waker) = (Arc::clone(&shared), Arc::clone(&ready), waker.clone());
+        thread::spawn(move || {
+            set(&ready);
+            // Dropping the waker would order things, too: not before the task has run.
+            waker.wake_by_ref();
+            shared.run();
+        })
+    };
+    waker.wake();
+    shared.run();
+    other.join().unwrap();
+    shared.run();
+    assert!(handle.is_finished(), "the second wake was lost");
+    assert!(handle.join().is_ok());
+    assert_eq!(dropped(&count), 1);
+    finish(shared);
+}
+
 #[test]
 fn s7_no_wake_is_lost() {
-    model::check(2, || {
-        let (shared, ready, slot, count) = (Shared::new(), flag(), slot(), drops());
-        let future = until(&ready, &slot, Watched::new(&count));
-        let (task, handle) = spawn(&shared, None, future);
-        assert!(matches!(task.run(), Ran::Pending));
-        let waker = take(&slot);
-        let other = {
-            let (shared, ready, waker) = (Arc::clone(&shared), Arc::clone(&ready), waker.clone());
-            thread::spawn(move || {
-                set(&ready);
-                // Dropping the waker would order things, too: not before the task has run.
-                waker.wake_by_ref();
-                shared.run();
-            })
-        };
-        waker.wake();
-        shared.run();
-        other.join().unwrap();
-        shared.run();
-        assert!(handle.is_finished(), "the second wake was lost");
-        assert!(handle.join().is_ok());
-        assert_eq!(dropped(&count), 1);
-        finish(shared);
-    });
+    model::check(2, || no_wake_is_lost(Shared::new()));
+}
+
+#[test]
+fn s7_no_wake_is_lost_on_a_thread_of_the_scheduler() {
+    model::check(2, || no_wake_is_lost(Shared::kept()));
 }
 
 /// The same with a wake that meets the very first poll, which hands the waker out.
+fn a_wake_during_the_poll_is_not_lost(shared: Arc<Shared>) {
+    let (ready, count) = (flag(), drops());
+    let other: Arc<Mutex<Option<thread::JoinHandle<()>>>> = Arc::default();
+    let watched = Watched::new(&count);
+    let future = {
+        let (shared, ready, other) = (Arc::clone(&shared), Arc::clone(&ready), Arc::clone(&other));
+        poll_fn(move |context| {
+            watched.touch();
+            // Ordering: Relaxed; on purpose.
+            if ready.load(Ordering::Relaxed) {
+                return Poll::Ready(());
+            }
+            let (shared, ready, waker) = (
+                Arc::clone(&shared),
+                Arc::clone(&ready),
+                context.waker().clone(),
+            );
+            let mut other = other.lock().unwrap();
+            if other.is_none() {
+                *other = Some(thread::spawn(move || {
+                    set(&ready);
+                    waker.wake();
+                    shared.run();
+                }));
+            }
+            Poll::Pending
+        })
+    };
+    let task = spawn_detached(&shared, None, future);
+    shared.push(task);
+    shared.run();
+    let other = other.lock().unwrap().take().unwrap();
+    other.join().unwrap();
+    shared.run();
+    assert_eq!(dropped(&count), 1, "the task ended");
+    finish(shared);
+}
+
 #[test]
 fn s7_a_wake_during_the_poll_is_not_lost() {
-    model::check(2, || {
-        let (shared, ready, count) = (Shared::new(), flag(), drops());
-        let other: Arc<Mutex<Option<thread::JoinHandle<()>>>> = Arc::default();
-        let watched = Watched::new(&count);
-        let future = {
-            let (shared, ready, other) =
-                (Arc::clone(&shared), Arc::clone(&ready), Arc::clone(&other));
-            poll_fn(move |context| {
-                watched.touch();
-                // Ordering: Relaxed; on purpose.
-                if ready.load(Ordering::Relaxed) {
-                    return Poll::Ready(());
-                }
-                let (shared, ready, waker) = (
-                    Arc::clone(&shared),
-                    Arc::clone(&ready),
-                    context.waker().clone(),
-                );
-                let mut other = other.lock().unwrap();
-                if other.is_none() {
-                    *other = Some(thread::spawn(move || {
-                        set(&ready);
-                        waker.wake();
-                        shared.run();
-                    }));
-                }
-                Poll::Pending
-            })
-        };
-        let task = spawn_detached(&shared, None, future);
-        shared.push(task);
-        shared.run();
-        let other = other.lock().unwrap().take().unwrap();
-        other.join().unwrap();
-        shared.run();
-        assert_eq!(dropped(&count), 1, "the task ended");
-        finish(shared);
-    });
+    model::check(2, || a_wake_during_the_poll_is_not_lost(Shared::new()));
+}
+
+#[test]
+fn s7_a_wake_during_the_poll_is_not_lost_on_a_thread_of_the_scheduler() {
+    model::check(2, || a_wake_during_the_poll_is_not_lost(Shared::kept()));
 }
 
 /// A waker that is dropped, or cloned and dropped, while the task ends elsewhere: one of the two frees.
+fn the_last_reference_frees_once(shared: Arc<Shared>) {
+    let (ready, slot, count) = (flag(), slot(), drops());
+    let task = spawn_detached(&shared, None, until(&ready, &slot, Watched::new(&count)));
+    assert!(matches!(task.run(), Ran::Pending));
+    let waker = take(&slot);
+    set(&ready);
+    waker.wake_by_ref();
+    let other = thread::spawn(move || {
+        drop(waker.clone());
+        waker.wake();
+    });
+    shared.run();
+    other.join().unwrap();
+    assert_eq!(dropped(&count), 1);
+    finish(shared);
+}
+
 #[test]
 fn s5_the_last_reference_frees_once() {
-    model::check(3, || {
-        let (shared, ready, slot, count) = (Shared::new(), flag(), slot(), drops());
-        let task = spawn_detached(&shared, None, until(&ready, &slot, Watched::new(&count)));
-        assert!(matches!(task.run(), Ran::Pending));
-        let waker = take(&slot);
-        set(&ready);
-        waker.wake_by_ref();
-        let other = thread::spawn(move || {
-            drop(waker.clone());
-            waker.wake();
-        });
-        shared.run();
-        other.join().unwrap();
-        assert_eq!(dropped(&count), 1);
-        finish(shared);
-    });
+    model::check(3, || the_last_reference_frees_once(Shared::new()));
+}
+
+#[test]
+fn s5_the_last_reference_frees_once_on_a_thread_of_the_scheduler() {
+    model::check(3, || the_last_reference_frees_once(Shared::kept()));
 }
 
 /// Two wakers of a task that has ended are dropped at once.
