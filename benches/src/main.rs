@@ -18,6 +18,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::harness::{Case, Effort, measure};
+use crate::subject::foreign;
 
 /// Measures Stealyard beside its peers, in turns, and prints wins and losses alike.
 #[derive(Debug, Parser)]
@@ -176,7 +177,8 @@ fn setting(workers: usize, effort: Effort) -> Vec<(&'static str, String)> {
         ("cpu", format!("{model}, {workers} workers")),
         ("kernel", kernel.trim().to_owned()),
         ("rustc", output("rustc", &["--version"])),
-        ("go", subject::go::version()),
+        (foreign::GO.name, foreign::GO.version()),
+        (foreign::TBB.name, foreign::TBB.version()),
         (
             "commit",
             output("git", &["describe", "--always", "--dirty"]),

@@ -6,7 +6,7 @@
 pub(crate) mod async_executor;
 pub(crate) mod concurrent_queue;
 pub(crate) mod crossbeam;
-pub(crate) mod go;
+pub(crate) mod foreign;
 pub(crate) mod injectors;
 pub(crate) mod mutex;
 pub(crate) mod ours;

@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use crate::harness::{Case, Kind, Subject, timed};
 use crate::subject::ForkJoin;
+use crate::subject::foreign::TBB;
 use crate::subject::ours::Ours;
 use crate::subject::rayon::Rayon;
 
@@ -22,7 +23,11 @@ pub(crate) fn cases(workers: usize) -> Vec<Case> {
             name: format!("fib({FIB}), a join a call, {count} workers"),
             operation: "join",
             kind: Kind::Time,
-            subjects: Box::new(move || vec![fib::<Ours>(count), fib::<Rayon>(count), plain()]),
+            subjects: Box::new(move || {
+                let mut subjects = vec![fib::<Ours>(count), fib::<Rayon>(count), plain()];
+                subjects.extend(TBB.subject("fib", count));
+                subjects
+            }),
         });
     }
     cases

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::harness::{Case, Kind, Run, Subject};
 use crate::subject::async_executor::AsyncExecutor;
-use crate::subject::go;
+use crate::subject::foreign::GO;
 use crate::subject::ours::Ours;
 use crate::subject::tokio::Tokio;
 use crate::subject::{Runtime, Spawner};
@@ -34,7 +34,7 @@ pub(crate) fn cases(workers: usize) -> Vec<Case> {
                 in_a_child::<Tokio>(gauge, workers),
                 in_a_child::<AsyncExecutor>(gauge, workers),
             ];
-            subjects.extend(go::gauge(gauge, workers, in_go));
+            subjects.extend(GO.gauge(gauge, workers, in_go));
             subjects
         }),
     };

@@ -12,7 +12,7 @@ use async_task::Runnable;
 
 use crate::harness::{Case, Kind, Run, Subject, timed};
 use crate::subject::async_executor::AsyncExecutor;
-use crate::subject::go;
+use crate::subject::foreign::{Foreign, GO, TBB};
 use crate::subject::ours::Ours;
 use crate::subject::tokio::Tokio;
 use crate::subject::{Runtime, Spawner};
@@ -20,11 +20,14 @@ use crate::subject::{Runtime, Spawner};
 /// Tasks spawned before the first of them is joined.
 const BATCH: u64 = 1000;
 
-/// A case's name, its operation, its workload in Go if it is the same there, and its subjects for so many workers.
+/// A peer of another language that has the same workload, and its name there.
+type Elsewhere = (&'static Foreign, &'static str);
+
+/// A case's name, its operation, who else has it, and its subjects for so many workers.
 type Entry = (
     &'static str,
     &'static str,
-    Option<&'static str>,
+    Vec<Elsewhere>,
     fn(usize) -> Vec<Subject>,
 );
 
@@ -46,13 +49,13 @@ fn entries() -> [Entry; 9] {
         (
             "spawn and join 1000 empty tasks, inside",
             "task",
-            Some("spawn_join"),
+            vec![(&GO, "spawn_join"), (&TBB, "spawn_join")],
             schedulers!(spawn_join),
         ),
         (
             "spawn 1000 detached tasks, inside",
             "task",
-            Some("detached"),
+            vec![(&GO, "detached"), (&TBB, "detached")],
             |workers| {
                 let mut subjects = schedulers!(detached)(workers);
                 subjects.push(bare());
@@ -62,43 +65,43 @@ fn entries() -> [Entry; 9] {
         (
             "spawn 1000 detached tasks, outside",
             "task",
-            None,
+            vec![(&TBB, "outside")],
             schedulers!(outside),
         ),
         (
             "yield, one task",
             "yield",
-            Some("yields"),
+            vec![(&GO, "yields")],
             schedulers!(yields),
         ),
         (
             "ping-pong over async-channel",
             "round trip",
-            Some("ping_pong"),
+            vec![(&GO, "ping_pong")],
             schedulers!(ping_pong),
         ),
         (
             "each task spawns the next",
             "task",
-            Some("chain"),
+            vec![(&GO, "chain"), (&TBB, "chain")],
             schedulers!(chain),
         ),
         (
             "ping-pong over tokio's mpsc",
             "round trip",
-            None,
+            Vec::new(),
             schedulers!(tokio_ping_pong),
         ),
         (
             "ping-pong, a fresh task each way",
             "round trip",
-            Some("fresh_ping_pong"),
+            vec![(&GO, "fresh_ping_pong")],
             schedulers!(fresh_ping_pong),
         ),
         (
             "skynet, 10,000 leaves, a channel a node",
             "node",
-            Some("skynet"),
+            vec![(&GO, "skynet")],
             schedulers!(skynet),
         ),
     ]
@@ -106,14 +109,15 @@ fn entries() -> [Entry; 9] {
 
 /// The cases of this layer.
 pub(crate) fn cases(workers: usize) -> Vec<Case> {
-    let case = |(name, operation, in_go, subjects): Entry| Case {
+    let case = |(name, operation, elsewhere, subjects): Entry| Case {
         layer: "scheduler",
         name: name.to_owned(),
         operation,
         kind: Kind::Time,
         subjects: Box::new(move || {
             let mut subjects = subjects(workers);
-            subjects.extend(in_go.and_then(|workload| go::subject(workload, workers)));
+            let others = elsewhere.iter();
+            subjects.extend(others.filter_map(|(peer, workload)| peer.subject(workload, workers)));
             subjects
         }),
     };
