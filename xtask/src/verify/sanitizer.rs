@@ -1,4 +1,4 @@
-//! The stress tests under AddressSanitizer (with leak detection) and ThreadSanitizer.
+//! The stress tests, and the scheduler's, under AddressSanitizer (with leak detection) and ThreadSanitizer.
 //!
 //! AddressSanitizer works with the installed compiler. ThreadSanitizer needs a standard library that
 //! is instrumented too, or every `Mutex`, channel and test harness looks like a race; its source is
@@ -12,20 +12,37 @@ use std::process::Command;
 use crate::run::{self, Outcome};
 
 const HOST: &str = "x86_64-unknown-linux-gnu";
-const STRESSED: [&str; 3] = ["stealyard-deque", "stealyard-injector", "stealyard-park"];
+const STRUCTURES: [&str; 3] = ["stealyard-deque", "stealyard-injector", "stealyard-park"];
+/// The scheduler's tests that have threads meet at tasks and their memory.
+const SCHEDULER: [&str; 11] = [
+    "blocking",
+    "fairness",
+    "fork_join",
+    "join",
+    "panic",
+    "place",
+    "shutdown",
+    "spawn",
+    "steal",
+    "task_stress",
+    "wake",
+];
 
 pub(super) fn address() -> Outcome {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         println!("=== asan: SKIPPED: set up for {HOST} only");
         return Ok(());
     }
-    let mut command = run::cargo();
-    command
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", "-Zsanitizer=address");
-    command.env("CARGO_TARGET_DIR", run::root().join("target/asan"));
-    tests(&mut command);
-    run::long_step("asan", command.args(["--package", "stealyard"]))
+    let cargo = || {
+        let mut command = run::cargo();
+        command
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", "-Zsanitizer=address");
+        command.env("CARGO_TARGET_DIR", run::root().join("target/asan"));
+        command
+    };
+    run::long_step("asan, structures", &mut structures(cargo()))?;
+    run::long_step("asan, scheduler", &mut scheduler(cargo()))
 }
 
 pub(super) fn thread() -> Outcome {
@@ -37,29 +54,50 @@ pub(super) fn thread() -> Outcome {
         }
     };
     let binary = compiler.join("usr/bin");
-    let mut command = Command::new(binary.join("cargo"));
-    command.current_dir(run::root());
-    command
-        .env("RUSTC", binary.join("rustc"))
-        .env("RUSTDOC", binary.join("rustdoc"));
-    command.env("LD_LIBRARY_PATH", compiler.join("usr/lib/x86_64-linux-gnu"));
-    command.env("RUSTC_BOOTSTRAP", "1");
-    command.env("RUSTFLAGS", "-Zsanitizer=thread --cfg stealyard_tsan");
-    command.env("CARGO_TARGET_DIR", run::root().join("target/tsan"));
-    command.env("TSAN_OPTIONS", "halt_on_error=1 second_deadlock_stack=1");
-    // The workspace's toolchain file speaks to rustup, which is not asked here.
-    command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
-    tests(&mut command);
-    run::long_step("tsan", command.arg("-Zbuild-std"))
+    let cargo = || {
+        let mut command = Command::new(binary.join("cargo"));
+        command.current_dir(run::root());
+        command
+            .env("RUSTC", binary.join("rustc"))
+            .env("RUSTDOC", binary.join("rustdoc"));
+        command.env("LD_LIBRARY_PATH", compiler.join("usr/lib/x86_64-linux-gnu"));
+        command.env("RUSTC_BOOTSTRAP", "1");
+        command.env("RUSTFLAGS", "-Zsanitizer=thread --cfg stealyard_tsan");
+        command.env("CARGO_TARGET_DIR", run::root().join("target/tsan"));
+        command.env("TSAN_OPTIONS", "halt_on_error=1 second_deadlock_stack=1");
+        // The workspace's toolchain file speaks to rustup, which is not asked here.
+        command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
+        command
+    };
+    let std = |mut command: Command| {
+        command.arg("-Zbuild-std");
+        command
+    };
+    run::long_step("tsan, structures", &mut std(structures(cargo())))?;
+    let mut scheduler = std(scheduler(cargo()));
+    // Its own stack of calls, beside the program's, ends at 65,536 of them.
+    scheduler.args(["--", "--skip", "t9_depth_does_not_pile_frames"]);
+    run::long_step("tsan, scheduler", &mut scheduler)
 }
 
 /// The stress tests of the structure crates, for the host named so that build scripts stay plain.
-fn tests(command: &mut Command) {
-    command.args(["test", "--release", "--target", HOST, "--test", "stress"]);
-    for package in STRESSED {
-        command.args(["--package", package]);
+fn structures(mut cargo: Command) -> Command {
+    cargo.args(["test", "--release", "--target", HOST, "--test", "stress"]);
+    for package in STRUCTURES {
+        cargo.args(["--package", package]);
     }
-    command.args(["--features", "stealyard-deque/conformance"]);
+    cargo.args(["--features", "stealyard-deque/conformance"]);
+    cargo
+}
+
+/// The tests of the scheduler, as above.
+fn scheduler(mut cargo: Command) -> Command {
+    cargo.args(["test", "--release", "--target", HOST]);
+    cargo.args(["--package", "stealyard"]);
+    for test in SCHEDULER {
+        cargo.args(["--test", test]);
+    }
+    cargo
 }
 
 /// A compiler with the source of its standard library, from Debian, unpacked under `target/`.
