@@ -15,6 +15,10 @@
 //! - **P2** Every `interval` tasks, at most 127 if it tunes itself, the global queue comes first.
 //! - **P3** A task that yields goes to the back of the queue. If that would make it the next one, because nobody
 //!   else waits here and the global queue is not at turn, it runs on without going through the queue.
+//! - **P4** A task that is woken and was the last one put into the slot, too, *collects*: from tasks that each wake
+//!   it and go on (children that report to their parent, producers to their consumer). It goes to the back of
+//!   the queue, so that it runs once for all that are queued before it, not once for each. Two tasks that wake
+//!   each other, or one that spawns or wakes something each time it runs, put others in between and keep the slot.
 //!
 //! So a task at place `k` of a queue that is first in, first out runs after at most
 //! `(k + 1) · (slot_streak_max + 1)` tasks of its worker, and as many more as the global queue takes turns.
@@ -87,6 +91,8 @@ pub(crate) struct Processor {
     pub(crate) woken_at: Cell<Option<Duration>>,
     /// It was the watcher, and has not found a task since.
     pub(crate) watched: Cell<bool>,
+    /// The address of the task that was put into the slot last (P4); the task may be gone.
+    last_put: Cell<usize>,
     streak: Cell<u32>,
     streak_max: u32,
     until_global: Cell<u32>,
@@ -129,6 +135,7 @@ impl Processor {
             bound: OnceCell::new(),
             woken_at: Cell::new(None),
             watched: Cell::new(false),
+            last_put: Cell::new(0),
             streak: Cell::new(0),
             streak_max: config.slot_streak_max,
             until_global: Cell::new(interval.others()),
@@ -176,6 +183,21 @@ impl Processor {
         self.until_global.set(left - 1);
         self.streak.set(0);
         true
+    }
+
+    /// Puts `task` into the run-next slot. What was there is to go to the back of the queue.
+    #[inline(always)]
+    #[must_use = "what was displaced is still to run"]
+    pub(crate) fn put_next(&self, task: Task) -> Option<Task> {
+        self.last_put.set(task.address());
+        self.remote.slot.put(task)
+    }
+
+    /// Whether a task that was woken collects, and others wait before whom it need not run (P4). A new task at the
+    /// address of one that is gone may be taken for it: it runs behind those others once.
+    #[inline(always)]
+    pub(crate) fn collects(&self, task: &Task) -> bool {
+        self.last_put.get() == task.address() && !self.queue.is_empty()
     }
 
     /// The global queue had its turn just before `now`: the length of the last interval sets that of this one.

@@ -104,7 +104,7 @@ unsafe impl Schedule for Shared {
     fn schedule(&self, task: Task, _why: Why) {
         current::with(
             |context| match context.and_then(|context| context.processor_of(self)) {
-                Some(processor) => wake::push_next(self, processor, task),
+                Some(processor) => wake::push_woken(self, processor, task),
                 None => wake::submit(self, task),
             },
         );

@@ -152,6 +152,12 @@ impl Task {
         Self(job.cast().map_addr(|address| address | JOB))
     }
 
+    /// Tells tasks apart as long as they live.
+    #[inline(always)]
+    pub(crate) fn address(&self) -> usize {
+        self.0.addr().get()
+    }
+
     #[inline(always)]
     fn kind(self) -> Kind {
         let address = ManuallyDrop::new(self).0;

@@ -3,6 +3,7 @@
 //! | who makes it ready            | where it goes                         | who is told                    |
 //! |-------------------------------|---------------------------------------|--------------------------------|
 //! | a task on a worker            | the run-next slot; what was there goes to the back of the queue | a sleeper, if something went to the queue |
+//! | several tasks in turn, the same one | the back of the queue (P4)      | a sleeper                      |
 //! | a task that yields            | the back of the queue, or nowhere if it is next anyway | nobody: there is no more than before |
 //! | a thread outside              | the global queue                      | a sleeper                      |
 //! | a full queue                  | half of it to the global queue        | sleepers                       |
@@ -25,9 +26,19 @@ pub(crate) fn push_next(shared: &Shared, processor: &Processor, task: Task) {
         shared.watch.wanted(shared);
         return;
     }
-    match processor.remote.slot.put(task) {
+    match processor.put_next(task) {
         Some(displaced) => push_back(shared, processor, displaced),
         None => shared.watch.wanted(shared),
+    }
+}
+
+/// Has `task`, which was woken, run next on this worker, or behind what is queued if it collects (P4).
+#[inline(always)]
+pub(crate) fn push_woken(shared: &Shared, processor: &Processor, task: Task) {
+    if processor.collects(&task) {
+        push_back(shared, processor, task);
+    } else {
+        push_next(shared, processor, task);
     }
 }
 

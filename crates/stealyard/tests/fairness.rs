@@ -195,6 +195,77 @@ fn w5_a_pair_in_the_run_next_slot_does_not_starve_the_queue() {
     }
 }
 
+/// A parent that is woken by each of its children: it runs once for all that are queued, not once for each.
+#[test]
+fn p4_who_collects_from_many_runs_once_for_many() {
+    const CHILDREN: u64 = 200; // they fit into the queue
+    let scheduler = workers(1);
+    let polls = scheduler.spawn(async {
+        let (reports, waker) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(None)));
+        let parent = {
+            let (reports, waker, mut polls) = (Arc::clone(&reports), Arc::clone(&waker), 0_u64);
+            stealyard::spawn(poll_fn(move |context| {
+                polls += 1;
+                *waker.lock().unwrap() = Some(context.waker().clone());
+                if reports.load(Ordering::SeqCst) == CHILDREN {
+                    Poll::Ready(polls)
+                } else {
+                    Poll::Pending
+                }
+            }))
+        };
+        stealyard::yield_now().await; // the parent waits before the first child is there
+        for _ in 0..CHILDREN {
+            let (reports, waker) = (Arc::clone(&reports), Arc::clone(&waker));
+            stealyard::spawn_detached(async move {
+                reports.fetch_add(1, Ordering::SeqCst);
+                if let Some(parent) = waker.lock().unwrap().take() {
+                    parent.wake();
+                }
+            });
+        }
+        parent.await.unwrap()
+    });
+    let polls = polls.join().unwrap();
+    assert!(
+        polls <= 6,
+        "the parent ran {polls} times for {CHILDREN} reports"
+    );
+}
+
+/// A task that spawns another and waits for it, again and again, keeps the run-next slot though others wait.
+#[test]
+fn p4_who_spawns_and_waits_in_turns_collects_nothing() {
+    const ROUNDS: u64 = 100;
+    let scheduler = workers(1);
+    let turns = scheduler.spawn(async {
+        let (turns, up) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(true)));
+        for _ in 0..100 {
+            let (turns, up) = (Arc::clone(&turns), Arc::clone(&up));
+            stealyard::spawn_detached(async move {
+                while up.load(Ordering::SeqCst) {
+                    turns.fetch_add(1, Ordering::SeqCst);
+                    stealyard::yield_now().await;
+                }
+            });
+        }
+        stealyard::yield_now().await;
+        let before = turns.load(Ordering::SeqCst);
+        for _ in 0..ROUNDS {
+            stealyard::spawn(async {}).await.unwrap();
+        }
+        up.store(false, Ordering::SeqCst);
+        turns.load(Ordering::SeqCst) - before
+    });
+    let turns = turns.join().unwrap();
+    // Each end of a streak sends one of the two behind all hundred others: that is some 25 times in the 200 turns
+    // of both, where it would be 100 times if each wait did.
+    assert!(
+        turns <= 100 * ROUNDS * 3 / 4,
+        "{turns} others ran in {ROUNDS} rounds"
+    );
+}
+
 #[test]
 fn a_task_that_yields_goes_behind_all_others() {
     let scheduler = workers(1);
