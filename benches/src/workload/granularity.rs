@@ -2,7 +2,6 @@
 //! is much longer than the others.
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::scheduler::{Countdown, rooted, timed_async};
@@ -87,19 +86,19 @@ impl Work {
 /// One task spawns many that last `time`; all workers take part. The ideal is the work alone, divided by them.
 fn grains(workers: usize, time: Duration) -> Vec<Subject> {
     fn on<R: Runtime>(workers: usize, work: Work) -> Subject {
+        let countdown = Countdown::leak();
         rooted::<R, _, _>(workers, move |spawner, repetitions| async move {
             let rounds = repetitions.div_ceil(BATCH);
             timed_async(rounds * BATCH, async {
                 for _ in 0..rounds {
-                    let (countdown, done) = Countdown::new(BATCH);
+                    countdown.start(BATCH);
                     for _ in 0..BATCH {
-                        let countdown = Arc::clone(&countdown);
                         spawner.spawn_detached(async move {
                             work.run();
                             countdown.one_less();
                         });
                     }
-                    done.recv().await.expect("the last task tells");
+                    countdown.end().await;
                 }
             })
             .await
@@ -134,19 +133,19 @@ const SHORT_COUNT: u64 = 50;
 
 fn behind<R: Runtime>(workers: usize) -> Subject {
     let (long, short) = (Work::lasting(LONG), Work::lasting(SHORT));
+    let countdown = Countdown::leak();
     rooted::<R, _, _>(workers, move |spawner, repetitions| async move {
         timed_async(repetitions, async {
             for _ in 0..repetitions {
-                let (countdown, done) = Countdown::new(SHORT_COUNT + 1);
+                countdown.start(SHORT_COUNT + 1);
                 for number in 0..=SHORT_COUNT {
-                    let countdown = Arc::clone(&countdown);
                     let work = if number == 0 { long } else { short };
                     spawner.spawn_detached(async move {
                         work.run();
                         countdown.one_less();
                     });
                 }
-                done.recv().await.expect("the last task tells");
+                countdown.end().await;
             }
         })
         .await

@@ -44,7 +44,7 @@ macro_rules! schedulers {
     };
 }
 
-fn entries() -> [Entry; 9] {
+fn entries() -> [Entry; 10] {
     [
         (
             "spawn and join 1000 empty tasks, inside",
@@ -99,10 +99,16 @@ fn entries() -> [Entry; 9] {
             schedulers!(fresh_ping_pong),
         ),
         (
-            "skynet, 10,000 leaves, a channel a node",
+            "skynet, 10,000 leaves, an async-channel a node",
             "node",
             vec![(&GO, "skynet")],
             schedulers!(skynet),
+        ),
+        (
+            "skynet, 10,000 leaves, tokio's mpsc a node",
+            "node",
+            vec![(&GO, "skynet")],
+            schedulers!(tokio_skynet),
         ),
     ]
 }
@@ -169,22 +175,28 @@ fn spawn_join<R: Runtime>(workers: usize) -> Subject {
     })
 }
 
-/// What a batch of detached tasks counts down, and who waits for it.
+/// What a batch of detached tasks counts down, and who waits for it. Every subject has one for good, so that a task
+/// holds a plain reference to it: counting references would cost more than the cheapest of these tasks.
 pub(super) struct Countdown {
     left: AtomicU64,
     done: async_channel::Sender<()>,
+    finished: async_channel::Receiver<()>,
 }
 
 impl Countdown {
-    pub(super) fn new(count: u64) -> (Arc<Self>, async_channel::Receiver<()>) {
-        let (done, receiver) = async_channel::bounded(1);
-        (
-            Arc::new(Self {
-                left: AtomicU64::new(count),
-                done,
-            }),
-            receiver,
-        )
+    pub(super) fn leak() -> &'static Self {
+        let (done, finished) = async_channel::bounded(1);
+        Box::leak(Box::new(Self {
+            left: AtomicU64::new(0),
+            done,
+            finished,
+        }))
+    }
+
+    /// The next batch has so many tasks.
+    pub(super) fn start(&self, count: u64) {
+        let before = self.left.swap(count, Ordering::AcqRel);
+        assert_eq!(before, 0, "the last batch has not ended");
     }
 
     pub(super) fn one_less(&self) {
@@ -192,23 +204,27 @@ impl Countdown {
             let _ = self.done.try_send(());
         }
     }
+
+    pub(super) async fn end(&self) {
+        self.finished.recv().await.expect("the last task tells");
+    }
 }
 
-fn spawn_countdown<S: Spawner>(spawner: &S, countdown: &Arc<Countdown>) {
+fn spawn_batch<S: Spawner>(spawner: &S, countdown: &'static Countdown) {
+    countdown.start(BATCH);
     for _ in 0..BATCH {
-        let countdown = Arc::clone(countdown);
         spawner.spawn_detached(async move { countdown.one_less() });
     }
 }
 
 fn detached<R: Runtime>(workers: usize) -> Subject {
-    rooted::<R, _, _>(workers, |spawner, repetitions| async move {
+    let countdown = Countdown::leak();
+    rooted::<R, _, _>(workers, move |spawner, repetitions| async move {
         let rounds = repetitions.div_ceil(BATCH);
         timed_async(rounds * BATCH, async {
             for _ in 0..rounds {
-                let (countdown, done) = Countdown::new(BATCH);
-                spawn_countdown(&spawner, &countdown);
-                done.recv().await.expect("the last task tells");
+                spawn_batch(&spawner, countdown);
+                countdown.end().await;
             }
         })
         .await
@@ -218,14 +234,14 @@ fn detached<R: Runtime>(workers: usize) -> Subject {
 fn outside<R: Runtime>(workers: usize) -> Subject {
     let runtime = R::start(workers);
     let spawner = runtime.spawner();
+    let countdown = Countdown::leak();
     let run = move |repetitions: u64| {
         let _keep = &runtime;
         let rounds = repetitions.div_ceil(BATCH);
         timed(rounds * BATCH, || {
             for _ in 0..rounds {
-                let (countdown, done) = Countdown::new(BATCH);
-                spawn_countdown(&spawner, &countdown);
-                done.recv_blocking().expect("the last task tells");
+                spawn_batch(&spawner, countdown);
+                futures_lite::future::block_on(countdown.end());
             }
         })
     };
@@ -309,14 +325,14 @@ fn chain<R: Runtime>(workers: usize) -> Subject {
 /// `async-task` with a `VecDeque`, on one thread: the least that a task costs there.
 fn bare() -> Subject {
     let queue = Arc::new(Mutex::new(VecDeque::with_capacity(BATCH as usize)));
+    let countdown = Countdown::leak();
     let run = move |repetitions: u64| {
         let rounds = repetitions.div_ceil(BATCH);
         let lock = || queue.lock().expect("nobody panics while it is locked");
         timed(rounds * BATCH, || {
             for _ in 0..rounds {
-                let (countdown, done) = Countdown::new(BATCH);
+                countdown.start(BATCH);
                 for _ in 0..BATCH {
-                    let countdown = Arc::clone(&countdown);
                     let back = Arc::clone(&queue);
                     let schedule =
                         move |task: Runnable| back.lock().expect("as above").push_back(task);
@@ -331,7 +347,7 @@ fn bare() -> Subject {
                     };
                     task.run();
                 }
-                done.try_recv().expect("the last task has told");
+                futures_lite::future::block_on(countdown.end());
             }
         })
     };
@@ -384,40 +400,67 @@ fn fresh_ping_pong<R: Runtime>(workers: usize) -> Subject {
     })
 }
 
-/// A tree of tasks with ten children each; the leaves send their numbers up, the nodes the sums.
-fn skynet<R: Runtime>(workers: usize) -> Subject {
-    const LEAVES: u64 = 10_000;
-    const NODES: u64 = LEAVES + 1000 + 100 + 10 + 1;
-    fn node<S: Spawner>(spawner: S, number: u64, size: u64, parent: async_channel::Sender<u64>) {
-        let children = spawner.clone();
-        spawner.spawn_detached(async move {
-            let sum = if size == 1 {
-                number
-            } else {
-                let (up, sums) = async_channel::bounded(10);
-                for child in 0..10 {
-                    let number = number + child * (size / 10);
-                    node(children.clone(), number, size / 10, up.clone());
-                }
-                let mut sum = 0;
-                for _ in 0..10 {
-                    sum += sums.recv().await.expect("ten children send");
-                }
-                sum
-            };
-            parent.send(sum).await.expect("the parent waits");
-        });
-    }
-    rooted::<R, _, _>(workers, |spawner, repetitions| async move {
-        let rounds = repetitions.div_ceil(NODES);
-        timed_async(rounds * NODES, async {
-            for _ in 0..rounds {
-                let (up, sums) = async_channel::bounded(1);
-                node(spawner.clone(), 0, LEAVES, up);
-                let sum = sums.recv().await.expect("the root sends");
-                assert_eq!(sum, LEAVES * (LEAVES - 1) / 2, "a number is lost");
+/// A tree of tasks with ten children each; the leaves send their numbers up, the nodes the sums. `$channel` makes
+/// a channel for ten numbers, `$receive` awaits one.
+macro_rules! skynet {
+    ($name:ident, $channel:expr, $sender:ty, $receive:ident) => {
+        fn $name<R: Runtime>(workers: usize) -> Subject {
+            fn node<S: Spawner>(spawner: S, number: u64, size: u64, parent: $sender) {
+                let children = spawner.clone();
+                spawner.spawn_detached(async move {
+                    let sum = if size == 1 {
+                        number
+                    } else {
+                        let (up, mut sums) = $channel;
+                        for child in 0..10 {
+                            let number = number + child * (size / 10);
+                            node(children.clone(), number, size / 10, up.clone());
+                        }
+                        let mut sum = 0;
+                        for _ in 0..10 {
+                            sum += $receive(&mut sums).await;
+                        }
+                        sum
+                    };
+                    parent.send(sum).await.expect("the parent waits");
+                });
             }
-        })
-        .await
-    })
+            rooted::<R, _, _>(workers, |spawner, repetitions| async move {
+                let rounds = repetitions.div_ceil(NODES);
+                timed_async(rounds * NODES, async {
+                    for _ in 0..rounds {
+                        let (up, mut sums) = $channel;
+                        node(spawner.clone(), 0, LEAVES, up);
+                        let sum = $receive(&mut sums).await;
+                        assert_eq!(sum, LEAVES * (LEAVES - 1) / 2, "a number is lost");
+                    }
+                })
+                .await
+            })
+        }
+    };
 }
+
+const LEAVES: u64 = 10_000;
+const NODES: u64 = LEAVES + 1000 + 100 + 10 + 1;
+
+async fn receive(sums: &mut async_channel::Receiver<u64>) -> u64 {
+    sums.recv().await.expect("ten children send")
+}
+
+async fn tokio_receive(sums: &mut tokio::sync::mpsc::Receiver<u64>) -> u64 {
+    sums.recv().await.expect("ten children send")
+}
+
+skynet!(
+    skynet,
+    async_channel::bounded(10),
+    async_channel::Sender<u64>,
+    receive
+);
+skynet!(
+    tokio_skynet,
+    tokio::sync::mpsc::channel(10),
+    tokio::sync::mpsc::Sender<u64>,
+    tokio_receive
+);
