@@ -142,9 +142,7 @@ fn awake(shared: &Shared, processor: &Processor, state: Woken) -> Active {
         Woken::Active(active) => active,
         Woken::Searching(searching) => searching.found_with(|| shared.any_work()),
     };
-    if processor.watched.replace(false) {
-        shared.watch.left(shared);
-    }
+    shared.watch.left(shared, processor.index);
     active
 }
 

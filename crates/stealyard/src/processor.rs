@@ -89,8 +89,6 @@ pub(crate) struct Processor {
     pub(crate) bound: OnceCell<Arc<Bound>>,
     /// When it was last woken to search, by the scheduler's clock.
     pub(crate) woken_at: Cell<Option<Duration>>,
-    /// It was the watcher, and has not found a task since.
-    pub(crate) watched: Cell<bool>,
     /// The address of the task that was put into the slot last (P4); the task may be gone.
     last_put: Cell<usize>,
     streak: Cell<u32>,
@@ -134,7 +132,6 @@ impl Processor {
             budget: Cell::new(config.budget),
             bound: OnceCell::new(),
             woken_at: Cell::new(None),
-            watched: Cell::new(false),
             last_put: Cell::new(0),
             streak: Cell::new(0),
             streak_max: config.slot_streak_max,

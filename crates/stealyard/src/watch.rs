@@ -10,32 +10,38 @@
 //! | event                                             | what happens                                     |
 //! |---------------------------------------------------|--------------------------------------------------|
 //! | a worker falls asleep, another is awake, no watcher | it becomes the watcher                         |
-//! | a task is put alone into a slot, no watcher         | a sleeper is nudged: it looks, then watches      |
+//! | a task is put alone into a slot, no watcher         | a sleeper is appointed and nudged: it searches, then watches |
 //! | a worker finds several tasks, no watcher            | the same                                         |
-//! | the watcher has found a task, nobody followed it    | the same                                         |
+//! | the watcher, asleep or searching, has found a task  | the same: nobody leaves this post without a successor |
 //! | the watcher's time is up                           | it takes what its owner has not moved; else waits twice as long |
 //! | all others have slept for a while                  | it resigns and sleeps for good                   |
 //!
 //! The watcher is counted as a sleeper all the time, so an announcement may wake it like any other, and its
-//! looks cost no fence. When everything sleeps, nothing stirs.
+//! looks cost no fence. It keeps the post while it searches. When everything sleeps, nothing stirs.
 //!
 //! # Invariants
-//! - **T1** `watcher` names at most one worker; only that one clears it.
-//! - **T2** *A task alone in a slot is seen by a watcher, or by a worker that was nudged*: who puts it in
+//! - **T1** `watcher` names at most one worker. From "nobody" it is changed by the worker itself or, if that
+//!   sleeps, by whoever appoints it; back to "nobody" by the worker itself, or by who appointed it and
+//!   sees that it was awake by then.
+//! - **T2** *A task alone in a slot is seen by a watcher, or by a worker that was appointed*: who puts it in
 //!   then looks at `watcher` behind a light fence; the watcher resigns, and behind a heavy fence looks
 //!   whether anybody is awake.
-//! - **T3** *What a worker hides while another sleeps is seen by a watcher, or by a worker that was nudged.* There
-//!   is one from when the first task comes (T2), or several at once, to a worker whose others sleep; when the
-//!   watcher finds a task, it looks whether another took its place, and who falls asleep meanwhile sees
-//!   that there is none.
+//! - **T3** *What a worker hides while another sleeps is seen by a watcher, or by a worker that was appointed.*
+//!   There is one from when the first task comes (T2), or several at once, to a worker whose others sleep; when
+//!   the watcher finds a task, it appoints another before it runs that, or sees that nobody sleeps, and who falls
+//!   asleep meanwhile sees that there is none.
+//! - **T4** *Who runs a task is not named.* A worker looks at `watcher` after it has said that it is awake, before
+//!   it runs what it found; who appoints looks whether it still sleeps after naming it.
 //!
 //! # Orderings
 //! | label | operation                                      | partner | publishes                       |
 //! |-------|------------------------------------------------|---------|---------------------------------|
 //! | WA1   | `wanted`: the put; light fence; load `watcher`    | WA2     | a worker is awake, or "no watcher" is seen |
-//! | WA2   | `resign`: store `watcher`; heavy fence; who is awake | WA1   | "no watcher", or the worker is seen |
+//! | WA2   | `resign`: clears `watcher`; heavy fence; who is awake | WA1  | "no watcher", or the worker is seen |
 //! | WA3   | `sleep`: says "asleep"; full fence; `watcher`     | WA4     | the sleeper, or "no watcher" is seen |
 //! | WA4   | `left`: clears `watcher`; full fence; who sleeps   | WA3     | "no watcher", or the sleeper is seen |
+//! | WA5   | `appoint`: names a sleeper; full fence; whether it sleeps | WA6 | the name, or "awake" is seen  |
+//! | WA6   | `sleep`: says "awake"; full fence; before `found` looks at `watcher` | WA5 | "awake", or the name is seen |
 //!
 //! # Why not …
 //! A thread of its own, as Go's `sysmon`: it would wake on an idle machine, and needs a core beside the
@@ -109,42 +115,77 @@ impl Watch {
         asymmetric::light();
         // Ordering: Relaxed (WA1); the fence above does what is needed.
         if self.watcher.load(Ordering::Relaxed) == NOBODY {
-            nudge_a_sleeper(shared);
+            self.appoint(shared);
         }
     }
 
-    /// This worker was the watcher and has found a task (T3).
-    pub(crate) fn left(&self, shared: &Shared) {
-        if !self.on {
-            return;
-        }
-        // Ordering: SeqCst (WA4), partner WA3. Unmodelled: see `wanted`.
-        fence(Ordering::SeqCst);
-        // Ordering: Relaxed (WA4); the fence above does what is needed.
-        if self.watcher.load(Ordering::Relaxed) == NOBODY {
-            nudge_a_sleeper(shared);
+    /// This worker has found a task, or ends: if it is the watcher, another follows (T3).
+    #[inline(always)]
+    pub(crate) fn left(&self, shared: &Shared, index: usize) {
+        if self.on && self.names(index) {
+            self.clear(index);
+            // Ordering: SeqCst (WA4), partner WA3. Unmodelled: see `wanted`.
+            fence(Ordering::SeqCst);
+            self.appoint(shared);
         }
     }
 
-    /// Becomes the watcher, if there is none and somebody is awake (T1).
+    /// Makes a sleeper the watcher and nudges it: it searches before it watches. Nobody, if nobody sleeps.
+    #[cold]
+    fn appoint(&self, shared: &Shared) {
+        for (index, remote) in shared.remotes.iter().enumerate() {
+            if !remote.asleep.get() {
+                continue;
+            }
+            if !self.name(index) {
+                return; // somebody was quicker
+            }
+            // Ordering: SeqCst (WA5), partner WA6. Unmodelled: see `wanted`.
+            fence(Ordering::SeqCst);
+            if remote.asleep.get() {
+                shared.idle.nudge(index);
+                return;
+            }
+            // It woke meanwhile, and may run something without having seen its name (T4).
+            self.clear(index);
+        }
+    }
+
+    /// Becomes the watcher, if there is none and somebody is awake (T1); or has been appointed.
     fn enlist(&self, shared: &Shared, index: usize) -> bool {
-        // Ordering: Relaxed on both; the word is its own message.
-        self.on
-            && somebody_is_awake(shared)
-            && self
-                .watcher
-                .compare_exchange(NOBODY, index + 1, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+        self.on && (self.names(index) || somebody_is_awake(shared) && self.name(index))
     }
 
-    fn clear(&self) {
-        // Ordering: Relaxed; `resign` fences, and elsewhere this worker is awake itself.
-        self.watcher.store(NOBODY, Ordering::Relaxed);
+    /// Whether another watches: who appointed this worker may have taken that back (T1).
+    fn is_taken(&self, shared: &Shared, index: usize) -> bool {
+        // Ordering: Relaxed; as in `names`.
+        !self.enlist(shared, index) && self.watcher.load(Ordering::Relaxed) != NOBODY
+    }
+
+    #[inline(always)]
+    fn names(&self, index: usize) -> bool {
+        // Ordering: Relaxed; the callers' fences do what is needed (WA3, WA6).
+        self.watcher.load(Ordering::Relaxed) == index + 1
+    }
+
+    fn name(&self, index: usize) -> bool {
+        // Ordering: Relaxed on both; the word is its own message.
+        self.watcher
+            .compare_exchange(NOBODY, index + 1, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Unless who appointed it was quicker, and named another since (T1).
+    fn clear(&self, index: usize) {
+        // Ordering: Relaxed on both; the callers fence, or have named it themselves.
+        let _by_us =
+            self.watcher
+                .compare_exchange(index + 1, NOBODY, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Watches no more, unless somebody woke in the same moment (T2).
     fn resign(&self, shared: &Shared, index: usize) -> bool {
-        self.clear();
+        self.clear(index);
         // Ordering: WA2, partner WA1; a worker that saw us as the watcher is seen awake here. Unmodelled: see
         // `wanted`.
         asymmetric::heavy();
@@ -154,14 +195,6 @@ impl Watch {
 
 fn somebody_is_awake(shared: &Shared) -> bool {
     shared.idle.sleeping() < shared.idle.joined()
-}
-
-#[cold]
-fn nudge_a_sleeper(shared: &Shared) {
-    let sleeper = shared.remotes.iter().position(|remote| remote.asleep.get());
-    if let Some(sleeper) = sleeper {
-        shared.idle.nudge(sleeper);
-    }
 }
 
 /// Sleeps until woken. The watcher may come back with a task instead, while it still counts as asleep.
@@ -177,6 +210,8 @@ pub(crate) fn sleep(shared: &Shared, processor: &Processor) -> Option<Task> {
         None
     };
     asleep.awake();
+    // Ordering: SeqCst (WA6), partner WA5. Unmodelled: see `wanted`.
+    fence(Ordering::SeqCst);
     task
 }
 
@@ -186,29 +221,30 @@ fn watch(shared: &Shared, processor: &Processor) -> Option<Task> {
     let mut seen: Vec<u64> = shared.remotes.iter().map(|_| u64::MAX).collect();
     loop {
         if processor.parker.park_timeout(pause) == ParkResult::Notified {
-            shared.watch.clear();
-            processor.watched.set(true);
             return None;
         }
         let asleep = &processor.remote.asleep;
         asleep.awake();
         if let Some(task) = look(shared, processor, &mut seen) {
-            shared.watch.clear();
-            processor.watched.set(true);
             return Some(task);
         }
         asleep.asleep();
+        // Ordering: SeqCst (WA3), partner WA4. Unmodelled: see `wanted`.
+        fence(Ordering::SeqCst);
         quiet = if somebody_is_awake(shared) {
             0
         } else {
             quiet + 1
         };
-        if quiet >= QUIET_LOOKS {
-            if shared.watch.resign(shared, processor.index) {
-                processor.parker.park();
-                return None;
-            }
+        let done = if quiet < QUIET_LOOKS {
+            shared.watch.is_taken(shared, processor.index)
+        } else {
             quiet = 0;
+            shared.watch.resign(shared, processor.index)
+        };
+        if done {
+            processor.parker.park();
+            return None;
         }
         pause = pause.saturating_mul(2).min(shared.config.watch_max);
     }

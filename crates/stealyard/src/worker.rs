@@ -162,6 +162,7 @@ struct Leave<'a> {
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
+        self.shared.watch.left(self.shared, self.processor.index);
         self.shared.life.worker_leaves(self.shared, self.processor);
     }
 }

@@ -418,3 +418,53 @@ fn what_a_hog_hides_wakes_who_sleeps_for_good() {
         assert!(all, "one stays hidden: {:?}", scheduler.metrics());
     }
 }
+
+/// Goal: a long task's worker is emptied by all who slept for good, one after the other, however they were woken.
+/// Method: the long task waits until as many tasks that it spawned as there are other workers run at once.
+#[test]
+fn all_who_sleep_for_good_come_to_a_meeting_behind_a_hog() {
+    for count in [2, 3, 5] {
+        let scheduler = Builder::new()
+            .parallelism(count)
+            .watch(Duration::from_micros(20), Duration::from_micros(50))
+            .build()
+            .unwrap();
+        for round in 0..150 {
+            wait_until(
+                || scheduler.metrics().sleeping == count,
+                || format!("{:?}", scheduler.metrics()),
+            );
+            // Longer than the watcher watches where nobody is awake.
+            std::thread::sleep(Duration::from_millis(1));
+            let others = count as u64 - 1;
+            let late = Arc::new(AtomicBool::new(false));
+            let met = Arc::new(AtomicU64::new(0));
+            let meeting = (Arc::clone(&met), Arc::clone(&late));
+            let wait = |met: &AtomicU64, late: &AtomicBool, all: u64| {
+                met.fetch_add(1, Ordering::SeqCst);
+                while met.load(Ordering::SeqCst) < all && !late.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+            };
+            let hog = scheduler.spawn(async move {
+                let (met, late) = &meeting;
+                for _ in 0..others {
+                    let (met, late) = (Arc::clone(met), Arc::clone(late));
+                    stealyard::spawn_detached(async move { wait(&met, &late, others + 1) });
+                }
+                wait(met, late, others + 1);
+            });
+            let ended = (0..10_000).any(|_| {
+                std::thread::sleep(Duration::from_micros(200));
+                hog.is_finished()
+            });
+            let (came, sleeping) = (met.load(Ordering::SeqCst), scheduler.metrics().sleeping);
+            late.store(true, Ordering::SeqCst);
+            hog.join().unwrap();
+            assert!(
+                ended,
+                "round {round}: {came} of {count} workers came, {sleeping} slept"
+            );
+        }
+    }
+}
