@@ -111,7 +111,8 @@ counters! {
     slots_stolen,
     /// Times the queue was full and gave half to the global queue.
     overflows,
-    /// Tasks that overflows gave.
+    /// Tasks that the worker gave to the global queue: by overflows, or because they yielded and its own queue is
+    /// last in, first out.
     tasks_overflowed,
     /// Times the worker took tasks from the global queue.
     injector_takes,

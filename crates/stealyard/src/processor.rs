@@ -13,7 +13,8 @@
 //!   A task from the slot thus inherits the time slice of the one that woke it, and a pair of tasks
 //!   that wake each other has one slice together.
 //! - **P2** Every `interval` tasks, at most 127 if it tunes itself, the global queue comes first.
-//! - **P3** A task that yields goes to the back of the queue. If that would make it the next one, because nobody
+//! - **P3** A task that yields goes to the back of the queue (to the back of the global queue, if the own one is last
+//!   in, first out, where "back" would be next). If that would make it the next one, because nobody
 //!   else waits here and the global queue is not at turn, it runs on without going through the queue.
 //! - **P4** A task that is woken and was the last one put into the slot, too, *collects*: from tasks that each wake
 //!   it and go on (children that report to their parent, producers to their consumer). It goes to the back of
@@ -244,6 +245,11 @@ impl Processor {
     #[inline(always)]
     pub(crate) fn has_slot(&self) -> bool {
         self.streak_max > 0
+    }
+
+    /// The worker has nothing to run for now, so what this interval takes says nothing about the length of tasks.
+    pub(crate) fn interval_was_cut(&self) {
+        self.interval.restart();
     }
 
     /// The global queue was looked at out of turn: the next look can wait the whole interval.

@@ -113,6 +113,7 @@ pub(crate) trait AnyWorker: Send {
     fn pop(&self) -> Option<Task>;
     fn len(&self) -> usize;
     fn capacity(&self) -> Option<usize>;
+    fn order(&self) -> Order;
     fn stealer(&self) -> Box<dyn AnyStealer>;
     fn as_any(&self) -> &dyn Any;
 }
@@ -142,6 +143,10 @@ where
 
     fn capacity(&self) -> Option<usize> {
         Worker::capacity(self)
+    }
+
+    fn order(&self) -> Order {
+        W::PROMISES.order
     }
 
     fn stealer(&self) -> Box<dyn AnyStealer> {
@@ -234,6 +239,16 @@ impl Queue {
             Self::Lifo(deque) => deque.is_empty(),
             Self::Fifo(deque) => deque.is_empty(),
             Self::Custom(custom) => custom.len() == 0,
+        }
+    }
+
+    /// Which task the owner gets next.
+    #[inline(always)]
+    pub(crate) fn order(&self) -> Order {
+        match self {
+            Self::Ring(_) | Self::Fifo(_) => Order::Fifo,
+            Self::Split(_) | Self::Lifo(_) => Order::Lifo,
+            Self::Custom(custom) => custom.order(),
         }
     }
 

@@ -4,7 +4,7 @@
 //! |-------------------------------|---------------------------------------|--------------------------------|
 //! | a task on a worker            | the run-next slot; what was there goes to the back of the queue | a sleeper, if something went to the queue |
 //! | several tasks in turn, the same one | the back of the queue (P4)      | a sleeper                      |
-//! | a task that yields            | the back of the queue, or nowhere if it is next anyway | nobody: there is no more than before |
+//! | a task that yields            | the back of the queue, or nowhere if it is next anyway; the global queue, if the own one is last in, first out | nobody: there is no more than before |
 //! | a thread outside              | the global queue                      | a sleeper                      |
 //! | a full queue                  | half of it to the global queue        | sleepers                       |
 //!
@@ -13,6 +13,8 @@
 //! be long, a searching worker takes it in its last pass, or the watcher does (see `watch.rs`).
 //!
 //! - **V1** Whatever is put where thieves and other workers look is announced afterwards.
+
+use stealyard_deque::Order;
 
 use crate::processor::Processor;
 use crate::shared::Shared;
@@ -60,6 +62,19 @@ pub(crate) fn push_quietly(shared: &Shared, processor: &Processor, task: Task) {
     });
     if let Some(spilled) = spilled {
         overflow(shared, processor, spilled);
+    }
+}
+
+/// Puts `task`, which yields, behind all that is queued here (P3), and tells nobody: there is no more work than before.
+/// What is put into a queue that is last in, first out would be next again, so there it goes to the global queue.
+#[inline(always)]
+pub(crate) fn push_behind(shared: &Shared, processor: &Processor, task: Task) {
+    match processor.queue.order() {
+        Order::Fifo => push_quietly(shared, processor, task),
+        Order::Lifo => {
+            processor.counters().tasks_overflowed.add(1);
+            shared.global.push(processor.remote.lane, task);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The worker's loop: find a task, run it, again.
 
+use stealyard_deque::Order;
 use stealyard_park::idle::Active;
 use stealyard_sync::Arc;
 use stealyard_sync::time::Instant;
@@ -57,6 +58,7 @@ fn work(shared: &Arc<Shared>, context: &Context, mut active: Active) {
                     run_measured(shared, context, processor, task);
                     continue;
                 }
+                processor.interval_was_cut();
                 None
             }
             Next::Empty => None,
@@ -87,13 +89,21 @@ fn run_one(shared: &Arc<Shared>, context: &Context, processor: &Processor, mut t
     while let Some(again) = poll(shared, processor, task) {
         // The P is asked for anew: user code ran.
         match context.processor_of(shared) {
-            Some(now) if now.has_nothing_else() && !shared.life.is_closed() => {
+            Some(now) if is_alone(shared, now) && !shared.life.is_closed() => {
                 processor = now;
                 task = again;
             }
             now => return put_back(shared, now, again),
         }
     }
+}
+
+/// Whether a task that yields would be the next one again, so that it need not go through a queue (P3).
+#[inline(always)]
+fn is_alone(shared: &Shared, processor: &Processor) -> bool {
+    // Where the own queue is last in, first out, others that yielded wait in the global queue.
+    (processor.queue.order() == Order::Fifo || shared.global.is_empty())
+        && processor.has_nothing_else()
 }
 
 /// Runs a task once. Gives it back if it is to run again.
@@ -111,7 +121,7 @@ fn poll(shared: &Shared, processor: &Processor, task: Task) -> Option<Task> {
 #[inline(always)]
 fn put_back(shared: &Shared, processor: Option<&Processor>, task: Task) {
     match processor {
-        Some(processor) => wake::push_quietly(shared, processor, task),
+        Some(processor) => wake::push_behind(shared, processor, task),
         None => wake::submit(shared, task),
     }
 }
@@ -124,8 +134,11 @@ fn run_own(shared: &Arc<Shared>, context: &Context, processor: &Processor) {
     }
     let processor = context.processor_of(shared);
     let mail = processor.and_then(|processor| Some((processor, processor.remote.mail.pop()?)));
-    if let Some((processor, task)) = mail {
-        run_one(shared, context, processor, task);
+    if let Some((processor, task)) = mail
+        && let Some(again) = poll(shared, processor, task)
+    {
+        // Not at once, though it may be alone: the global queue's turn comes next.
+        put_back(shared, context.processor_of(shared), again);
     }
 }
 

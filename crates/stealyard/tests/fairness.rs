@@ -7,12 +7,13 @@
 mod support;
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use stealyard::{Builder, GlobalInterval, Handle, LocalQueue, Scheduler};
+use stealyard::{Builder, GlobalInterval, Handle, LocalQueue, Place, Scheduler};
 use support::{wait_until, workers};
 
 /// A task that spawns its successor, for as long as the flag is up; counts the tasks.
@@ -23,6 +24,8 @@ fn respawn(handle: Handle, up: Arc<AtomicBool>, count: Arc<AtomicU64>) {
         handle.spawn_detached(async move { respawn(own, up, count) });
     }
 }
+
+type Yielding = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct Flood {
     up: Arc<AtomicBool>,
@@ -51,19 +54,20 @@ impl Flood {
         flood
     }
 
-    /// One task that yields again and again, and alone: it does not even go through the queue.
-    fn yielding(scheduler: &Scheduler) -> Self {
+    /// One task that yields again and again, and alone: it does not even go through the queue. Spawned by `spawn`.
+    fn yielding(scheduler: &Scheduler, spawn: fn(&Scheduler, Yielding)) -> Self {
         let flood = Self {
             up: Arc::new(AtomicBool::new(true)),
             count: Arc::default(),
         };
         let (up, count) = (Arc::clone(&flood.up), Arc::clone(&flood.count));
-        scheduler.spawn_detached(async move {
+        let task = Box::pin(async move {
             while up.load(Ordering::SeqCst) {
                 count.fetch_add(1, Ordering::SeqCst);
                 stealyard::yield_now().await;
             }
         });
+        spawn(scheduler, task);
         wait_until(|| flood.count() > 10, || "the task does not run".to_owned());
         flood
     }
@@ -115,11 +119,56 @@ fn w6_a_flood_of_respawning_tasks_does_not_starve_the_global_queue() {
                 "{interval:?}: {longest} tasks of {chains} chains ran first"
             );
         }
-        let longest = wait_in_the_global_queue(&scheduler, &Flood::yielding(&scheduler));
-        assert!(
-            longest <= bound,
-            "{interval:?}: a task that yields ran {longest} times first"
-        );
+        let spawns: [fn(&Scheduler, Yielding); 2] = [
+            |scheduler, task| scheduler.spawn_detached(task),
+            |scheduler, task| drop(scheduler.spawn_on(Place::Worker(0), task)),
+        ];
+        for spawn in spawns {
+            let longest = wait_in_the_global_queue(&scheduler, &Flood::yielding(&scheduler, spawn));
+            assert!(
+                longest <= bound,
+                "{interval:?}: a task that yields ran {longest} times first"
+            );
+        }
+    }
+}
+
+/// Worker 0 is fed by mail that yields; what is in the global queue has its turn all the same.
+#[test]
+fn w6_mail_that_yields_does_not_starve_the_global_queue() {
+    for (interval, bound) in [
+        (GlobalInterval::Tasks(61), 61),
+        (GlobalInterval::Tasks(10), 10),
+    ] {
+        let scheduler = Builder::new()
+            .parallelism(1)
+            .global_interval(interval)
+            .build()
+            .unwrap();
+        let (up, count) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+        let flood = Flood {
+            up: Arc::clone(&up),
+            count: Arc::clone(&count),
+        };
+        // Each letter yields for some 100 turns and sends the next before it ends.
+        fn letter(handle: Handle, up: Arc<AtomicBool>, count: Arc<AtomicU64>) {
+            let own = handle.clone();
+            let sent = handle.spawn_on(Place::Worker(0), async move {
+                for _ in 0..100 {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    stealyard::yield_now().await;
+                }
+                if up.load(Ordering::SeqCst) {
+                    letter(own, up, count);
+                }
+            });
+            drop(sent);
+        }
+        letter(scheduler.handle().clone(), up, count);
+        wait_until(|| flood.count() > 10, || "no letter came".to_owned());
+        let longest = wait_in_the_global_queue(&scheduler, &flood);
+        // And one hinted task at each turn.
+        assert!(longest <= bound + 1, "{interval:?}: {longest} ran first");
     }
 }
 
@@ -266,38 +315,64 @@ fn p4_who_spawns_and_waits_in_turns_collects_nothing() {
     );
 }
 
+/// Every kind of queue, the user's own included.
+fn queues() -> [LocalQueue; 6] {
+    let by = |order| LocalQueue::ChaseLev { order };
+    [
+        LocalQueue::Ring { capacity: 64 },
+        LocalQueue::Split { capacity: 64 },
+        by(stealyard::Order::Fifo),
+        by(stealyard::Order::Lifo),
+        LocalQueue::custom(stealyard_deque::Ring::new),
+        LocalQueue::custom(stealyard_deque::ChaseLev::lifo),
+    ]
+}
+
 #[test]
 fn a_task_that_yields_goes_behind_all_others() {
-    let scheduler = workers(1);
-    let order = scheduler.spawn(async {
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let tasks: Vec<_> = (0..10)
-            .map(|task| {
-                let order = Arc::clone(&order);
-                stealyard::spawn(async move {
-                    for round in 0..5 {
-                        order.lock().unwrap().push((round, task));
-                        stealyard::yield_now().await;
-                    }
+    for queue in queues() {
+        // The global queue's turn would let one yield overtake the rest.
+        let scheduler = Builder::new()
+            .parallelism(1)
+            .local_queue(queue.clone())
+            .global_interval(GlobalInterval::Tasks(1000))
+            .build()
+            .unwrap();
+        let order = scheduler.spawn(async {
+            let order = Arc::new(Mutex::new(Vec::new()));
+            let tasks: Vec<_> = (0..10)
+                .map(|task| {
+                    let order = Arc::clone(&order);
+                    stealyard::spawn(async move {
+                        for round in 0..5 {
+                            order.lock().unwrap().push((round, task));
+                            stealyard::yield_now().await;
+                        }
+                    })
                 })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
-        }
-        let order = order.lock().unwrap();
-        order.clone()
-    });
-    let order = order.join().unwrap();
-    // Whatever the order of the first round was, everybody has had a turn before anybody has the next.
-    assert!(order.is_sorted_by_key(|&(round, _)| round), "{order:?}");
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+            let order = order.lock().unwrap();
+            order.clone()
+        });
+        let order = order.join().unwrap();
+        // Whatever the order of the first round was, everybody has had a turn before anybody has the next.
+        assert!(
+            order.is_sorted_by_key(|&(round, _)| round),
+            "{queue:?}: {order:?}"
+        );
+    }
 }
 
 #[test]
 fn the_budget_makes_a_future_that_is_always_ready_yield() {
-    for budget in [1, 10, 128] {
+    let budgets = [1, 10, 128].into_iter();
+    for (budget, queue) in budgets.flat_map(|budget| queues().map(|queue| (budget, queue))) {
         let scheduler = Builder::new()
             .parallelism(1)
+            .local_queue(queue.clone())
             .budget(budget)
             .build()
             .unwrap();
@@ -325,7 +400,7 @@ fn the_budget_makes_a_future_that_is_always_ready_yield() {
         let longest = other.join().unwrap();
         assert!(
             longest > 0 && longest <= u64::from(budget),
-            "{budget}: {longest}"
+            "{queue:?}, {budget}: {longest}"
         );
     }
 }
@@ -333,18 +408,7 @@ fn the_budget_makes_a_future_that_is_always_ready_yield() {
 /// A worker that never comes back from its task: what it had queued, hidden or in the slot, runs elsewhere.
 #[test]
 fn nothing_stays_behind_a_hog() {
-    let custom = || LocalQueue::custom(stealyard_deque::Ring::new);
-    for queue in [
-        LocalQueue::Ring { capacity: 64 },
-        LocalQueue::Split { capacity: 64 },
-        LocalQueue::ChaseLev {
-            order: stealyard::Order::Fifo,
-        },
-        LocalQueue::ChaseLev {
-            order: stealyard::Order::Lifo,
-        },
-        custom(),
-    ] {
+    for queue in queues() {
         for children in [1_u64, 2, 7, 40, 200] {
             let scheduler = Builder::new()
                 .parallelism(2)
