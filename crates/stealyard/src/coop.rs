@@ -4,9 +4,9 @@
 //! ever. So each time a task runs it gets a budget of operations (`Config::budget`). A source of readiness
 //! asks [`poll_proceed`] first; when the budget is used up, that wakes the task and says `Pending`, the
 //! task goes to the back of the queue, and the others have their turn. A loop of the user's own calls
-//! [`consume_budget`].
+//! [`consume_budget`]; a future of somebody else's, which asks nobody, is wrapped in [`cooperative`].
 
-use core::pin::Pin;
+use core::pin::{Pin, pin};
 use core::task::{Context as PollContext, Poll};
 
 use crate::current;
@@ -47,23 +47,61 @@ impl Future for YieldNow {
 /// Uses up one operation of the running task's budget. `Pending` if there is none left: the task has been
 /// woken, and should return `Pending` as well. Always `Ready` where no task of a scheduler runs.
 pub fn poll_proceed(context: &mut PollContext<'_>) -> Poll<()> {
-    let proceed = current::with(|current| {
-        let processor = current.and_then(|current| current.processor_of(current.shared()));
-        let Some(processor) = processor else {
-            return true;
-        };
-        let left = processor.budget.get();
-        processor.budget.set(left.saturating_sub(1));
-        left > 0
-    });
-    if proceed {
+    if change_budget(|left| left.saturating_sub(1)) > 0 {
         return Poll::Ready(());
     }
     context.waker().wake_by_ref();
     Poll::Pending
 }
 
+/// What is left of the running task's budget, before the change; always some where no task of a scheduler runs.
+fn change_budget(change: impl FnOnce(u32) -> u32) -> u32 {
+    current::with(|current| {
+        let processor = current.and_then(|current| current.processor_of(current.shared()));
+        processor.map_or(u32::MAX, |processor| {
+            let left = processor.budget.get();
+            processor.budget.set(change(left));
+            left
+        })
+    })
+}
+
 /// Uses up one operation of the running task's budget, and yields if there is none left.
 pub async fn consume_budget() {
     core::future::poll_fn(poll_proceed).await;
+}
+
+/// Awaits `future`, which uses up one operation of the running task's budget when it is ready, and yields before it if
+/// there is none left: for channels, sockets and timers that know nothing of this scheduler.
+///
+/// ```
+/// # let scheduler = stealyard::Builder::new().parallelism(1).build()?;
+/// # let (sender, numbers) = async_channel::unbounded();
+/// # (0..1000).for_each(|number| sender.try_send(number).unwrap());
+/// # drop(sender);
+/// let sum = scheduler.spawn(async move {
+///     let mut sum = 0;
+///     // However full the channel is, others have their turn after each 128 numbers.
+///     while let Ok(number) = stealyard::coop::cooperative(numbers.recv()).await {
+///         sum += number;
+///     }
+///     sum
+/// });
+/// # assert_eq!(sum.join().unwrap(), 499_500);
+/// # Ok::<(), stealyard::BuildError>(())
+/// ```
+pub async fn cooperative<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    core::future::poll_fn(|context| {
+        if poll_proceed(context).is_pending() {
+            return Poll::Pending;
+        }
+        let polled = future.as_mut().poll(context);
+        if polled.is_pending() {
+            // It waits by itself, which costs nothing.
+            change_budget(|left| left.saturating_add(1));
+        }
+        polled
+    })
+    .await
 }

@@ -154,10 +154,14 @@ fn settle(state: Woken) {
 
 /// Takes a worker's share of the global queue: one task to run, the others to its own queue.
 pub(crate) fn take_share(shared: &Shared, processor: &Processor) -> Option<Task> {
+    let lane = processor.remote.lane;
+    let mut first = shared.global.pop_far(lane, processor.next_look());
+    if first.is_some() {
+        count_injected(processor, 1);
+        return first;
+    }
     let room = processor.queue.room();
     let max = GLOBAL_BATCH_MAX.min(room + 1);
-    let mut first = None;
-    let lane = processor.remote.lane;
     let count = shared
         .global
         .pop_batch(lane, max, shared.remotes.len(), |task| {
@@ -168,17 +172,24 @@ pub(crate) fn take_share(shared: &Shared, processor: &Processor) -> Option<Task>
             }
         });
     if count > 0 {
-        processor.looked_at_global();
-        processor.counters().injector_takes.add(1);
-        processor.counters().tasks_injected.add(count as u64);
+        count_injected(processor, count);
     }
     first
+}
+
+/// Tasks came out of the global queue, out of turn.
+fn count_injected(processor: &Processor, count: usize) {
+    processor.looked_at_global();
+    processor.counters().injector_takes.add(1);
+    processor.counters().tasks_injected.add(count as u64);
 }
 
 /// Takes one task from the global queue, when it is its turn.
 #[cold]
 pub(crate) fn take_one(shared: &Shared, processor: &Processor) -> Option<Task> {
-    let task = shared.global.pop(processor.remote.lane)?;
+    let lane = processor.remote.lane;
+    let far = shared.global.pop_far(lane, processor.next_look());
+    let task = far.or_else(|| shared.global.pop(lane))?;
     processor.counters().injector_takes.add(1);
     processor.counters().tasks_injected.add(1);
     Some(task)
@@ -279,11 +290,11 @@ fn steal_pass(shared: &Shared, processor: &Processor, pass: u32, passes: u32) ->
         let before = processor.queue.len();
         found = steal_from(processor, remote, policy.amount().limit())
             .or_else(|| ask_for_a_job(remote));
-        let took = found.iter().count() + processor.queue.len().saturating_sub(before);
-        policy.outcome(turn.memory, victim, took);
         if found.is_none() && pass + 1 == passes {
             found = steal_slot(shared, processor, remote).or_else(|| remote.mail.pop());
         }
+        let took = found.iter().count() + processor.queue.len().saturating_sub(before);
+        policy.outcome(turn.memory, victim, took);
         if found.is_some() {
             count_steal(processor, victim, took);
             break;
@@ -315,10 +326,10 @@ fn steal_slot(shared: &Shared, processor: &Processor, victim: &Remote) -> Option
     let run = victim.counters.tasks_run.get();
     let began = Instant::now();
     while !stealyard_sync::MODELLED && began.elapsed() < shared.config.slot_grace {
+        if victim.counters.tasks_run.get() != run || shared.life.is_closed() {
+            return None; // its owner is busy with short tasks, and will get to it
+        }
         spin_loop();
-    }
-    if victim.counters.tasks_run.get() != run {
-        return None; // its owner is busy with short tasks, and will get to it
     }
     let task = victim.slot.steal()?;
     processor.counters().slots_stolen.add(1);
@@ -366,22 +377,32 @@ fn look_everywhere(shared: &Shared, processor: &Processor) -> Option<Task> {
             return Some(task);
         }
         loop {
-            match remote.stealer.force(&processor.queue, usize::MAX) {
-                Steal::Success(task) => {
-                    count_steal(processor, victim, 1 + processor.queue.len());
-                    return Some(task);
-                }
+            match force(processor, victim, remote) {
+                Steal::Success(task) => return Some(task),
                 Steal::Empty => break,
                 Steal::Retry => spin_loop(),
             }
         }
-        // What a long task of the victim keeps private is taken by force, once, before sleeping.
-        if let Some(job) = remote.jobs.force() {
-            count_steal(processor, victim, 1);
-            return Some(job);
-        }
     }
     None
+}
+
+/// Takes by force what a long task of the victim keeps private, in its queue or its joins.
+pub(crate) fn force(processor: &Processor, victim: usize, remote: &Remote) -> Steal<Task> {
+    processor.counters().steals_tried.add(1);
+    let before = processor.queue.len();
+    let stolen = match remote.stealer.force(&processor.queue, usize::MAX) {
+        Steal::Empty => match remote.jobs.force() {
+            Some(job) => Steal::Success(job),
+            None => Steal::Empty,
+        },
+        stolen => stolen,
+    };
+    if matches!(stolen, Steal::Success(_)) {
+        let took = 1 + processor.queue.len().saturating_sub(before);
+        count_steal(processor, victim, took);
+    }
+    stolen
 }
 
 /// Sleeps until woken; the watcher may bring a task with it.

@@ -3,13 +3,20 @@
 //! Tasks from outside and what overflows a worker's own queue wait here. With one node it is a single
 //! `stealyard_injector::Locked`. With several, a worker puts into its own node's lane and takes from it
 //! first, so that tasks and their memory stay near; a thread from outside uses the lane of the node it
-//! runs on. A worker whose lane is empty takes from the others in the order of their distance, so no lane
-//! starves while any worker looks at the global queue.
+//! runs on. A worker whose lane is empty takes from the others in the order of their distance.
+//!
+//! - **GL1** *No lane starves while any worker runs tasks*, though its own workers may all be busy or missing: every
+//!   fourth time that a worker looks at the global queue it begins with one of the other lanes, each in turn, and takes
+//!   one task. It looks once in an interval at least (P2), so with `n` lanes the head of any runs after at most
+//!   `4 · (n - 1)` intervals of any one worker.
 
 use stealyard_injector::Locked;
 use stealyard_topology::current_cpu;
 
 use crate::task::Task;
+
+/// Every so many looks begin with another lane than the worker's own (GL1): seldom enough that what is near stays so.
+const FAR: usize = 4;
 
 /// A lane, by number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +69,16 @@ impl Global {
         self.lanes[lane.0].push_batch(tasks);
     }
 
+    /// Takes one task of the lane that a worker begins with the `look`th time, if that is not its own (GL1).
+    #[inline]
+    pub(crate) fn pop_far(&self, lane: LaneId, look: usize) -> Option<Task> {
+        let first = first_of(look, self.lanes.len());
+        if first == 0 {
+            return None;
+        }
+        self.lanes[self.orders[lane.0][first]].pop()
+    }
+
     /// Takes one task, from the nearest lane that has any.
     #[inline]
     pub(crate) fn pop(&self, lane: LaneId) -> Option<Task> {
@@ -94,5 +111,36 @@ impl Global {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.lanes.iter().all(Locked::is_empty)
+    }
+}
+
+/// The lane, counted by distance, that a worker begins with the `look`th time (GL1).
+#[inline]
+fn first_of(look: usize, lanes: usize) -> usize {
+    if lanes > 1 && look % FAR == FAR - 1 {
+        1 + look / FAR % (lanes - 1)
+    } else {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FAR, first_of};
+
+    #[test]
+    fn gl1_each_lane_is_the_first_within_four_looks_for_each_other_lane() {
+        for lanes in 1..6_usize {
+            let round = (FAR * (lanes - 1)).max(1);
+            for start in 0..3 * round {
+                let first: Vec<usize> = (start..start + round)
+                    .map(|look| first_of(look, lanes))
+                    .collect();
+                assert!(
+                    (0..lanes).all(|lane| first.contains(&lane)),
+                    "{lanes} lanes from look {start}: {first:?}"
+                );
+            }
+        }
     }
 }

@@ -200,6 +200,7 @@ fn build(config: Config, layout: &Layout) -> Result<(Arc<Shared>, Vec<Processor>
         memory: Memory::new(),
         clock: Clock::start(),
         wake_began: CachePadded::default(),
+        outside_wakes: Counter::default(),
         panics: Counter::default(),
         start_failures: Counter::default(),
         config,

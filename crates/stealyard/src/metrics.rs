@@ -177,6 +177,8 @@ pub struct Metrics {
     /// Tasks that threads outside have put into the global queue; worked out from the other counts, so it is
     /// exact at rest only.
     pub pushed_from_outside: u64,
+    /// Sleeping workers that threads outside woke for what they put there.
+    pub wakes_from_outside: u64,
     /// Workers that search for work now.
     pub searching: usize,
     /// Workers that sleep now.

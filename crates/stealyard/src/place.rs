@@ -44,7 +44,7 @@ pub enum Place {
     /// The worker with this number, from 0.
     Worker(usize),
     /// A worker of the NUMA node that the kernel calls by this number. Without a placement the scheduler
-    /// does not tell nodes apart, and has node 0 only.
+    /// does not tell nodes apart: then this is the global queue, whatever the number.
     Node(usize),
 }
 

@@ -95,6 +95,8 @@ pub(crate) struct Processor {
     streak: Cell<u32>,
     streak_max: u32,
     until_global: Cell<u32>,
+    /// How often it looked at the global queue.
+    looks: Cell<usize>,
     interval: Interval,
 }
 
@@ -137,6 +139,7 @@ impl Processor {
             streak: Cell::new(0),
             streak_max: config.slot_streak_max,
             until_global: Cell::new(interval.others()),
+            looks: Cell::new(0),
             interval,
         }
     }
@@ -202,6 +205,14 @@ impl Processor {
     pub(crate) fn interval_begins(&self, now: Instant) {
         self.interval.begins(now);
         self.until_global.set(self.interval.others());
+    }
+
+    /// The number of this look at the global queue.
+    #[inline(always)]
+    pub(crate) fn next_look(&self) -> usize {
+        let look = self.looks.get();
+        self.looks.set(look.wrapping_add(1));
+        look
     }
 
     /// The next task of the slot or the queue (P1).

@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory<Self>,
     pub(crate) clock: Clock,
     pub(crate) wake_began: CachePadded<WakeBegan>,
+    pub(crate) outside_wakes: Counter,
     pub(crate) panics: Counter,
     pub(crate) start_failures: Counter,
 }
@@ -57,6 +58,7 @@ impl Shared {
             workers,
             injector_depth,
             pushed_from_outside,
+            wakes_from_outside: self.outside_wakes.get(),
             searching: self.idle.searching(),
             sleeping: self.idle.sleeping(),
             blocking_threads: blocking.threads,

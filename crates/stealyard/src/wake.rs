@@ -108,6 +108,9 @@ pub(crate) fn submit(shared: &Shared, task: Task) {
     if shared.idle.sleeping() > 0 && shared.idle.searching() == 0 {
         shared.wake_began.stamp(&shared.clock);
     }
-    shared.idle.announce(1);
+    let woken = shared.idle.announce(1);
+    if woken > 0 {
+        shared.outside_wakes.add_shared(woken as u64);
+    }
     shared.life.after_submit(shared);
 }

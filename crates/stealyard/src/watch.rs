@@ -54,6 +54,7 @@ use stealyard_sync::asymmetric;
 use stealyard_sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use stealyard_sync::time::Duration;
 
+use crate::find;
 use crate::processor::Processor;
 use crate::shared::Shared;
 use crate::task::Task;
@@ -262,10 +263,7 @@ fn look(shared: &Shared, processor: &Processor, seen: &mut [u64]) -> Option<Task
             processor.counters().slots_stolen.add(1);
             return Some(task);
         }
-        if let Some(job) = remote.jobs.force() {
-            return Some(job);
-        }
-        if let Steal::Success(task) = remote.stealer.force(&processor.queue, usize::MAX) {
+        if let Steal::Success(task) = find::force(processor, victim, remote) {
             return Some(task);
         }
     }

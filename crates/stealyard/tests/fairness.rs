@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use stealyard::{Builder, GlobalInterval, Handle, LocalQueue, Place, Scheduler};
+use stealyard::{
+    Builder, GlobalInterval, Handle, LocalQueue, Place, Placement, Scheduler, Topology,
+};
 use support::{wait_until, workers};
 
 /// A task that spawns its successor, for as long as the flag is up; counts the tasks.
@@ -170,6 +172,89 @@ fn w6_mail_that_yields_does_not_starve_the_global_queue() {
         // And one hinted task at each turn.
         assert!(longest <= bound + 1, "{interval:?}: {longest} ran first");
     }
+}
+
+/// One worker never comes back from its task, the other one is flooded: what comes from outside has its turn as ever.
+#[test]
+fn w6_beside_a_hog_and_a_flood_the_global_queue_has_its_turn() {
+    let scheduler = workers(2);
+    let up = Arc::new(AtomicBool::new(true));
+    let (held, hogged) = (Arc::new(AtomicBool::new(false)), Arc::clone(&up));
+    let holding = Arc::clone(&held);
+    scheduler.spawn_detached(async move {
+        holding.store(true, Ordering::SeqCst);
+        while hogged.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+    });
+    wait_until(
+        || held.load(Ordering::SeqCst),
+        || "the hog does not run".to_owned(),
+    );
+    let flood = Flood::start(&scheduler, 3);
+    let longest = wait_in_the_global_queue(&scheduler, &flood);
+    up.store(false, Ordering::SeqCst);
+    assert!(longest <= 61, "{longest} tasks ran first");
+}
+
+/// The only worker of a node never comes back from its task, and the other node's lane of the global queue is never
+/// empty: what waits in the first node's lane has its turn all the same.
+#[test]
+fn w6_a_far_lane_is_not_starved_by_a_flood_in_the_near_one() {
+    fn resubmit(handle: Handle, up: Arc<AtomicBool>, count: Arc<AtomicU64>) {
+        let own = handle.clone();
+        let next = handle.spawn_on(Place::Node(0), async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            if up.load(Ordering::SeqCst) {
+                resubmit(own, up, count);
+            }
+        });
+        drop(next);
+    }
+    let machine = Topology::synthetic("pack:2 [numa] l3:1 core:1 pu:1").unwrap();
+    let scheduler = Builder::new()
+        .parallelism(2)
+        .topology(machine)
+        .placement(Placement::Compact)
+        .build()
+        .unwrap();
+    let (up, count) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+    let flood = Flood {
+        up: Arc::clone(&up),
+        count: Arc::clone(&count),
+    };
+    let (hogged, hogs) = (Arc::clone(&up), Arc::new(AtomicU64::new(0)));
+    // Both workers are held until each has one, then the first is let go.
+    for _ in 0..2 {
+        let (up, hogs) = (Arc::clone(&hogged), Arc::clone(&hogs));
+        scheduler.spawn_detached(async move {
+            hogs.fetch_add(1, Ordering::SeqCst);
+            let first = std::thread::current().name() == Some("stealyard-0");
+            let holds = || !first || hogs.load(Ordering::SeqCst) < 2;
+            while holds() && up.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        });
+    }
+    for _ in 0..100 {
+        let (up, count) = (Arc::clone(&up), Arc::clone(&count));
+        resubmit(scheduler.handle().clone(), up, count);
+    }
+    wait_until(
+        || flood.count() > 1000,
+        || "the flood does not rise".to_owned(),
+    );
+    let mut longest = 0;
+    for _ in 0..20 {
+        let counted = Arc::clone(&count);
+        let ran_at = async move { counted.load(Ordering::SeqCst) };
+        let task = scheduler.spawn_on(Place::Node(1), ran_at).unwrap();
+        let queued_at = flood.count();
+        wait_until(|| task.is_finished(), || "it never has its turn".to_owned());
+        longest = longest.max(task.join().unwrap().saturating_sub(queued_at));
+    }
+    // Two lanes: at least each fourth turn of 61 tasks begins with the other one.
+    assert!(longest <= 4 * 61, "{longest} tasks ran first");
 }
 
 /// With a last-in-first-out queue the global queue has its turn as well.
@@ -403,6 +488,49 @@ fn the_budget_makes_a_future_that_is_always_ready_yield() {
             "{queue:?}, {budget}: {longest}"
         );
     }
+}
+
+/// A foreign future that is always ready uses up the budget; one that waits does not.
+#[test]
+fn a_wrapped_future_that_is_always_ready_yields() {
+    let scheduler = Builder::new().parallelism(1).budget(10).build().unwrap();
+    let (done, stop) = (
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (counter, flag) = (Arc::clone(&done), Arc::clone(&stop));
+    scheduler.spawn_detached(async move {
+        while !flag.load(Ordering::SeqCst) {
+            stealyard::coop::cooperative(std::future::ready(())).await;
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let longest = scheduler.spawn(async move {
+        let mut longest = 0;
+        for _ in 0..100 {
+            let before = done.load(Ordering::SeqCst);
+            stealyard::yield_now().await;
+            longest = longest.max(done.load(Ordering::SeqCst) - before);
+        }
+        stop.store(true, Ordering::SeqCst);
+        longest
+    });
+    assert_eq!(longest.join().unwrap(), 10);
+    // A hundred polls of what is not ready leave the budget as it is.
+    let left = scheduler.spawn(async {
+        poll_fn(|context| {
+            for _ in 0..100 {
+                let waits =
+                    std::pin::pin!(stealyard::coop::cooperative(std::future::pending::<()>()));
+                assert!(waits.poll(context).is_pending());
+            }
+            let proceeds =
+                (0..100).take_while(|_| stealyard::coop::poll_proceed(context).is_ready());
+            Poll::Ready(proceeds.count())
+        })
+        .await
+    });
+    assert_eq!(left.join().unwrap(), 10);
 }
 
 /// A worker that never comes back from its task: what it had queued, hidden or in the slot, runs elsewhere.
