@@ -62,7 +62,10 @@
 //! | J13   | release of the claim: store `mail`, Release | J14 | the base, and what `prepare` wrote |
 //! | J14   | claim: CAS `mail`, Acquire             | J13     | –                                 |
 //! | J15   | push: `top`; light fence; `wanted`     | J16     | store–load: one of the two sees the other |
-//! | J16   | who is about to sleep: `wanted`; heavy fence; `top` | J15 | store–load               |
+//! | J16   | who is about to sleep and looks: `wanted`; heavy fence; `top` | J15 | store–load      |
+//!
+//! Who falls asleep while others search leaves the look to them and passes no fence (I6 of `stealyard_park::idle`): a
+//! join that is pushed in that moment may miss the wish, and is offered at the next push, or taken by the watcher.
 //!
 //! # Why not …
 //! A deque that everybody may steal from: the owner pays a fence or a CAS for each join, 15 ns against

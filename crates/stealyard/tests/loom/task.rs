@@ -21,7 +21,7 @@ struct Shared {
     /// Empty, or closed.
     queue: Mutex<Option<VecDeque<Task>>>,
     memory: Memory<Shared>,
-    /// Every thread of the model that wakes holds an `Arc` of this.
+    /// Something on every thread that wakes keeps this as long as the model's wakes last.
     kept: bool,
     /// Read by `schedule` when the task is published, written when the scheduler goes.
     end: UnsafeCell<()>,
@@ -523,35 +523,42 @@ fn s4_the_output_is_dropped_once() {
 }
 
 /// T15: abort, the last poll, and the end of the handle at once.
+fn abort_races_with_the_end(shared: Arc<Shared>) {
+    let (ready, slot) = (flag(), slot());
+    let (futures, outputs) = (drops(), drops());
+    let output = Watched::new(&outputs);
+    let future = until(&ready, &slot, Watched::new(&futures));
+    let (task, handle) = spawn(&shared, None, async move {
+        future.await;
+        output
+    });
+    assert!(matches!(task.run(), Ran::Pending));
+    let waker = take(&slot);
+    let other = {
+        let shared = Arc::clone(&shared);
+        thread::spawn(move || {
+            handle.abort();
+            drop(handle);
+            shared.run();
+        })
+    };
+    set(&ready);
+    waker.wake();
+    shared.run();
+    other.join().unwrap();
+    shared.run();
+    assert_eq!((dropped(&futures), dropped(&outputs)), (1, 1));
+    finish(shared);
+}
+
 #[test]
 fn t15_abort_races_with_the_end() {
-    model::check(2, || {
-        let (shared, ready, slot) = (Shared::new(), flag(), slot());
-        let (futures, outputs) = (drops(), drops());
-        let output = Watched::new(&outputs);
-        let future = until(&ready, &slot, Watched::new(&futures));
-        let (task, handle) = spawn(&shared, None, async move {
-            future.await;
-            output
-        });
-        assert!(matches!(task.run(), Ran::Pending));
-        let waker = take(&slot);
-        let other = {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || {
-                handle.abort();
-                drop(handle);
-                shared.run();
-            })
-        };
-        set(&ready);
-        waker.wake();
-        shared.run();
-        other.join().unwrap();
-        shared.run();
-        assert_eq!((dropped(&futures), dropped(&outputs)), (1, 1));
-        finish(shared);
-    });
+    model::check(2, || abort_races_with_the_end(Shared::new()));
+}
+
+#[test]
+fn t15_abort_races_with_the_end_on_a_thread_of_the_scheduler() {
+    model::check(2, || abort_races_with_the_end(Shared::kept()));
 }
 
 /// An abort while the task sleeps, runs, or goes to sleep: the handle hears of one end.
@@ -634,6 +641,28 @@ fn t1_a_wake_meets_the_shutdown() {
         let other = thread::spawn(move || waker.wake());
         shared.close();
         // The scheduler's own reference may be the last, or the waker's.
+        drop(shared);
+        other.join().unwrap();
+        assert_eq!(dropped(&count), 1);
+    });
+}
+
+/// The same on a thread that keeps the scheduler, so that the wake gives up its waker in one step.
+#[test]
+fn t1_a_wake_on_a_thread_of_the_scheduler_meets_the_shutdown() {
+    model::check(2, || {
+        let (shared, slot, count) = (Shared::kept(), slot(), drops());
+        let future = until(&flag(), &slot, Watched::new(&count));
+        let task = spawn_detached(&shared, None, future);
+        assert!(matches!(task.run(), Ran::Pending));
+        let waker = take(&slot);
+        drop(slot);
+        let kept = Arc::clone(&shared);
+        let other = thread::spawn(move || {
+            waker.wake();
+            drop(kept);
+        });
+        shared.close();
         drop(shared);
         other.join().unwrap();
         assert_eq!(dropped(&count), 1);
