@@ -1,5 +1,6 @@
 //! `cargo xtask verify`: the long checks. Each skips loudly where the machine lacks what it needs.
 
+mod http;
 mod sanitizer;
 
 use crate::run::{self, Outcome};
@@ -33,6 +34,9 @@ pub(crate) struct Args {
     /// The hwloc reader beside the sysfs reader
     #[arg(long)]
     hwloc: bool,
+    /// The HTTP example under the load of wrk, errors counted
+    #[arg(long)]
+    http: bool,
     /// Seeded schedules of whole schedulers: 10,000 of each scenario (`STEALYARD_SCHEDULES`)
     #[arg(long)]
     schedules: bool,
@@ -52,12 +56,14 @@ pub(crate) fn run(args: &Args) -> Outcome {
         || args.soak
         || args.numa
         || args.hwloc
+        || args.http
         || args.schedules);
-    let checks: [(bool, fn() -> Outcome); 8] = [
+    let checks: [(bool, fn() -> Outcome); 9] = [
         (args.asan, sanitizer::address),
         (args.tsan, sanitizer::thread),
         (args.soak, soak),
         (args.hwloc, hwloc),
+        (args.http, http::load),
         (args.schedules, replay::long),
         (
             args.numa,

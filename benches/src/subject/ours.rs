@@ -110,13 +110,54 @@ pub(crate) struct Ours(Scheduler);
 
 impl Ours {
     fn build(workers: usize) -> Self {
+        Self::with(workers, stealyard::Config::default().local_queue)
+    }
+
+    fn with(workers: usize, queue: stealyard::LocalQueue) -> Self {
         Self(
             stealyard::Builder::new()
                 .parallelism(workers)
+                .local_queue(queue)
                 .build()
                 .expect("threads start"),
         )
     }
+}
+
+macro_rules! choices {
+    ($($(#[$doc:meta])* $choice:ident, $name:literal, $queue:expr;)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $choice(Ours);
+
+        impl Runtime for $choice {
+            const NAME: &'static str = $name;
+            type Spawner = Handle;
+
+            fn start(workers: usize) -> Self {
+                Self(Ours::with(workers, $queue))
+            }
+
+            fn spawner(&self) -> Handle {
+                self.0.spawner()
+            }
+        }
+    )*};
+}
+
+choices! {
+    /// The default.
+    WithRing, "Ring, as by default", stealyard::LocalQueue::Ring { capacity: 256 };
+    /// The same queue, as a user's own: each operation is an indirect call.
+    WithOwnRing, "Ring, as the user's own (floor)",
+        stealyard::LocalQueue::custom(stealyard_deque::Ring::<stealyard::Task>::new);
+    /// Last in, first out, bounded.
+    WithSplit, "Split (floor)", stealyard::LocalQueue::Split { capacity: 256 };
+    /// First in, first out, growing.
+    WithChaseLevFifo, "ChaseLev fifo (floor)",
+        stealyard::LocalQueue::ChaseLev { order: stealyard::Order::Fifo };
+    /// Last in, first out, growing.
+    WithChaseLevLifo, "ChaseLev lifo (floor)",
+        stealyard::LocalQueue::ChaseLev { order: stealyard::Order::Lifo };
 }
 
 impl Runtime for Ours {

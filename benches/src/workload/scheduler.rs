@@ -13,7 +13,9 @@ use async_task::Runnable;
 use crate::harness::{Case, Kind, Run, Subject, timed};
 use crate::subject::async_executor::AsyncExecutor;
 use crate::subject::foreign::{Foreign, GO, TBB};
-use crate::subject::ours::Ours;
+use crate::subject::ours::{
+    Ours, WithChaseLevFifo, WithChaseLevLifo, WithOwnRing, WithRing, WithSplit,
+};
 use crate::subject::tokio::Tokio;
 use crate::subject::{Runtime, Spawner};
 
@@ -113,6 +115,24 @@ fn entries() -> [Entry; 10] {
     ]
 }
 
+/// Ours only: what the choice of the local queue costs. The queues behind the first are no peers of it.
+fn choices() -> Entry {
+    (
+        "spawn and join, by the choice of local queue",
+        "task",
+        Vec::new(),
+        |workers| {
+            vec![
+                spawn_join::<WithRing>(workers),
+                spawn_join::<WithOwnRing>(workers),
+                spawn_join::<WithSplit>(workers),
+                spawn_join::<WithChaseLevFifo>(workers),
+                spawn_join::<WithChaseLevLifo>(workers),
+            ]
+        },
+    )
+}
+
 /// The cases of this layer.
 pub(crate) fn cases(workers: usize) -> Vec<Case> {
     let case = |(name, operation, elsewhere, subjects): Entry| Case {
@@ -127,7 +147,7 @@ pub(crate) fn cases(workers: usize) -> Vec<Case> {
             subjects
         }),
     };
-    entries().map(case).into()
+    entries().into_iter().chain([choices()]).map(case).collect()
 }
 
 /// A subject whose every run is one task that does all the work, timed from within.

@@ -4,7 +4,8 @@
 //! cargo run --release --example http --features hyper -- 127.0.0.1:8080 --seconds 10
 //! wrk --threads 2 --connections 64 --duration 8s http://127.0.0.1:8080/
 //! ```
-//! Without arguments it takes a free port, asks itself a thousand times, and ends. Errors are counted and said.
+//! Without arguments it takes a free port, asks itself a thousand times, and ends. Errors are counted and said, and make it
+//! fail; `cargo xtask verify --http` does both.
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 use std::convert::Infallible;
@@ -42,7 +43,10 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
     }
     serving.abort();
     println!("{counts}");
-    Ok(())
+    match counts.errors.load(Ordering::Relaxed) {
+        0 => Ok(()),
+        errors => Err(format!("{errors} errors, told above").into()),
+    }
 }
 
 /// An address, and after `--seconds` how long to serve it.
