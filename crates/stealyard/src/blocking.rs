@@ -116,7 +116,7 @@ impl Call {
             drop(task);
             return;
         }
-        let context = Context::new(Arc::clone(&self.shared), Role::Guest);
+        let context = Context::new(Arc::clone(&self.shared), Role::Blocking);
         let _entered = current::enter(&context);
         match task.run() {
             Ran::Done | Ran::Pending => {}

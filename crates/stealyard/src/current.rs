@@ -27,7 +27,9 @@ const_thread_local! {
 pub(crate) enum Role {
     /// A worker's thread: it must not block.
     Worker,
-    /// A thread for blocking calls, or inside `block_on`.
+    /// A thread for blocking calls, inside a call.
+    Blocking,
+    /// Any other thread, inside `block_on`.
     Guest,
 }
 
@@ -36,6 +38,8 @@ pub(crate) enum Role {
 pub(crate) struct Context {
     shared: Arc<Shared>,
     role: Role,
+    /// The context that was this thread's when it entered this one.
+    outer: Cell<*const Context>,
     /// The P that the thread holds now; null if it holds none.
     processor: Cell<*const Processor>,
 }
@@ -45,6 +49,7 @@ impl Context {
         Self {
             shared,
             role,
+            outer: Cell::new(ptr::null()),
             processor: Cell::new(ptr::null()),
         }
     }
@@ -103,14 +108,26 @@ pub(crate) fn is_worker() -> bool {
 }
 
 /// Whether this thread may block although it runs a task: it is a thread for blocking calls.
-pub(crate) fn is_guest() -> bool {
-    with(|context| context.is_some_and(|context| context.role() == Role::Guest))
+pub(crate) fn may_block() -> bool {
+    with(|context| context.is_some_and(|context| context.role() != Role::Worker))
+}
+
+/// Whether this thread has that role for `shared`, in its own context or in one further out.
+pub(crate) fn is_inside(shared: &Shared, role: Role) -> bool {
+    with(|context| {
+        // SAFETY: 1. `Entered` keeps the outer context's frame on this thread, below the inner one's.
+        let outer = |context: &&Context| unsafe { context.outer.get().as_ref() };
+        core::iter::successors(context, outer)
+            .any(|context| context.role() == role && ptr::eq(Arc::as_ptr(context.shared()), shared))
+    })
 }
 
 /// Makes `context` this thread's, until the returned value is dropped.
 pub(crate) fn enter(context: &Context) -> Entered<'_> {
-    let outer = CURRENT.with(|current| current.replace(context));
-    Entered { context, outer }
+    context
+        .outer
+        .set(CURRENT.with(|current| current.replace(context)));
+    Entered { context }
 }
 
 /// The context is this thread's as long as this exists. Contexts nest as calls do: it is never given to
@@ -119,12 +136,11 @@ pub(crate) fn enter(context: &Context) -> Entered<'_> {
 #[must_use = "the context is left when it is dropped"]
 pub(crate) struct Entered<'a> {
     context: &'a Context,
-    outer: *const Context,
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        let inner = CURRENT.with(|current| current.replace(self.outer));
+        let inner = CURRENT.with(|current| current.replace(self.context.outer.get()));
         debug_assert!(ptr::eq(inner, self.context), "contexts are left in order");
     }
 }

@@ -70,7 +70,9 @@ impl Scheduler {
     /// Ends the scheduler in the given manner, and says what was left.
     ///
     /// Called inside one of its own tasks it does not wait, because that task would wait for itself: the
-    /// rest happens when the task returns, and a `Drain` is carried on by a thread of its own.
+    /// rest happens when the task returns, and a `Drain` is carried on by a thread of its own. So is a `Drain`
+    /// inside one of its own blocking calls, which it would have to wait for; a `Cancel` there waits for the
+    /// workers, as anywhere. A `Drain` that is carried on reports nothing.
     pub fn shutdown(mut self, how: Shutdown) -> ShutdownReport {
         self.end(how)
     }
@@ -84,15 +86,18 @@ impl Scheduler {
             core::mem::forget((threads, shared));
             return ShutdownReport::default();
         }
-        if current::with(|context| {
-            context.is_some_and(|context| {
-                context.role() == Role::Worker && Arc::ptr_eq(context.shared(), &shared)
-            })
-        }) {
+        if waits_for_itself(&shared, how) {
             return end_from_inside(shared, threads, how);
         }
         end_and_wait(&shared, threads, how)
     }
+}
+
+/// Whether an end in this manner would wait for what this thread is inside of: a task, or a blocking call,
+/// for which only a drain waits. Who merely blocks on a future is waited for by nobody.
+fn waits_for_itself(shared: &Shared, how: Shutdown) -> bool {
+    current::is_inside(shared, Role::Worker)
+        || (how != Shutdown::Cancel && current::is_inside(shared, Role::Blocking))
 }
 
 fn end_and_wait(
@@ -122,7 +127,7 @@ fn end_and_wait(
     }
 }
 
-/// The calling task's worker cannot wait for itself.
+/// The calling task or blocking call cannot wait for itself.
 fn end_from_inside(
     shared: Arc<Shared>,
     threads: Vec<ThreadHandle<()>>,

@@ -14,6 +14,9 @@
 //! before step 6 that goes to the global queue, which step 6 empties; afterwards whoever puts a task
 //! into the global queue cancels it.
 //!
+//! Nobody waits for himself: inside a task of the scheduler steps 1 and 2 are another thread's, and so are they
+//! inside a blocking call of it, which step 2 waits for; step 7 is nobody's in a task.
+//!
 //! # Invariants
 //! - **L1** The state only grows: `Running`, `Draining`, `Closed`, `Gone`.
 //! - **L2** *A task in the global queue or the mail of a scheduler that is `Gone` is cancelled*: whoever pushed it looks

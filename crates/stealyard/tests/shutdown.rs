@@ -201,6 +201,82 @@ fn t8_time_limits_of_zero_and_for_ever_and_endings_from_inside() {
     });
 }
 
+/// A blocking call that ends its own scheduler, itself or from a `block_on` further in.
+#[test]
+fn t8_endings_from_inside_a_blocking_call() {
+    let manners = [
+        None,
+        Some(Shutdown::Cancel),
+        Some(Shutdown::Drain),
+        Some(Shutdown::DrainFor(Duration::ZERO)),
+        Some(Shutdown::DrainFor(Duration::MAX)),
+    ];
+    for how in manners {
+        for nested in [false, true] {
+            let census = Census::default();
+            let scheduler = workers(2);
+            let handle = scheduler.handle().clone();
+            for _ in 0..100 {
+                let (yielding, sleeping) = (census.citizen(), census.citizen());
+                handle.spawn_detached(async move {
+                    stealyard::yield_now().await;
+                    yielding.finish();
+                });
+                handle.spawn_detached(async move {
+                    pending::<()>().await;
+                    sleeping.finish();
+                });
+            }
+            let end = move || match how {
+                Some(how) => drop(scheduler.shutdown(how)),
+                None => drop(scheduler),
+            };
+            let (citizen, inner) = (census.citizen(), handle.clone());
+            let call = handle.spawn_blocking(move || {
+                if nested {
+                    inner.block_on(async move { end() });
+                } else {
+                    end();
+                }
+                citizen.finish();
+            });
+            let state = || format!("{how:?}, nested: {nested}: {} died", census.died());
+            wait_until(|| call.is_finished() && census.died() == 201, state);
+            if matches!(
+                how,
+                Some(Shutdown::Drain | Shutdown::DrainFor(Duration::MAX))
+            ) {
+                assert_eq!(census.finished(), 101, "all that can run has run");
+            }
+        }
+    }
+}
+
+/// `block_on` on a thread of the user's: nobody waits for that thread, so the end has all its steps there.
+#[test]
+fn t8_endings_inside_block_on_wait_as_anywhere() {
+    with_each(|count| {
+        for how in [Shutdown::Cancel, Shutdown::Drain] {
+            let census = Census::default();
+            let scheduler = workers(count);
+            let handle = scheduler.handle().clone();
+            for _ in 0..100 {
+                let citizen = census.citizen();
+                handle.spawn_detached(async move {
+                    stealyard::yield_now().await;
+                    citizen.finish();
+                });
+            }
+            let report = handle.block_on(async move { scheduler.shutdown(how) });
+            census.assert_nobody_is_left();
+            assert_eq!(census.finished() as u64 + report.cancelled, 100);
+            if how == Shutdown::Drain {
+                assert_eq!(report.cancelled, 0);
+            }
+        }
+    });
+}
+
 #[test]
 fn dropped_by_its_own_task() {
     with_each(|count| {

@@ -88,7 +88,7 @@ impl<T> JoinHandle<T> {
     /// `spawn_blocking` it is allowed.
     pub fn join(mut self) -> Result<T, JoinError> {
         assert!(
-            !running::is_any() || crate::current::is_guest(),
+            !running::is_any() || crate::current::may_block(),
             "JoinHandle::join blocks the thread and was called inside a task: `.await` the handle \
              instead"
         );
