@@ -30,7 +30,8 @@ pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output 
     assert!(
         !current::is_worker(),
         "block_on was called inside a task, where it would stop a worker: `.await` the future, or call \
-         block_on inside `spawn_blocking`"
+         block_on inside `spawn_blocking` (a blocking call is inside a task if no thread could be started \
+         for it)"
     );
     let context = Context::new(Arc::clone(shared), Role::Guest);
     let _entered = current::enter(&context);

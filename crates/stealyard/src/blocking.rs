@@ -7,6 +7,9 @@
 //! - **B1** A call is never lost because a thread can't be started: it waits for a thread of the pool, and
 //!   if there is none, a worker runs it, which is worse than a thread and better than nothing. Both are
 //!   reported once each time they happen, as an event.
+//! - **B2** A worker that runs a call stays a worker, and the call is inside a task: to block on the scheduler's
+//!   own tasks there panics, because it could block the only thread that would run them, and an end does not
+//!   wait for that worker.
 
 use core::fmt;
 
@@ -117,7 +120,8 @@ impl Call {
             return;
         }
         let context = Context::new(Arc::clone(&self.shared), Role::Blocking);
-        let _entered = current::enter(&context);
+        // Not on a worker's thread (B2).
+        let _entered = (!current::is_worker()).then(|| current::enter(&context));
         match task.run() {
             Ran::Done | Ran::Pending => {}
             Ran::Again(task) => wake::submit(&self.shared, task),

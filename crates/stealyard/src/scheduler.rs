@@ -238,8 +238,8 @@ impl Handle {
     /// Runs `call` on a thread where it may block: a system call, a file, a foreign library. Threads are
     /// started on demand, up to `Config::blocking_threads_max`; more calls than that wait.
     ///
-    /// If no thread can be started and there is none, a worker runs the call. If the scheduler ends first,
-    /// the call is cancelled.
+    /// If no thread can be started and there is none, a worker runs the call, as a task: there, to wait for
+    /// other tasks of the scheduler panics. If the scheduler ends first, the call is cancelled.
     pub fn spawn_blocking<T, F>(&self, call: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -264,7 +264,8 @@ impl Handle {
     /// [`spawn`](crate::spawn) goes to this scheduler. The future need not be `Send`.
     ///
     /// # Panics
-    /// Inside a task, where it would stop a worker; and if the future panics.
+    /// Inside a task, where it would stop a worker, also in a blocking call that a worker runs because no
+    /// thread could be started; and if the future panics.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         block_on::block_on(&self.shared, future)
     }

@@ -104,5 +104,11 @@ fn a_blocking_call_may_wait_for_tasks() {
                 .sum::<i32>()
         });
         assert_eq!(call.join().unwrap(), 45);
+        let handle = scheduler.handle().clone();
+        let call = scheduler.spawn_blocking(move || {
+            let inside = handle.install(|| stealyard::join(|| 1, || 2));
+            (inside, handle.block_on(handle.spawn(async { 3 })).unwrap())
+        });
+        assert_eq!(call.join().unwrap(), ((1, 2), 3));
     });
 }

@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use stealyard::{
-    BuildError, Builder, Config, GlobalInterval, LocalQueue, Placement, Scheduler, Topology,
+    BuildError, Builder, Config, GlobalInterval, Handle, JoinError, LocalQueue, Placement,
+    Scheduler, Shutdown, Topology,
 };
-use support::Census;
+use support::{Census, wait_until};
 
 fn refused(builder: Builder, parts: &[&str]) {
     let message = match builder.build() {
@@ -174,6 +175,68 @@ fn o1_blocking_calls_run_although_no_thread_for_them_can_be_started() {
         .sum();
     assert_eq!(sum, 1_225);
     assert!(scheduler.metrics().thread_start_failures > 0);
+}
+
+/// A scheduler whose only thread is one worker's.
+fn one_thread() -> Scheduler {
+    let builder = Builder::new().parallelism(1);
+    builder.starter(Flaky::new(1..usize::MAX)).build().unwrap()
+}
+
+#[test]
+fn o1_a_blocking_call_on_a_worker_may_not_block_it() {
+    let scheduler = one_thread();
+    type Block = fn(&Handle);
+    let blocking: [(Block, &str); 2] = [
+        (
+            |handle| handle.spawn(async {}).join().unwrap(),
+            "`.await` the handle",
+        ),
+        (
+            |handle| handle.block_on(handle.spawn(async {})).unwrap(),
+            "`.await` the future",
+        ),
+    ];
+    for (block, advice) in blocking {
+        let handle = scheduler.handle().clone();
+        let call = scheduler.spawn_blocking(move || block(&handle));
+        wait_until(|| call.is_finished(), || advice.to_owned());
+        let Err(JoinError::Panic(payload)) = call.join() else {
+            panic!("it must panic");
+        };
+        assert!(payload.message().unwrap().contains(advice));
+    }
+    // What does not block the worker works.
+    let handle = scheduler.handle().clone();
+    let call = scheduler.spawn_blocking(move || {
+        handle.spawn_detached(async {});
+        handle.install(|| stealyard::join(|| 1, || 2))
+    });
+    wait_until(|| call.is_finished(), || "install".to_owned());
+    assert_eq!(call.join().unwrap(), (1, 2));
+}
+
+#[test]
+fn o1_a_scheduler_may_be_ended_by_a_blocking_call_on_its_worker() {
+    for how in [None, Some(Shutdown::Cancel), Some(Shutdown::Drain)] {
+        let scheduler = one_thread();
+        let handle = scheduler.handle().clone();
+        let census = Census::default();
+        let (citizen, sleeping) = (census.citizen(), census.citizen());
+        handle.spawn_detached(async move {
+            std::future::pending::<()>().await;
+            sleeping.finish();
+        });
+        drop(handle.spawn_blocking(move || {
+            match how {
+                Some(how) => drop(scheduler.shutdown(how)),
+                None => drop(scheduler),
+            }
+            citizen.finish();
+        }));
+        wait_until(|| census.died() == 2, || format!("{how:?}"));
+        assert_eq!(census.finished(), 1);
+    }
 }
 
 #[test]

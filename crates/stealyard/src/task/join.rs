@@ -85,12 +85,12 @@ impl<T> JoinHandle<T> {
     ///
     /// # Panics
     /// If it is called inside a task, where it would stop a worker; `.await` the handle there. Within
-    /// `spawn_blocking` it is allowed.
+    /// `spawn_blocking` it is allowed, unless a worker runs the call because no thread could be started.
     pub fn join(mut self) -> Result<T, JoinError> {
         assert!(
             !running::is_any() || crate::current::may_block(),
             "JoinHandle::join blocks the thread and was called inside a task: `.await` the handle \
-             instead"
+             instead (a blocking call is inside a task if no thread could be started for it)"
         );
         if let Some(result) = self.try_take() {
             return result;
