@@ -1,4 +1,8 @@
 //! Running a closure that borrows on a worker, while its caller waits.
+//!
+//! A caller that is a worker of another scheduler would stop that worker, and for ever if what it waits for comes
+//! back to it, so it panics, as `block_on` does. rayon lets such a caller run its own pool's work while it waits,
+//! in the frame of a task that does not expect it (T10 of `tests/risks.md`).
 
 use stealyard_park::SpinConfig;
 use stealyard_sync::Arc;
@@ -30,6 +34,11 @@ where
     if here {
         return call();
     }
+    assert!(
+        !current::is_worker(),
+        "install was called inside a task of another scheduler, where it would stop that one's worker: `.await` a \
+         task of this scheduler, or call install inside `spawn_blocking`"
+    );
     assert!(
         !shared.life.is_copy(),
         "install: this process was forked from the one with the scheduler's workers; build a scheduler after the \

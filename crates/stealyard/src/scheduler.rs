@@ -274,7 +274,8 @@ impl Handle {
     /// in it use this scheduler's workers. On a worker of this scheduler it calls it directly.
     ///
     /// # Panics
-    /// If `call` panics, with its payload; if the scheduler has ended; in a forked child, which has no workers.
+    /// If `call` panics, with its payload; if the scheduler has ended; inside a task of another scheduler, where
+    /// it would stop a worker; in a forked child, which has no workers.
     pub fn install<R, F>(&self, call: F) -> R
     where
         F: FnOnce() -> R + Send,

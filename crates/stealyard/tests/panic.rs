@@ -163,6 +163,38 @@ fn a_nested_block_on_says_what_to_do() {
     });
 }
 
+/// Through the other scheduler and back the only worker would wait for itself.
+#[test]
+fn install_inside_a_task_of_another_scheduler_says_what_to_do() {
+    silence();
+    with_workers(&[1, 2], |one| {
+        with_workers(&[1, 2], |two| {
+            let there_and_back = {
+                let (one, two) = (one.handle().clone(), two.handle().clone());
+                move || two.install(|| one.install(|| 1))
+            };
+            let inside = there_and_back.clone();
+            let task = one.spawn(async move { inside() });
+            wait_until(|| task.is_finished(), || "install".to_owned());
+            let message = task.join().unwrap_err().to_string();
+            assert!(
+                message.contains("install was called inside a task of another scheduler"),
+                "{message}"
+            );
+            assert!(
+                message.contains("`.await`") && message.contains("spawn_blocking"),
+                "{message}"
+            );
+            // A thread that may block may wait for another scheduler; that one's worker may not, in turn.
+            let two = two.handle().clone();
+            let call = one.spawn_blocking(move || two.install(|| 2));
+            assert_eq!(call.join().unwrap(), 2);
+            let call = one.spawn_blocking(there_and_back);
+            assert!(call.join().unwrap_err().is_panic());
+        });
+    });
+}
+
 #[test]
 fn spawning_where_there_is_no_scheduler_says_what_to_do() {
     silence();
