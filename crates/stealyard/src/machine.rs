@@ -6,6 +6,7 @@
 
 use stealyard_injector::Locked;
 use stealyard_park::{Idle, Parker, SleeperSet, SpinConfig, WakeOrder};
+use stealyard_sync::atomic::AtomicUsize;
 use stealyard_sync::seed::{self, Rng};
 use stealyard_sync::thread::JoinHandle as ThreadHandle;
 use stealyard_sync::{Arc, CachePadded, Condvar, Mutex};
@@ -174,6 +175,7 @@ fn build(config: Config, layout: &Layout) -> Result<(Arc<Shared>, Vec<Processor>
             slot: stealyard_deque::Slot::new(),
             mail: Locked::new(),
             bound: Locked::new(),
+            bound_alive: AtomicUsize::new(0),
             jobs: Jobs::new(),
             counters: padded_counters(),
             asleep: Asleep::default(),

@@ -117,8 +117,13 @@ pub(crate) struct Bound {
     shared: Arc<Shared>,
     worker: usize,
     memory: Memory<Self>,
+}
+
+impl Bound {
     /// Futures that have not been dropped (PL3).
-    alive: AtomicUsize,
+    fn alive(&self) -> &AtomicUsize {
+        &self.shared.remotes[self.worker].bound_alive
+    }
 }
 
 // SAFETY: 1. the pool is a field, made for these tasks; 2. they never use a worker's own lists.
@@ -159,7 +164,7 @@ struct Alive(Arc<Bound>);
 impl Alive {
     fn new(home: &Arc<Bound>) -> Self {
         // Ordering: Relaxed; only this thread counts.
-        home.alive.fetch_add(1, Ordering::Relaxed);
+        home.alive().fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(home))
     }
 }
@@ -167,7 +172,7 @@ impl Alive {
 impl Drop for Alive {
     fn drop(&mut self) {
         // Ordering: Relaxed; only this thread counts.
-        self.0.alive.fetch_sub(1, Ordering::Relaxed);
+        self.0.alive().fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -207,7 +212,6 @@ where
                 shared: Arc::clone(shared),
                 worker: processor.index,
                 memory: Memory::new(),
-                alive: AtomicUsize::new(0),
             })
         });
         let counted = Counted {
@@ -235,7 +239,7 @@ pub(crate) fn cancel_bound(processor: &Processor, mut cancel: impl FnMut(Task)) 
         return;
     };
     // Ordering: Relaxed; only this thread counts.
-    while home.alive.load(Ordering::Relaxed) > 0 {
+    while home.alive().load(Ordering::Relaxed) > 0 {
         while let Some(task) = processor.remote.bound.pop() {
             cancel(task);
         }

@@ -30,6 +30,7 @@ use core::fmt;
 use stealyard_deque::Slot;
 use stealyard_injector::Locked;
 use stealyard_park::{Parker, Spin};
+use stealyard_sync::atomic::AtomicUsize;
 use stealyard_sync::seed::Rng;
 use stealyard_sync::time::{Duration, Instant};
 use stealyard_sync::{Arc, CachePadded};
@@ -54,6 +55,8 @@ pub(crate) struct Remote {
     pub(crate) mail: Locked<Task>,
     /// Tasks that are bound to the worker's thread; put by anyone, taken by that thread (`place.rs`).
     pub(crate) bound: Locked<Task>,
+    /// Bound futures that have not been dropped (PL3 of `place.rs`); written by that thread.
+    pub(crate) bound_alive: AtomicUsize,
     /// Joins that are under way on whichever thread holds the P.
     pub(crate) jobs: Jobs,
     pub(crate) counters: PaddedCounters,

@@ -120,11 +120,7 @@ fn end_and_wait(
             drop(thread.join());
         }
     }
-    ShutdownReport {
-        cancelled: shared.life.cancelled.get(),
-        workers_running,
-        blocking_running: shared.blocking.in_flight(),
-    }
+    shared.life.report(shared, workers_running)
 }
 
 /// The calling task or blocking call cannot wait for itself.
@@ -148,11 +144,8 @@ fn end_from_inside(
         }
     }
     shared.life.close(&shared);
-    ShutdownReport {
-        cancelled: shared.life.cancelled.get(),
-        workers_running: shared.life.wait(Some(Instant::now())),
-        blocking_running: shared.blocking.in_flight(),
-    }
+    let workers_running = shared.life.wait(Some(Instant::now()));
+    shared.life.report(&shared, workers_running)
 }
 
 impl Drop for Scheduler {

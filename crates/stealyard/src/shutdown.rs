@@ -78,7 +78,7 @@ pub enum Shutdown {
     /// return. What dropping the scheduler does.
     Cancel,
     /// As `Drain`, for this long at the most; then as `Cancel`, but without waiting for tasks and blocking
-    /// calls that do not return: the report says how many are left.
+    /// calls that do not return: the report says how many are left, and how many tasks wait behind them.
     DrainFor(Duration),
 }
 
@@ -90,6 +90,11 @@ pub struct ShutdownReport {
     /// Tasks that were cancelled because they were queued or slept; none in a forked child, where they are the
     /// parent's.
     pub cancelled: u64,
+    /// Tasks that have not ended, because not all workers have returned: queued, asleep, or running (the task
+    /// that shut down inside itself, too), but not blocking calls. The workers cancel the rest when they
+    /// return. They are counted one by one while the workers go on: exact if none of them ends or
+    /// spawns a task meanwhile. Zero if all workers have returned.
+    pub tasks_left: usize,
     /// Workers whose task has not returned. Their threads end by themselves when it does.
     pub workers_running: usize,
     /// Blocking calls that have not returned, or have not begun (those are cancelled when their turn
@@ -300,12 +305,37 @@ impl Life {
         *left
     }
 
+    /// What is left when so many workers have not left.
+    pub(crate) fn report(&self, shared: &Shared, workers_running: usize) -> ShutdownReport {
+        let blocking_running = shared.blocking.in_flight();
+        let tasks_left = match workers_running {
+            // Step 6 is over.
+            0 => 0,
+            _ => tasks_alive(shared).saturating_sub(blocking_running),
+        };
+        ShutdownReport {
+            cancelled: self.cancelled.get(),
+            tasks_left,
+            workers_running,
+            blocking_running,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, usize> {
         match self.left.lock() {
             Ok(guard) => guard,
             Err(poisoned) => poisoned.into_inner(),
         }
     }
+}
+
+/// Tasks that have not ended, those for blocking calls among them: the slabs know all but the bound ones.
+fn tasks_alive(shared: &Shared) -> usize {
+    let bound = shared.remotes.iter().map(|remote| {
+        // Ordering: Relaxed; a view of the moment.
+        remote.bound_alive.load(Ordering::Relaxed)
+    });
+    shared.memory.alive() + bound.sum::<usize>()
 }
 
 /// Whether nothing can run: every worker sleeps, every queue is empty, no blocking call is under way.

@@ -156,6 +156,87 @@ fn a_drain_that_runs_out_of_time_says_what_was_left() {
 }
 
 #[test]
+fn a_drain_that_runs_out_of_time_counts_the_tasks_that_are_left() {
+    with_each(|count| {
+        let census = Census::default();
+        let scheduler = workers(count);
+        for _ in 0..10 {
+            let citizen = census.citizen();
+            scheduler.spawn_detached(async move {
+                pending::<()>().await;
+                citizen.finish();
+            });
+        }
+        let bound = census.citizen();
+        let binds = scheduler.spawn(async move {
+            drop(stealyard::spawn_local(async move {
+                pending::<()>().await;
+                bound.finish();
+            }));
+        });
+        // Ended, but there is a handle: not left.
+        wait_until(|| binds.is_finished(), || "not run".to_owned());
+        // All workers busy, so that what follows stays queued.
+        let (gate, running) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(Barrier::new(count + 1)),
+        );
+        for _ in 0..count {
+            let (citizen, gate, running) =
+                (census.citizen(), Arc::clone(&gate), Arc::clone(&running));
+            scheduler.spawn_detached(async move {
+                running.wait();
+                while !gate.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+                citizen.finish();
+            });
+        }
+        running.wait();
+        for _ in 0..1000 {
+            let citizen = census.citizen();
+            scheduler.spawn_detached(async move { citizen.finish() });
+        }
+        let report = scheduler.shutdown(Shutdown::DrainFor(Duration::ZERO));
+        assert_eq!(
+            (
+                report.cancelled,
+                report.tasks_left,
+                report.workers_running,
+                report.blocking_running
+            ),
+            (0, 10 + 1 + count + 1000, count, 0)
+        );
+        gate.store(true, Ordering::SeqCst);
+        wait_until(
+            || census.died() == census.born(),
+            || format!("{} died", census.died()),
+        );
+        assert_eq!(census.finished(), count);
+    });
+}
+
+#[test]
+fn a_drain_that_runs_out_of_time_counts_the_blocking_calls_that_are_left() {
+    let builder = Builder::new().parallelism(1).blocking_threads_max(1);
+    let scheduler = builder.build().unwrap();
+    let (open, opened) = std::sync::mpsc::channel::<()>();
+    let started = Arc::new(Barrier::new(2));
+    let starting = Arc::clone(&started);
+    let running = scheduler.spawn_blocking(move || {
+        starting.wait();
+        opened.recv().unwrap();
+    });
+    started.wait();
+    let waiting = scheduler.spawn_blocking(|| ());
+    let report = scheduler.shutdown(Shutdown::DrainFor(Duration::from_millis(5)));
+    assert_eq!((report.blocking_running, report.tasks_left), (2, 0));
+    open.send(()).unwrap();
+    running.join().unwrap();
+    assert!(waiting.join().unwrap_err().is_cancelled());
+}
+
+#[test]
 fn t8_time_limits_of_zero_and_for_ever_and_endings_from_inside() {
     with_each(|count| {
         for limit in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {

@@ -20,6 +20,7 @@
 //! | `Memory::allocate` | anyone            | the lock                                         |
 //! | `Memory::free`     | anyone            | the lock                                         |
 //! | `Memory::claim_idle` | shutdown        | the lock, a read of every block ever used        |
+//! | `Memory::alive`    | shutdown          | the same                                         |
 //!
 //! # Layout
 //! ```text
@@ -352,6 +353,20 @@ impl<S: Schedule> Memory<S> {
             // SAFETY: 1. we made it active just now (S1).
             sink(unsafe { Task::from_header(block) });
         }
+    }
+
+    /// Tasks that have not ended: queued, asleep, or in somebody's hands. What begins or ends during the count
+    /// may be in it or not.
+    pub fn alive(&self) -> usize {
+        let pool = self.lock();
+        let alive = pool.slabs.iter().map(|&slab| {
+            // SAFETY: 1. slabs in the list are valid, and the lock keeps them so (M3).
+            let blocks = unsafe { Slab::blocks(slab) };
+            // SAFETY: 1. carved blocks have valid headers (M4).
+            let alive = blocks.filter(|block| unsafe { block.as_ref() }.state.is_alive());
+            alive.count()
+        });
+        alive.sum()
     }
 
     fn lock(&self) -> stealyard_sync::MutexGuard<'_, Pool<S>> {

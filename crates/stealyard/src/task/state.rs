@@ -14,6 +14,7 @@
 //! | `release`       | who gives a reference up  | a load if it is the last, else one RMW   |
 //! | `offer_waker`, `take_back_waker`, `drop_handle` | the join handle | one RMW each     |
 //! | `claim_idle`    | shutdown                  | one RMW                                  |
+//! | `is_alive`      | shutdown                  | a load                                   |
 //!
 //! All are lock-free; those that say "a load" or "a store" are wait-free.
 //!
@@ -401,6 +402,13 @@ impl State {
                 Err(now) => seen = Seen(now),
             }
         }
+    }
+
+    /// Whether this block holds a task that has not ended. The caller holds no reference.
+    pub(super) fn is_alive(&self) -> bool {
+        // Ordering: Relaxed; a view of the moment, on which nothing is touched.
+        let seen = Seen(self.0.load(Ordering::Relaxed));
+        seen.references() > 0 && !seen.is(COMPLETE)
     }
 
     /// Whether the output will go to a handle.
