@@ -12,7 +12,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use stealyard::{Builder, Handle, Shutdown};
+use stealyard::{Builder, Handle, Scheduler, Shutdown};
 use support::{Census, soak, wait_until, with_workers, workers};
 
 #[test]
@@ -280,6 +280,66 @@ fn t8_time_limits_of_zero_and_for_ever_and_endings_from_inside() {
             assert_eq!(census.finished(), 1);
         }
     });
+}
+
+/// A thread-local that owns a scheduler: the words that say where this thread is may be gone when its destructor
+/// runs. Registered before them and after them, so that it is dropped on either side of theirs.
+#[test]
+fn t8_ended_by_the_destructor_of_a_thread_local() {
+    struct EndAtExit(Option<Scheduler>, Option<Shutdown>);
+    impl Drop for EndAtExit {
+        fn drop(&mut self) {
+            let Some(scheduler) = self.0.take() else {
+                return;
+            };
+            match self.1 {
+                Some(how) => drop(scheduler.shutdown(how)),
+                None => drop(scheduler),
+            }
+        }
+    }
+    thread_local! {
+        static AT_EXIT: std::cell::RefCell<EndAtExit> = const { std::cell::RefCell::new(EndAtExit(None, None)) };
+    }
+    for how in [
+        None,
+        Some(Shutdown::Drain),
+        Some(Shutdown::DrainFor(Duration::MAX)),
+    ] {
+        for used_first in [false, true] {
+            let census = Census::default();
+            let scheduler = workers(2);
+            for _ in 0..100 {
+                let (yielding, sleeping) = (census.citizen(), census.citizen());
+                scheduler.spawn_detached(async move {
+                    stealyard::yield_now().await;
+                    yielding.finish();
+                });
+                scheduler.spawn_detached(async move {
+                    pending::<()>().await;
+                    sleeping.finish();
+                });
+            }
+            let thread = std::thread::spawn(move || {
+                let handle = scheduler.handle().clone();
+                let keep = || AT_EXIT.set(EndAtExit(Some(scheduler), how));
+                if used_first {
+                    handle.block_on(async {});
+                    keep();
+                } else {
+                    keep();
+                    handle.block_on(async {});
+                }
+            });
+            wait_until(|| thread.is_finished(), || format!("{how:?}"));
+            thread.join().unwrap();
+            // It has waited, as anywhere.
+            census.assert_nobody_is_left();
+            if how.is_some() {
+                assert_eq!(census.finished(), 100);
+            }
+        }
+    }
 }
 
 /// A blocking call that ends its own scheduler, itself or from a `block_on` further in.
