@@ -6,14 +6,17 @@
 mod support;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
 
 use stealyard::policy::Turn;
 use stealyard::{
     Builder, Longest, Nearest, Placement, Random, Scheduler, StealAmount, StealPolicy, Sticky,
     Topology, Weighted,
 };
+use support::wait_until;
 
 /// Spawns tasks on one worker that end only when all workers have taken part.
 fn spread(scheduler: &Scheduler) {
@@ -144,6 +147,80 @@ fn feedback_tells_the_policy_what_it_took_and_one_is_one() {
             .all(|&(victim, took)| victim < 3 && took == 1),
         "{outcomes:?}"
     );
+}
+
+/// Names the others in some passes only.
+#[derive(Debug)]
+struct InPasses(Range<u32>);
+
+impl StealPolicy for InPasses {
+    fn victim(&self, turn: &mut Turn<'_>) -> Option<usize> {
+        let named = self.0.contains(&turn.pass);
+        let next = turn.others.get(turn.step).filter(|_| named);
+        next.map(|&(worker, _)| worker)
+    }
+}
+
+/// What the task in the slot of a stuck worker, and the one beside it in the queue, have come to.
+#[derive(Default)]
+struct Stuck {
+    started: AtomicBool,
+    go: AtomicBool,
+    queued_ran: AtomicBool,
+    slot_ran: AtomicBool,
+    release: AtomicBool,
+}
+
+fn spin_until(flag: &AtomicBool) {
+    while !flag.load(Ordering::SeqCst) {
+        std::thread::yield_now();
+    }
+}
+
+/// One of two workers is stuck with a task in its queue, which wakes the other one, and a task in its slot, for which
+/// nobody is woken. No watcher comes to their help. How many slots the other has taken when it sleeps again.
+fn slots_taken(policy: impl StealPolicy + 'static) -> u64 {
+    let builder = Builder::new().parallelism(2).steal_policy(policy);
+    let builder = builder.watch(Duration::MAX, Duration::MAX).steal_passes(4);
+    let scheduler = builder.build().unwrap();
+    let stuck = Arc::new(Stuck::default());
+    let own = Arc::clone(&stuck);
+    let root = scheduler.spawn(async move {
+        own.started.store(true, Ordering::SeqCst);
+        spin_until(&own.go);
+        let (queued, slot) = (Arc::clone(&own), Arc::clone(&own));
+        stealyard::spawn_detached(async move { queued.queued_ran.store(true, Ordering::SeqCst) });
+        // Takes the slot, from where the first one goes to the queue.
+        stealyard::spawn_detached(async move { slot.slot_ran.store(true, Ordering::SeqCst) });
+        spin_until(&own.release);
+    });
+    let ran = |flag: &AtomicBool| flag.load(Ordering::SeqCst);
+    let other_sleeps = || scheduler.metrics().sleeping == 1;
+    let state = || format!("{:?}", scheduler.metrics());
+    wait_until(|| ran(&stuck.started) && other_sleeps(), state);
+    stuck.go.store(true, Ordering::SeqCst);
+    wait_until(|| ran(&stuck.queued_ran) && other_sleeps(), state);
+    let taken = scheduler.metrics().total().slots_stolen;
+    assert_eq!(ran(&stuck.slot_ran), taken == 1, "{}", state());
+    stuck.release.store(true, Ordering::SeqCst);
+    root.join().unwrap();
+    taken
+}
+
+#[test]
+fn a_searcher_takes_the_slot_of_a_stuck_worker() {
+    for _ in 0..5 {
+        assert_eq!(slots_taken(Random), 1);
+        assert_eq!(slots_taken(Nearest), 1);
+    }
+}
+
+#[test]
+fn slots_are_taken_in_the_last_pass_and_in_no_earlier_one() {
+    for _ in 0..5 {
+        assert_eq!(slots_taken(InPasses(3..4)), 1, "in the last of four");
+        assert_eq!(slots_taken(InPasses(0..3)), 0, "in the first three");
+    }
 }
 
 /// Four nodes of two CPUs; node 1 is nearer to node 0 than 2 and 3 are.
