@@ -14,9 +14,9 @@ use std::time::Duration;
 use stealyard::policy::Turn;
 use stealyard::{
     Builder, Longest, Nearest, Placement, Random, Scheduler, StealAmount, StealPolicy, Sticky,
-    Topology, Weighted,
+    Weighted,
 };
-use support::wait_until;
+use support::{four_node_machine, wait_until, worker};
 
 /// Spawns tasks on one worker that end only when all workers have taken part.
 fn spread(scheduler: &Scheduler) {
@@ -223,19 +223,6 @@ fn slots_are_taken_in_the_last_pass_and_in_no_earlier_one() {
     }
 }
 
-/// Four nodes of two CPUs; node 1 is nearer to node 0 than 2 and 3 are.
-fn four_node_machine() -> Topology {
-    let near_and_far = [
-        [10, 15, 30, 30],
-        [15, 10, 30, 30],
-        [30, 30, 10, 15],
-        [30, 30, 15, 10],
-    ];
-    let rows: Vec<Vec<u32>> = near_and_far.iter().map(|row| row.to_vec()).collect();
-    let machine = Topology::synthetic("pack:4 [numa] l3:1 core:2 pu:1").unwrap();
-    machine.with_node_distances(&rows).unwrap()
-}
-
 fn four_nodes(policy: impl StealPolicy + 'static, seed: u64) -> Scheduler {
     Builder::new()
         .topology(four_node_machine())
@@ -245,18 +232,6 @@ fn four_nodes(policy: impl StealPolicy + 'static, seed: u64) -> Scheduler {
         .seed(seed)
         .build()
         .unwrap()
-}
-
-/// The number at the end of this thread's name.
-fn worker() -> usize {
-    let name = std::thread::current()
-        .name()
-        .map(str::to_owned)
-        .unwrap_or_default();
-    name.rsplit('-')
-        .next()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(usize::MAX)
 }
 
 /// Every worker fills its queue and then holds still, but for worker 0, which steals it all. In which order

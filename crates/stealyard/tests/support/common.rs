@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use stealyard::{Builder, Scheduler};
+use stealyard::{Builder, Scheduler, Topology};
 
 /// A multiplier for long runs, from `STEALYARD_SOAK`.
 pub(crate) fn soak() -> usize {
@@ -35,6 +35,31 @@ pub(crate) fn wait_until(condition: impl Fn() -> bool, state: impl Fn() -> Strin
         assert!(waited < Duration::from_secs(120), "it hangs: {}", state());
         std::thread::sleep(Duration::from_micros(200));
     }
+}
+
+/// Four nodes of two CPUs; node 1 is nearer to node 0 than 2 and 3 are.
+pub(crate) fn four_node_machine() -> Topology {
+    let near_and_far = [
+        [10, 15, 30, 30],
+        [15, 10, 30, 30],
+        [30, 30, 10, 15],
+        [30, 30, 15, 10],
+    ];
+    let rows: Vec<Vec<u32>> = near_and_far.iter().map(|row| row.to_vec()).collect();
+    let machine = Topology::synthetic("pack:4 [numa] l3:1 core:2 pu:1").unwrap();
+    machine.with_node_distances(&rows).unwrap()
+}
+
+/// The number at the end of this thread's name.
+pub(crate) fn worker() -> usize {
+    let name = std::thread::current()
+        .name()
+        .map(str::to_owned)
+        .unwrap_or_default();
+    name.rsplit('-')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(usize::MAX)
 }
 
 /// Counts how many of the things that it gave out live, and how many have gone.
