@@ -170,6 +170,11 @@ pub(crate) fn nearest_wakes(distances: &Matrix) -> Box<dyn WakeOrder> {
 pub(crate) mod double {
     //! A pass of a policy over made-up workers.
 
+    use stealyard_park::idle::Recheck;
+    use stealyard_park::{Idle, Parker, SleeperSet};
+    use stealyard_sync::{Arc, Mutex};
+    use stealyard_topology::{Placement, Topology};
+
     use super::*;
 
     /// The victims of one pass, with empty queues.
@@ -217,6 +222,72 @@ pub(crate) mod double {
                 );
                 assert_eq!(victims, pass(&*policy, &FOUR_NODES, seed), "{policy:?}");
             }
+        }
+    }
+
+    /// Whom `order` wakes for worker `from`, of those that fell asleep in this order.
+    fn woken(order: Box<dyn WakeOrder>, from: usize, asleep: &[usize]) -> Option<usize> {
+        struct Asked(Box<dyn WakeOrder>, Arc<Mutex<Option<usize>>>);
+        impl WakeOrder for Asked {
+            fn choose(&self, from: Option<usize>, sleepers: &SleeperSet<'_>) -> Option<usize> {
+                let chosen = self.0.choose(from, sleepers);
+                *self.1.lock().unwrap() = chosen;
+                chosen
+            }
+        }
+        let answer = Arc::new(Mutex::new(None));
+        let parkers: Vec<Parker> = (0..8).map(|_| Parker::new()).collect();
+        let asked = Asked(order, Arc::clone(&answer));
+        let idle = Idle::with_order(parkers.iter().map(Parker::unparker), asked);
+        let mut sleeping = Vec::new();
+        for &worker in asleep {
+            let active = idle.join(worker).unwrap();
+            match active.park().recheck(|| None::<()>) {
+                Recheck::Nothing(asleep) => sleeping.push(asleep),
+                Recheck::Work(..) => unreachable!("there is none"),
+            }
+        }
+        idle.announce_from(from, 1);
+        let chosen = *answer.lock().unwrap();
+        chosen
+    }
+
+    #[test]
+    fn who_is_woken_goes_with_the_order_of_stealing() {
+        let near_and_far = [
+            [10, 15, 30, 30],
+            [15, 10, 30, 30],
+            [30, 30, 10, 15],
+            [30, 30, 15, 10],
+        ];
+        let rows: Vec<Vec<u32>> = near_and_far.iter().map(|row| row.to_vec()).collect();
+        let machine = Topology::synthetic("pack:4 [numa] l3:1 core:2 pu:1").unwrap();
+        let machine = machine.with_node_distances(&rows).unwrap();
+        let plan = Placement::Compact.plan(&machine, 8).unwrap();
+        let matrix = plan.matrix(&machine.distances());
+        for policy in all() {
+            let wakes = |from, asleep: &[usize]| woken(policy.wake_order(&matrix), from, asleep);
+            if !matches!(&*format!("{policy:?}"), "Nearest" | "Weighted") {
+                assert_eq!(wakes(0, &[1, 2, 7, 6]), Some(6), "{policy:?}: the last one");
+                continue;
+            }
+            assert_eq!(wakes(0, &[1, 2, 7, 6]), Some(1), "{policy:?}: the sibling");
+            assert_eq!(wakes(7, &[1, 4, 6, 0]), Some(6), "{policy:?}: the sibling");
+            assert_eq!(
+                wakes(0, &[2, 3, 7, 6]),
+                Some(3),
+                "{policy:?}: the near node's last"
+            );
+            assert_eq!(
+                wakes(5, &[1, 6, 7, 0]),
+                Some(7),
+                "{policy:?}: the near node's last"
+            );
+            assert_eq!(
+                wakes(3, &[6, 4]),
+                Some(4),
+                "{policy:?}: the last of the far ones"
+            );
         }
     }
 
