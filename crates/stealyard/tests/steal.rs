@@ -223,6 +223,83 @@ fn slots_are_taken_in_the_last_pass_and_in_no_earlier_one() {
     }
 }
 
+/// Takes so much at once, and notes how much each steal from a queue brought.
+#[derive(Debug)]
+struct Taking(StealAmount, Arc<Mutex<Vec<usize>>>);
+
+impl StealPolicy for Taking {
+    fn victim(&self, turn: &mut Turn<'_>) -> Option<usize> {
+        turn.others.get(turn.step).map(|&(worker, _)| worker)
+    }
+
+    fn amount(&self) -> StealAmount {
+        self.0
+    }
+
+    fn outcome(&self, _memory: &mut [u64; 4], _victim: usize, took: usize) {
+        if took > 0 {
+            self.1.lock().unwrap().push(took);
+        }
+    }
+}
+
+/// How much each steal brings from a queue of 32 tasks, whose owner is stuck until all have run.
+fn amounts_of(amount: StealAmount) -> Vec<usize> {
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let builder = Builder::new().parallelism(2);
+    let policy = Taking(amount, Arc::clone(&taken));
+    let scheduler = builder.steal_policy(policy).build().unwrap();
+    // Both workers have their task; the main thread has looked; the queue is full.
+    let barrier = |parties| Arc::new(Barrier::new(parties));
+    let (both, looked, filled) = (barrier(3), barrier(2), barrier(2));
+    let ran = Arc::new(AtomicUsize::new(0));
+    let (own_both, own_looked, own_filled) = (both.clone(), looked.clone(), filled.clone());
+    let owner = scheduler.spawn(async move {
+        own_both.wait();
+        own_looked.wait();
+        // One more: the last one lies in the run-next slot.
+        for _ in 0..33 {
+            let ran = Arc::clone(&ran);
+            stealyard::spawn_detached(async move {
+                ran.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        own_filled.wait();
+        while ran.load(Ordering::SeqCst) < 33 {
+            std::thread::yield_now();
+        }
+    });
+    let thief_both = Arc::clone(&both);
+    let thief = scheduler.spawn(async move {
+        thief_both.wait();
+        filled.wait();
+    });
+    both.wait();
+    // One of the two may have been stolen from the other's worker.
+    let (first, before) = (taken.lock().unwrap().len(), scheduler.metrics().total());
+    looked.wait();
+    thief.join().unwrap();
+    owner.join().unwrap();
+    let total = scheduler.metrics().total();
+    let taken = taken.lock().unwrap()[first..].to_vec();
+    // The task of the slot was taken by the last pass, which counts it as a steal, or by the watcher.
+    let slot = total.steals_done - before.steals_done - taken.len() as u64;
+    assert!(slot <= 1 && total.slots_stolen == 1, "{total:?}");
+    let stolen = total.tasks_stolen - before.tasks_stolen;
+    assert_eq!(stolen - slot, 32, "{total:?}");
+    taken
+}
+
+#[test]
+fn a_steal_takes_as_much_as_the_policy_says() {
+    assert_eq!(amounts_of(StealAmount::One), [1; 32]);
+    assert_eq!(amounts_of(StealAmount::Half), [16, 8, 4, 2, 1, 1]);
+    assert_eq!(amounts_of(StealAmount::UpTo(100)), [16, 8, 4, 2, 1, 1]);
+    let five_at_most = [5, 5, 5, 5, 5, 4, 2, 1];
+    assert_eq!(amounts_of(StealAmount::UpTo(5)), five_at_most);
+    assert_eq!(amounts_of(StealAmount::UpTo(0)), [1; 32]);
+}
+
 fn four_nodes(policy: impl StealPolicy + 'static, seed: u64) -> Scheduler {
     Builder::new()
         .topology(four_node_machine())
