@@ -248,8 +248,7 @@ pub(crate) mod double {
             }
         }
         idle.announce_from(from, 1);
-        let chosen = *answer.lock().unwrap();
-        chosen
+        *answer.lock().unwrap()
     }
 
     #[test]

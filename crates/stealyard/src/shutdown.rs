@@ -250,7 +250,8 @@ impl Life {
         }
     }
 
-    fn cancel(&self, task: Task) {
+    /// Ends a task that was not run, or not to its end.
+    pub(crate) fn cancel(&self, task: Task) {
         self.cancelled.add_shared(1);
         task.cancel();
     }

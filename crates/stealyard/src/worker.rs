@@ -78,6 +78,11 @@ fn work(shared: &Arc<Shared>, context: &Context, mut active: Active) {
                 Found::Closed => return,
             },
         };
+        if shared.life.is_closed() {
+            // It came while this worker searched, and after the end.
+            shared.life.cancel(task);
+            return;
+        }
         run_one(shared, context, processor, task);
     }
 }

@@ -109,6 +109,26 @@ fn ranks(node: usize, nodes: &[usize]) -> Vec<u8> {
     nodes.iter().map(rank).collect()
 }
 
+/// How many of them are where they belong, if nearer ones come before farther ones.
+fn in_order(ranks: &[u8]) -> usize {
+    let mut longest = vec![1; ranks.len()];
+    for at in 0..ranks.len() {
+        let before = (0..at).filter(|&before| ranks[before] <= ranks[at]);
+        longest[at] = 1 + before.map(|before| longest[before]).max().unwrap_or(0);
+    }
+    longest.into_iter().max().unwrap_or(0)
+}
+
+/// Every fourth look begins with another node's lane (GL1); all else is taken near before far.
+fn assert_near_before_far(nodes: &[usize], node: usize) {
+    let ranks = ranks(node, nodes);
+    let far_turns = nodes.len().div_ceil(4);
+    assert!(
+        in_order(&ranks) >= nodes.len() - far_turns,
+        "{nodes:?} {ranks:?}"
+    );
+}
+
 #[test]
 fn what_is_spawned_on_a_node_is_taken_by_its_worker_before_all_else() {
     for node in 0..NODES {
@@ -120,12 +140,9 @@ fn what_is_spawned_on_a_node_is_taken_by_its_worker_before_all_else() {
             drop(scheduler.spawn_on(place, note(&order, to)).unwrap());
         }
         let nodes = nodes_run_by(&held, 2 * node + 1, &order, 3 * NODES);
-        assert_eq!(nodes[..3], [node; 3], "{nodes:?}");
-        let ranks = ranks(node, &nodes);
-        assert!(
-            ranks.is_sorted() && ranks[3] < ranks[6],
-            "{nodes:?} {ranks:?}"
-        );
+        let own = nodes[..4].iter().filter(|&&of| of == node).count();
+        assert_eq!(own, 3, "{nodes:?}");
+        assert_near_before_far(&nodes, node);
         held.end();
     }
 }
@@ -173,13 +190,11 @@ fn an_overflow_goes_to_the_lane_of_its_own_node() {
         // What is still with the worker that spawned it comes when all lanes are empty.
         let count = tasks + NODES - 1;
         let nodes = nodes_run_by(&held, 2 * node + 1, &order, count);
-        assert_eq!(nodes[..overflowed], vec![node; overflowed], "{nodes:?}");
-        let from_lanes = &nodes[..overflowed + NODES - 1];
-        let ranks = ranks(node, from_lanes);
-        assert!(
-            ranks.is_sorted() && ranks[overflowed] > ranks[0],
-            "{nodes:?}"
-        );
+        // One in four of the first looks may have brought something else.
+        let first = &nodes[..(overflowed + overflowed.div_ceil(3)).min(overflowed + NODES - 1)];
+        let own = first.iter().filter(|&&of| of == node).count();
+        assert!(own >= overflowed - 1, "{overflowed}: {nodes:?}");
+        assert_near_before_far(&nodes[..overflowed + NODES - 1], node);
         held.end();
     }
 }
