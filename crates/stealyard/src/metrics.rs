@@ -224,4 +224,22 @@ mod tests {
         assert_eq!((total.tasks_run, total.queue_depth), (6, 5));
         assert_eq!(total.stolen_by_distance[2], 4);
     }
+
+    #[test]
+    fn t14_a_counter_at_its_end_goes_on_at_zero() {
+        let counters = Counters {
+            tasks_run: Counter(AtomicU64::new(u64::MAX - 1)),
+            ..Counters::default()
+        };
+        counters.tasks_run.add(3);
+        assert_eq!(counters.tasks_run.get(), 1);
+        counters.tasks_run.add_shared(u64::MAX);
+        assert_eq!(counters.tasks_run.get(), 0);
+        counters.tasks_run.add(u64::MAX);
+        let metrics = Metrics {
+            workers: vec![counters.read(0), counters.read(0)],
+            ..Metrics::default()
+        };
+        assert_eq!(metrics.total().tasks_run, u64::MAX - 1, "the sum, too");
+    }
 }
