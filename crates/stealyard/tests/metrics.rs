@@ -129,8 +129,13 @@ fn takes_from_the_global_queue_and_from_the_slot_are_counted() {
     }
     for hits in 1..=10 {
         // Nobody else is there to take it from the slot.
-        let inner = scheduler.spawn(async { stealyard::spawn(async {}) });
-        inner.join().unwrap().join().unwrap();
+        let outer = scheduler.spawn(async { stealyard::spawn_detached(async {}) });
+        outer.join().unwrap();
+        let tasks = 10 + 2 * hits;
+        wait_until(
+            || scheduler.metrics().total().tasks_run == tasks,
+            || format!("{:?}", scheduler.metrics()),
+        );
         let total = scheduler.metrics().total();
         assert_eq!((total.injector_takes, total.slot_hits), (10 + hits, hits));
     }
