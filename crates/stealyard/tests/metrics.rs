@@ -115,10 +115,6 @@ fn a_wake_by_a_worker_and_the_search_that_follows_are_counted() {
 }
 
 #[test]
-#[expect(
-    clippy::async_yields_async,
-    reason = "a task that waits would be run once more"
-)]
 fn takes_from_the_global_queue_and_from_the_slot_are_counted() {
     let scheduler = workers(1);
     for takes in 1..=10 {
