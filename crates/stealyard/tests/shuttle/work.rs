@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use stealyard::{Handle, JoinError};
+use stealyard::{Handle, JoinError, Place};
 use stealyard::{Shutdown, join, scope};
 use stealyard_sync::atomic::{AtomicUsize, Ordering};
 use stealyard_sync::replay::{check, pick};
@@ -47,6 +47,8 @@ fn spawn() {
 /// One worker's queue is full of tasks, some of which yield; the others steal.
 #[test]
 fn steal() {
+    // Outside the schedules, so not of the scheduler's own kind.
+    static STOLEN: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     check("steal", EVERY_DAY, || {
         let ledger = Ledger::new(7);
         let scheduler = any(2 + pick(2)).build().unwrap();
@@ -75,8 +77,62 @@ fn steal() {
         assert_eq!(sum.join().unwrap(), 21);
         let total = scheduler.metrics().total();
         assert!(total.tasks_stolen >= total.steals_done.min(1), "{total:?}");
+        STOLEN.fetch_add(total.tasks_stolen, Ordering::Relaxed);
         drop(scheduler);
         ledger.all_ran();
+    });
+    // One schedule that is replayed may have none.
+    let stolen = STOLEN.load(Ordering::Relaxed);
+    let replayed = std::env::var_os("STEALYARD_REPLAY").is_some();
+    assert!(stolen > 0 || replayed, "nothing was stolen in any schedule");
+    println!("steal: {stolen} tasks stolen in all schedules");
+}
+
+/// Tasks that would rather run on one worker, and tasks that must, woken from elsewhere; then the end, in two manners.
+#[test]
+fn place() {
+    check("place", EVERY_DAY, || {
+        let ledger = Ledger::new(4);
+        let scheduler = any(1 + pick(3)).build().unwrap();
+        let bell = Bell::default();
+        let hint = Place::Worker(pick(scheduler.parallelism()));
+        let (entry, own, rung) = (ledger.entry(0), ledger.clone(), bell.clone());
+        let hinted = scheduler.spawn_on(hint, async move {
+            let (bound, late) = (own.entry(1), own.entry(2));
+            let here = thread::current().id();
+            // Not `Send`, on purpose.
+            let local = std::rc::Rc::new(());
+            let task = stealyard::spawn_local(async move {
+                rung.rung(1).await;
+                assert_eq!(thread::current().id(), here, "it is bound");
+                drop(local);
+                bound.ran();
+            });
+            stealyard::spawn_detached(async move {
+                stealyard::yield_now().await;
+                late.ran();
+            });
+            entry.ran();
+            drop(task);
+        });
+        let other = {
+            let (handle, entry) = (scheduler.handle().clone(), ledger.entry(3));
+            thread::spawn(move || {
+                bell.ring();
+                let last = Place::Worker(handle.parallelism() - 1);
+                drop(handle.spawn_on(last, async move { entry.ran() }).unwrap());
+            })
+        };
+        hinted.unwrap().join().unwrap();
+        other.join().unwrap();
+        if pick(2) == 0 {
+            let report = scheduler.shutdown(Shutdown::Drain);
+            assert_eq!((report.cancelled, report.tasks_left), (0, 0));
+            ledger.all_ran();
+        } else {
+            drop(scheduler);
+            assert!(ledger.settle() >= 1, "the first one ran");
+        }
     });
 }
 
