@@ -451,6 +451,35 @@ fn a_task_that_yields_goes_behind_all_others() {
     }
 }
 
+/// How often a task repeats `operation`, which never waits, before a task that yields has its turn, at most.
+fn longest_turn<F>(scheduler: &Scheduler, operation: fn() -> F) -> u64
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (done, stop) = (
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (counter, flag) = (Arc::clone(&done), Arc::clone(&stop));
+    scheduler.spawn_detached(async move {
+        while !flag.load(Ordering::SeqCst) {
+            operation().await;
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let other = scheduler.spawn(async move {
+        let mut longest = 0;
+        for _ in 0..100 {
+            let before = done.load(Ordering::SeqCst);
+            stealyard::yield_now().await;
+            longest = longest.max(done.load(Ordering::SeqCst) - before);
+        }
+        stop.store(true, Ordering::SeqCst);
+        longest
+    });
+    other.join().unwrap()
+}
+
 #[test]
 fn the_budget_makes_a_future_that_is_always_ready_yield() {
     let budgets = [1, 10, 128].into_iter();
@@ -461,28 +490,7 @@ fn the_budget_makes_a_future_that_is_always_ready_yield() {
             .budget(budget)
             .build()
             .unwrap();
-        let (done, stop) = (
-            Arc::new(AtomicU64::new(0)),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let (counter, flag) = (Arc::clone(&done), Arc::clone(&stop));
-        scheduler.spawn_detached(async move {
-            while !flag.load(Ordering::SeqCst) {
-                stealyard::coop::consume_budget().await;
-                counter.fetch_add(1, Ordering::SeqCst);
-            }
-        });
-        let other = scheduler.spawn(async move {
-            let mut longest = 0;
-            for _ in 0..100 {
-                let before = done.load(Ordering::SeqCst);
-                stealyard::yield_now().await;
-                longest = longest.max(done.load(Ordering::SeqCst) - before);
-            }
-            stop.store(true, Ordering::SeqCst);
-            longest
-        });
-        let longest = other.join().unwrap();
+        let longest = longest_turn(&scheduler, stealyard::coop::consume_budget);
         assert!(
             longest > 0 && longest <= u64::from(budget),
             "{queue:?}, {budget}: {longest}"
@@ -494,28 +502,8 @@ fn the_budget_makes_a_future_that_is_always_ready_yield() {
 #[test]
 fn a_wrapped_future_that_is_always_ready_yields() {
     let scheduler = Builder::new().parallelism(1).budget(10).build().unwrap();
-    let (done, stop) = (
-        Arc::new(AtomicU64::new(0)),
-        Arc::new(AtomicBool::new(false)),
-    );
-    let (counter, flag) = (Arc::clone(&done), Arc::clone(&stop));
-    scheduler.spawn_detached(async move {
-        while !flag.load(Ordering::SeqCst) {
-            stealyard::coop::cooperative(std::future::ready(())).await;
-            counter.fetch_add(1, Ordering::SeqCst);
-        }
-    });
-    let longest = scheduler.spawn(async move {
-        let mut longest = 0;
-        for _ in 0..100 {
-            let before = done.load(Ordering::SeqCst);
-            stealyard::yield_now().await;
-            longest = longest.max(done.load(Ordering::SeqCst) - before);
-        }
-        stop.store(true, Ordering::SeqCst);
-        longest
-    });
-    assert_eq!(longest.join().unwrap(), 10);
+    let ready = || stealyard::coop::cooperative(std::future::ready(()));
+    assert_eq!(longest_turn(&scheduler, ready), 10);
     // A hundred polls of what is not ready leave the budget as it is.
     let left = scheduler.spawn(async {
         poll_fn(|context| {
