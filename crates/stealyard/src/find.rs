@@ -157,6 +157,7 @@ pub(crate) fn take_share(shared: &Shared, processor: &Processor) -> Option<Task>
     let lane = processor.remote.lane;
     let mut first = shared.global.pop_far(lane, processor.next_look());
     if first.is_some() {
+        processor.looked_at_global();
         count_injected(processor, 1);
         return first;
     }
@@ -172,14 +173,14 @@ pub(crate) fn take_share(shared: &Shared, processor: &Processor) -> Option<Task>
             }
         });
     if count > 0 {
+        processor.looked_at_global();
         count_injected(processor, count);
     }
     first
 }
 
-/// Tasks came out of the global queue, out of turn.
+/// Tasks came out of the global queue at once.
 fn count_injected(processor: &Processor, count: usize) {
-    processor.looked_at_global();
     processor.counters().injector_takes.add(1);
     processor.counters().tasks_injected.add(count as u64);
 }
@@ -190,8 +191,7 @@ pub(crate) fn take_one(shared: &Shared, processor: &Processor) -> Option<Task> {
     let lane = processor.remote.lane;
     let far = shared.global.pop_far(lane, processor.next_look());
     let task = far.or_else(|| shared.global.pop(lane))?;
-    processor.counters().injector_takes.add(1);
-    processor.counters().tasks_injected.add(1);
+    count_injected(processor, 1);
     Some(task)
 }
 
