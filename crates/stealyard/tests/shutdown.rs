@@ -15,6 +15,26 @@ use std::time::Duration;
 use stealyard::{Builder, Handle, Scheduler, Shutdown};
 use support::{Census, soak, wait_until, with_workers, workers};
 
+/// Keeps all workers busy until the gate opens, so that what follows stays queued.
+fn all_busy(scheduler: &Scheduler, count: usize, census: &Census) -> Arc<AtomicBool> {
+    let (gate, running) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(Barrier::new(count + 1)),
+    );
+    for _ in 0..count {
+        let (citizen, gate, running) = (census.citizen(), Arc::clone(&gate), Arc::clone(&running));
+        scheduler.spawn_detached(async move {
+            running.wait();
+            while !gate.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            citizen.finish();
+        });
+    }
+    running.wait();
+    gate
+}
+
 #[test]
 fn t7_drop_with_tasks_queued_running_and_asleep_leaks_nothing() {
     for count in [1, 2, 8] {
@@ -33,23 +53,7 @@ fn t7_drop_with_tasks_queued_running_and_asleep_leaks_nothing() {
             || asleep.load(Ordering::SeqCst) == 100,
             || "asleep".to_owned(),
         );
-        // All workers busy, so that what follows stays queued.
-        let (gate, running) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(Barrier::new(count + 1)),
-        );
-        for _ in 0..count {
-            let (citizen, gate, running) =
-                (census.citizen(), Arc::clone(&gate), Arc::clone(&running));
-            scheduler.spawn_detached(async move {
-                running.wait();
-                while !gate.load(Ordering::SeqCst) {
-                    std::thread::yield_now();
-                }
-                citizen.finish();
-            });
-        }
-        running.wait();
+        let gate = all_busy(&scheduler, count, &census);
         let queued: Vec<_> = (0..1000)
             .map(|_| {
                 let citizen = census.citizen();
@@ -176,23 +180,7 @@ fn a_drain_that_runs_out_of_time_counts_the_tasks_that_are_left() {
         });
         // Ended, but there is a handle: not left.
         wait_until(|| binds.is_finished(), || "not run".to_owned());
-        // All workers busy, so that what follows stays queued.
-        let (gate, running) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(Barrier::new(count + 1)),
-        );
-        for _ in 0..count {
-            let (citizen, gate, running) =
-                (census.citizen(), Arc::clone(&gate), Arc::clone(&running));
-            scheduler.spawn_detached(async move {
-                running.wait();
-                while !gate.load(Ordering::SeqCst) {
-                    std::thread::yield_now();
-                }
-                citizen.finish();
-            });
-        }
-        running.wait();
+        let gate = all_busy(&scheduler, count, &census);
         for _ in 0..1000 {
             let citizen = census.citizen();
             scheduler.spawn_detached(async move { citizen.finish() });
