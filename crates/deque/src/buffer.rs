@@ -1,8 +1,8 @@
 //! The slots of a queue that grows and shrinks: a circular buffer, and the cell that holds the current one.
 //!
-//! The owner alone replaces the buffer. A thief may still read the old one, so it is handed to
-//! crossbeam-epoch, which frees it when every thread that was pinned at that time has unpinned. All the
-//! unsafe code that this takes is in this file.
+//! The owner alone replaces the buffer. A thief may still read the old one, so it is handed to this crate's
+//! collector (`collector.rs`), which frees it when every thread that was pinned at that time has unpinned. All
+//! the unsafe code that this takes is in this file.
 //!
 //! # Invariants
 //! - **B1** Only the owner replaces the current buffer, and what it replaced is freed only after every guard
@@ -62,7 +62,7 @@ impl Buffer {
         self.slots[slot].load(Ordering::Relaxed)
     }
 
-    /// Before anybody else sees the buffer.
+    /// Before any other thread sees the buffer.
     fn write(&self, position: u64, word: *mut ()) {
         let slot = position as usize & (self.slots.len() - 1);
         // Ordering: Relaxed; published with the buffer (BO1).
@@ -107,20 +107,26 @@ impl Current {
     /// # Safety
     /// 1. The caller is the owner, and `old` is its view of the current buffer.
     /// 2. It does not use `old` afterwards, nor any copy of it.
-    pub(crate) unsafe fn replace(&self, old: View, capacity: usize, positions: (u64, u64)) -> View {
+    pub(crate) unsafe fn replace(
+        &self,
+        old: View,
+        capacity: usize,
+        positions: (u64, u64),
+        guard: &Guard,
+    ) -> View {
         let new = Buffer::new(capacity);
         let (mut position, end) = positions;
         while position != end {
             new.write(position, old.read(position));
             position = position.wrapping_add(1);
         }
-        let guard = crossbeam_epoch::pin();
         // Ordering: Release (BO1); a thief that sees the buffer sees its slots. The old one was the
         // owner's own, so there is nothing to acquire.
-        let replaced = self.buffer.swap(Owned::new(new), Ordering::Release, &guard);
+        let replaced = self.buffer.swap(Owned::new(new), Ordering::Release, guard);
         // SAFETY: 1. it was current until now, and no new reader can reach it; 2. only the owner replaces
         // buffers, so it is retired once (B1).
         unsafe { guard.defer_destroy(replaced) };
+        // Frees buffers and runs nothing else: see `collector.rs`.
         if capacity.max(old.capacity()) >= FLUSH_SLOTS {
             guard.flush();
         }
@@ -172,6 +178,7 @@ mod tests {
     //! wrap-around of positions (Q8). Method: grow and shrink at the edges, read back through both ends.
 
     use super::Current;
+    use crate::collector;
 
     fn word(number: u64) -> *mut () {
         core::ptr::without_provenance_mut(number as usize + 1)
@@ -188,12 +195,12 @@ mod tests {
             }
             let middle = start.wrapping_add(2);
             let end = start.wrapping_add(4);
+            let guard = collector::pin();
             // SAFETY: 1. the view is of the current buffer; 2. it is not used again.
-            let view = unsafe { current.replace(view, 8, (start, end)) };
+            let view = unsafe { current.replace(view, 8, (start, end), &guard) };
             assert_eq!(view.capacity(), 8);
             // SAFETY: 1. the view is of the current buffer; 2. it is not used again.
-            let view = unsafe { current.replace(view, 2, (middle, end)) };
-            let guard = crossbeam_epoch::pin();
+            let view = unsafe { current.replace(view, 2, (middle, end), &guard) };
             for number in 2..4 {
                 let position = start.wrapping_add(number);
                 assert_eq!(view.read(position), word(number));

@@ -9,6 +9,7 @@
 //! | operation             | caller | progress  | cost                                                  |
 //! |-----------------------|--------|-----------|-------------------------------------------------------|
 //! | `push`                | owner  | lock-free | a load, two stores; amortised, a copy of all items    |
+//! | `push_or_overflow`, at the limit | owner | lock-free | one RMW for the half that leaves            |
 //! | `pop`, last in        | owner  | wait-free | a full fence; one RMW for the last item; a copy, amortised |
 //! | `pop`, first in       | owner  | wait-free | one RMW; a copy, amortised                            |
 //! | `steal`               | anyone | lock-free | a pin, a full fence, one RMW an attempt               |
@@ -32,8 +33,9 @@
 //!   one less, or `top` one more: then nobody takes anything.)
 //! - **C2** Only the owner writes `bottom`, the slots and the current buffer; a slot only when its position is
 //!   outside `top..bottom`. `top` only grows, but for a step that a FIFO owner takes back.
-//! - **C3** Whoever moves `top` from `p` to `q` owns the items of `p..q` that were there when it read `p`,
-//!   provided that the owner takes none of them without moving `top`: `q` is `p + 1`, or the owner is FIFO.
+//! - **C3** The thread that moves `top` from `p` to `q` owns the items of `p..q`, if it has seen `bottom` at `q` or
+//!   beyond since it read `p`, and the owner takes none of them without moving `top`: `q` is `p + 1`, or the owner
+//!   is FIFO, or it is the owner that moves `top`. So what is counted and what is claimed begin at the same `p`.
 //! - **C4** A LIFO owner takes the item at `p` without moving `top` only if, after lowering `bottom` to `p`
 //!   and a fence, it sees `top` below `p`. Then no thief takes `p`.
 //!
@@ -47,11 +49,27 @@
 //! an old buffer or a copied one finds the same word there if its claim succeeds.
 //!
 //! # Growing and shrinking
-//! A full buffer is doubled. A pop that leaves less than a quarter of the slots in use halves it, but not
-//! below the first capacity: so between two replacements there are at least a quarter as many operations as
-//! slots copied. Garbage is what was replaced while some thread stayed pinned. Ours stay pinned for the
-//! few instructions of a steal; a thread that dies or sleeps in the middle, or a program that holds a guard
-//! of its own, delays freeing, and delays nothing else.
+//! A full buffer is doubled. One of which less than a quarter is in use is replaced by the smallest that is at most
+//! three quarters full, but not below the first capacity: so between two replacements there are at least an
+//! eighth as many operations as the new buffer has slots. The owner looks at each pop, and after each quarter of the
+//! buffer's pushes: what thieves have emptied is given back by then. A thief never replaces a buffer, so the queue
+//! of an owner that does neither keeps what it has.
+//!
+//! Garbage is what was replaced while some thread stayed pinned to this crate's collector (`collector.rs`). Only
+//! steals and replacements pin it, for a few instructions; a thread that dies or sleeps in the middle delays
+//! freeing, and delays nothing else.
+//!
+//! # Foreign code
+//! | where                             | what                            | what it may see |
+//! |-----------------------------------|---------------------------------|-----------------|
+//! | `push`, first                     | `into_word`                     | the queue before the push |
+//! | `push` at the limit, `pop`, steals that give an item, last | `from_word` | the queue after the operation |
+//! | `push_or_overflow`, last          | the sink; if it panics, the destructors of what it did not take | the queue after the batch has left it |
+//! | destruction                       | the items' destructors          | nothing: no handle is left |
+//!
+//! At each place it may call any operation of this queue, `push_or_overflow` included. A panic of `into_word` or
+//! `from_word` loses that item, as [`Word`] says, and changes nothing else. A destructor that panics leaves the
+//! others to run (`batch.rs`). Pinning and flushing the collector runs none: see `collector.rs`.
 //!
 //! # Orderings
 //! | label | operation                              | partner | publishes                                |
@@ -63,7 +81,7 @@
 //!
 //! # Why not …
 //! The fence that pinning an epoch contains in place of CO3's: it is there only in the outermost pin of a
-//! thread, and is no part of what crossbeam-epoch promises. A compare-and-swap for a FIFO owner's pop: it
+//! thread, and is no part of what crossbeam-epoch promises. Its default collector: see `collector.rs`. A compare-and-swap for a FIFO owner's pop: it
 //! would be a loop where an addition, taken back if the queue was empty, is one step. Keeping all
 //! old buffers until the end: a queue that swings between sizes would never stop taking memory.
 //!
@@ -77,13 +95,16 @@ mod stealer;
 use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
+use core::ptr::NonNull;
 
 use stealyard_sync::Arc;
 use stealyard_sync::atomic::{Ordering, fence};
 
 use self::shared::{Shared, distance};
 pub use self::stealer::ChaseLevStealer;
+use crate::batch::{Batch, MAX_OVERFLOW};
 use crate::buffer::View;
+use crate::collector;
 use crate::word::Word;
 use crate::worker::{Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker};
 
@@ -130,9 +151,10 @@ pub struct ChaseLev<T: Word, D: Discipline = Lifo> {
     shared: Arc<Shared<T>>,
     /// Of the current buffer, always. Like the other cells, it also makes this `!Sync`.
     view: Cell<View>,
-    /// The position up to which there is room for certain.
+    /// The position up to which a push need not look: there is room for certain, and it is at most a quarter of the
+    /// buffer away, so that the owner sees in time what thieves have emptied.
     room_end: Cell<u64>,
-    /// A pop that leaves fewer items than this shrinks the buffer.
+    /// With fewer items than this the buffer shrinks; zero if it is the least.
     shrink_below: Cell<i64>,
     /// The buffer does not shrink below it.
     least: usize,
@@ -158,6 +180,9 @@ impl<T: Word> ChaseLev<T> {
 impl<T: Word, D: Discipline> ChaseLev<T, D> {
     /// A queue with `capacity` slots at first and at least, whose positions start at `position`: for models,
     /// and for tests of what happens far from zero.
+    ///
+    /// # Panics
+    /// If `capacity` is not a power of two.
     #[doc(hidden)]
     #[must_use]
     pub fn starting_at(capacity: usize, position: u64) -> Self {
@@ -168,7 +193,7 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         Self {
             shared,
             view: Cell::new(view),
-            room_end: Cell::new(position.wrapping_add(capacity as u64)),
+            room_end: Cell::new(position),
             shrink_below: Cell::new(0),
             least: capacity,
             limit: u64::MAX,
@@ -193,12 +218,15 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
     /// The item itself, if the queue is at the limit that the user set.
     #[inline]
     pub fn push(&self, item: T) -> Result<(), T> {
+        // First of all: it may be foreign code, which may use this queue.
+        let word = item.into_word();
         // Ordering: Relaxed; only the owner writes it (C2).
         let bottom = self.shared.bottom().load(Ordering::Relaxed);
         if bottom == self.room_end.get() && !self.make_room() {
-            return Err(item);
+            // SAFETY: 1. made above; 2. it is in no slot: this is the only copy.
+            return Err(unsafe { T::from_word(word) });
         }
-        self.view.get().write(bottom, item.into_word().as_ptr());
+        self.view.get().write(bottom, word.as_ptr());
         // Ordering: Release (CO1); a thief that sees the new bottom sees the item and its buffer.
         self.shared
             .bottom()
@@ -206,9 +234,10 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         Ok(())
     }
 
-    /// Looks how far thieves have come; failing that, grows. False at the limit.
+    /// Looks how far thieves have come, and shrinks or grows if need be. False at the limit.
     #[cold]
     fn make_room(&self) -> bool {
+        self.shrink_if_sparse(self.len() as i64);
         if self.find_room() > 0 {
             return true;
         }
@@ -220,34 +249,62 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         true
     }
 
-    /// How many more items the buffer and the limit allow; remembers it.
+    /// How many more items the buffer and the limit allow; remembers the next of them.
     fn find_room(&self) -> u64 {
         // Ordering: Relaxed; only the owner writes it (C2).
         let bottom = self.shared.bottom().load(Ordering::Relaxed);
         let top = self.shared.top_for_writing();
-        let most = self.limit.min(self.view.get().capacity() as u64);
+        let capacity = self.view.get().capacity();
+        let most = self.limit.min(capacity as u64);
         let room = most.saturating_sub(distance(top, bottom));
-        self.room_end.set(bottom.wrapping_add(room));
+        let unseen = if capacity > self.least {
+            room.min(capacity.div_ceil(4) as u64)
+        } else {
+            room
+        };
+        self.room_end.set(bottom.wrapping_add(unseen));
         room
     }
 
     /// Moves the items to a buffer of `capacity` slots.
     fn resize(&self, capacity: usize) {
+        // Before anything is looked at. It runs no foreign code, and would be in time if it did.
+        let guard = collector::pin();
         // Ordering: Relaxed; only the owner writes it (C2).
         let bottom = self.shared.bottom().load(Ordering::Relaxed);
         let top = self.shared.top_for_writing();
         let old = self.view.get();
+        let current = &self.shared.current;
         // SAFETY: 1. this handle is the owner, and its view is always of the current buffer; 2. the view is
         // exchanged at once.
-        let new = unsafe { self.shared.current.replace(old, capacity, (top, bottom)) };
+        let new = unsafe { current.replace(old, capacity, (top, bottom), &guard) };
         self.view.set(new);
-        self.find_room();
         let quarter = if capacity > self.least {
             capacity / 4
         } else {
             0
         };
         self.shrink_below.set(quarter as i64);
+        self.find_room();
+    }
+
+    #[inline]
+    fn shrink_if_sparse(&self, items: i64) {
+        if items < self.shrink_below.get() {
+            self.shrink();
+        }
+    }
+
+    /// To the smallest buffer that is at most three quarters full.
+    #[cold]
+    fn shrink(&self) {
+        let (items, mut capacity) = (self.len(), self.least);
+        while items > capacity * 3 / 4 {
+            capacity *= 2;
+        }
+        if capacity < self.view.get().capacity() {
+            self.resize(capacity);
+        }
     }
 
     /// Takes the newest or the oldest item, as the queue's [`Discipline`] says.
@@ -268,6 +325,7 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         let end = bottom.load(Ordering::Relaxed);
         // Ordering: Relaxed; `top` only grows, so a queue that looks empty is empty.
         if end.wrapping_sub(top.load(Ordering::Relaxed)).cast_signed() <= 0 {
+            self.shrink_if_sparse(0);
             return None;
         }
         let newest = end.wrapping_sub(1);
@@ -283,9 +341,7 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
             return self.pop_last(oldest, newest);
         }
         let word = self.view.get().read(newest);
-        if left < self.shrink_below.get() {
-            self.shrink();
-        }
+        self.shrink_if_sparse(left);
         Some(word)
     }
 
@@ -312,58 +368,65 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
             .cast_signed()
             <= 0
         {
+            self.shrink_if_sparse(0);
             return None;
         }
         // Ordering: Relaxed; the owner reads what it wrote, and a read-modify-write hands on CO4.
         let oldest = top.fetch_add(1, Ordering::Relaxed);
         let left = bottom.wrapping_sub(oldest).cast_signed() - 1;
         if left < 0 {
-            // A thief took the last item in between. While `top` is beyond `bottom` nobody moves it.
+            // A thief took the last item in between. While `top` is beyond `bottom` no thief moves it.
             // Ordering: Relaxed; as above.
             top.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
         let word = self.view.get().read(oldest);
-        if left < self.shrink_below.get() {
-            self.shrink();
-        }
+        self.shrink_if_sparse(left);
         Some(word)
     }
 
-    #[cold]
-    fn shrink(&self) {
-        self.resize(self.view.get().capacity() / 2);
-    }
-
-    /// Puts `item` at the back. At the limit that the user set, the older half leaves: those items and then
-    /// `item` go to `overflow`, oldest first, in one batch. Without a limit nothing ever overflows.
+    /// Puts `item` at the back. At the limit that the user set, the older half leaves (at most 128 items): those
+    /// and then `item` go to `overflow`, oldest first, one call after the other. Without a limit nothing ever
+    /// overflows.
     ///
-    /// If `overflow` panics, the rest of the batch is dropped.
+    /// If `overflow` panics, the rest of the batch is dropped and the queue stays whole. `overflow` may use this
+    /// queue.
     pub fn push_or_overflow(&self, item: T, mut overflow: impl FnMut(T)) {
         let mut item = item;
         while let Err(back) = self.push(item) {
             item = back;
             if let Some(batch) = self.take_older_half() {
-                batch.into_iter().for_each(&mut overflow);
+                batch.for_each(&mut overflow);
                 return overflow(item);
             }
         }
     }
 
-    /// Claims the older half; none if a thief was quicker, which makes room.
-    fn take_older_half(&self) -> Option<Vec<T>> {
+    /// Claims the older half of a queue at its limit; none if there is room now, or a thief was quicker, which
+    /// makes room.
+    fn take_older_half(&self) -> Option<Batch<T>> {
         let top = self.shared.top_for_writing();
-        let half = (self.len() as u64 / 2).max(1);
-        if !self.shared.claim(top, half) {
+        // Ordering: Relaxed; only the owner writes it (C2).
+        let bottom = self.shared.bottom().load(Ordering::Relaxed);
+        // Counted from the very position that the claim starts from: thieves may have emptied the queue since the
+        // push was refused, and a count of another moment would take `top` past `bottom`.
+        let items = distance(top, bottom);
+        if items < self.limit {
             return None;
         }
-        let item = |offset| {
-            let word = self.view.get().read(top.wrapping_add(offset));
-            // SAFETY: 1. `top..bottom` are written (C1); 2. the claim made them ours, as the owner was here
-            // and took none otherwise (C3); each is visited once.
-            unsafe { Shared::item(word) }
+        let count = (items / 2).clamp(1, MAX_OVERFLOW as u64);
+        if !self.shared.claim(top, count) {
+            return None;
+        }
+        let word = |place: usize| {
+            let word = self.view.get().read(top.wrapping_add(place as u64));
+            debug_assert!(!word.is_null(), "an item's position has been written");
+            // SAFETY: 1. `top..bottom` are written (C1), never with null.
+            unsafe { NonNull::new_unchecked(word) }
         };
-        Some((0..half).map(item).collect())
+        // SAFETY: 1. the words came from `push`; 2. the claim made them ours, as the owner was here and took none
+        // otherwise (C3).
+        Some(unsafe { Batch::new(count as usize, word) })
     }
 
     /// How many of `wanted` items a thief may bring.
@@ -390,6 +453,8 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         self.shared
             .bottom()
             .store(bottom.wrapping_add(count), Ordering::Release);
+        // `bottom` may have passed the end of the room that was remembered.
+        self.find_room();
     }
 
     /// How many items there are; thieves may take some of them at any moment.

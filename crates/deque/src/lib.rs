@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod batch;
 mod buffer;
 mod capacity;
 mod chase_lev;
+mod collector;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod ring;
@@ -14,6 +16,9 @@ mod worker;
 
 pub use capacity::CapacityError;
 pub use chase_lev::{ChaseLev, ChaseLevStealer, Discipline, Fifo, Lifo};
+#[cfg(stealyard_loom)]
+#[doc(hidden)]
+pub use collector::pin;
 pub use ring::{Ring, RingStealer};
 pub use slot::{LastPass, NeverSteal, Slot, SlotPolicy};
 pub use split::{Split, SplitStealer};

@@ -70,6 +70,18 @@
 //! | O10   | owner's light barrier in `pop`            | O11        | `cursor` before the word (R5)      |
 //! | O11   | thief's heavy barrier                     | O10        | the word before `cursor` (R5)      |
 //!
+//! # Foreign code
+//! | where                             | what                            | what it may see |
+//! |-----------------------------------|---------------------------------|-----------------|
+//! | `push`, first                     | `into_word`                     | the queue before the push |
+//! | `push` to a full queue, `pop`, steals that give an item, last | `from_word` | the queue after the operation |
+//! | `push_or_overflow`, last          | the sink; if it panics, the destructors of what it did not take | the queue after the batch has left it |
+//! | destruction                       | the items' destructors          | nothing: no handle is left |
+//!
+//! At each place it may call any operation of this queue, `push_or_overflow` included. A panic of `into_word` or
+//! `from_word` loses that item, as [`Word`] says, and changes nothing else. A destructor that panics leaves the
+//! others to run (`batch.rs`).
+//!
 //! # Where membarrier is not to be had
 //! There a light barrier is a full fence and costs the owner as much as a compare-and-swap. So a ring made
 //! in a process without membarrier claims one item at a time, as Go does, and hides nothing.
@@ -93,13 +105,12 @@
 
 use core::cell::Cell;
 use core::fmt;
-use core::marker::PhantomData;
-use core::ptr::NonNull;
 
 use stealyard_sync::Arc;
 use stealyard_sync::asymmetric;
 use stealyard_sync::atomic::Ordering;
 
+use crate::batch::{Batch, MAX_OVERFLOW};
 use crate::capacity::{self, CapacityError};
 use crate::word::Word;
 use crate::worker::{Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker};
@@ -117,9 +128,6 @@ const DEFAULT_CAPACITY: usize = 256;
 
 /// The greatest capacity: beyond it the ring's memory, not its bound, is the question.
 const MAX_CAPACITY: usize = 1 << 30;
-
-/// How many items of a full ring leave in one batch at most; one word each on the stack.
-const MAX_OVERFLOW: usize = 128;
 
 /// The owner's end of a bounded first-in-first-out run queue; see the [crate's](crate) overview.
 ///
@@ -163,10 +171,16 @@ impl<T: Word> Ring<T> {
     }
 
     /// A queue whose positions start at `position`: for tests of what happens far from zero.
+    ///
+    /// # Panics
+    /// If `capacity` is not one that [`with_capacity`](Self::with_capacity) takes.
     #[doc(hidden)]
     #[must_use]
     pub fn starting_at(capacity: usize, position: u64) -> Self {
-        Self::build(capacity, position)
+        match capacity::checked(capacity, MAX_CAPACITY) {
+            Ok(capacity) => Self::build(capacity, position),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     fn build(capacity: usize, position: u64) -> Self {
@@ -189,12 +203,15 @@ impl<T: Word> Ring<T> {
     /// owner has popped the rest.)
     #[inline]
     pub fn push(&self, item: T) -> Result<(), T> {
+        // First of all: it may be foreign code, which may use this queue.
+        let word = item.into_word();
         let shared = &*self.shared;
         let tail = shared.own_tail();
         if shared.room_above_cursor(tail) == 0 && self.make_room(tail) == 0 {
-            return Err(item);
+            // SAFETY: 1. made above; 2. it is in no slot: this is the only copy.
+            return Err(unsafe { T::from_word(word) });
         }
-        shared.write(tail, item.into_word());
+        shared.write(tail, word);
         self.publish(tail, 1);
         Ok(())
     }
@@ -241,16 +258,9 @@ impl<T: Word> Ring<T> {
         if !shared.claim(head, count) {
             return None;
         }
-        let mut words = [NonNull::dangling(); MAX_OVERFLOW];
-        for (offset, word) in words[..count].iter_mut().enumerate() {
-            *word = shared.read(head.wrapping_add(offset as u64));
-        }
-        Some(Batch {
-            words,
-            next: 0,
-            count,
-            items: PhantomData,
-        })
+        let word = |place: usize| shared.read(head.wrapping_add(place as u64));
+        // SAFETY: 1. the words came from `push`; 2. the claim made them ours (R4), and they go nowhere else.
+        Some(unsafe { Batch::new(count, word) })
     }
 
     /// Takes the oldest item. Lock-free: a claim is tried again only if a thief took something.
@@ -440,32 +450,6 @@ impl<T: Word> Ring<T> {
     #[must_use]
     pub fn stealer(&self) -> RingStealer<T> {
         RingStealer::new(Arc::clone(&self.shared))
-    }
-}
-
-/// Items that have left the ring and are on their way to the overflow. What nobody takes is dropped.
-struct Batch<T: Word> {
-    words: [NonNull<()>; MAX_OVERFLOW],
-    next: usize,
-    count: usize,
-    items: PhantomData<T>,
-}
-
-impl<T: Word> Iterator for Batch<T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        let word = *self.words[..self.count].get(self.next)?;
-        self.next += 1;
-        // SAFETY: 1. the word came from `push`; 2. it was claimed for this batch (R4), which turns each
-        // back once.
-        Some(unsafe { T::from_word(word) })
-    }
-}
-
-impl<T: Word> Drop for Batch<T> {
-    fn drop(&mut self) {
-        self.for_each(drop);
     }
 }
 

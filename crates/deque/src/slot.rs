@@ -24,6 +24,11 @@
 //! | N1    | `put` swaps the word in, Release | N2    | what the item owns    |
 //! | N2    | anyone swaps it out, Acquire   | N1      | –                     |
 //!
+//! # Foreign code
+//! `into_word` runs before `put` looks at the slot, `from_word` after an operation is over, a policy's `grace`
+//! before `steal_by` looks at the slot, the destructor of what is left when no handle is. Each may use the slot;
+//! a panic of `grace` changes nothing.
+//!
 //! # Why not …
 //! Waiting for the grace time and then taking whatever is there: if the slot has been filled again
 //! meanwhile, its owner is at work and will run that item too. So a counter of puts tells whether it is the
@@ -41,7 +46,7 @@ use stealyard_sync::time::{Duration, Instant};
 use stealyard_sync::{CachePadded, MODELLED, thread};
 
 use crate::steal::Steal;
-use crate::word::Word;
+use crate::word::{Items, Word};
 
 /// When a thief may take from a slot. Thieves go over their victims in several passes.
 pub trait SlotPolicy {
@@ -89,7 +94,7 @@ impl SlotPolicy for NeverSteal {
 /// A place for one item; empty at first. What is in it when it is dropped is dropped with it.
 pub struct Slot<T: Word> {
     filled: CachePadded<Filled>,
-    items: PhantomData<fn() -> T>,
+    items: Items<T>,
 }
 
 struct Filled {
@@ -116,6 +121,8 @@ impl<T: Word> Slot<T> {
     #[inline]
     #[must_use = "the displaced item belongs in the queue"]
     pub fn put(&self, item: T) -> Option<T> {
+        // First of all: it may be foreign code, which may use this slot.
+        let word = item.into_word();
         // Ordering: Relaxed on both; only the owner writes it, and thieves take it for a hint.
         let puts = self.filled.puts.load(Ordering::Relaxed);
         self.filled
@@ -124,10 +131,7 @@ impl<T: Word> Slot<T> {
         // Ordering: AcqRel (N1, N2); whoever takes the item sees what it owns, and we see what the
         // displaced one owns. Unmodelled: the Acquire half; the displaced item was put by the same
         // owner, or handed over with the slot, which orders the two already.
-        let before = self
-            .filled
-            .word
-            .swap(item.into_word().as_ptr(), Ordering::AcqRel);
+        let before = self.filled.word.swap(word.as_ptr(), Ordering::AcqRel);
         Self::item(before)
     }
 

@@ -14,7 +14,7 @@
 //! | `push`                     | owner  | wait-free | two loads, two stores                         |
 //! | `push_or_overflow`, full   | owner  | lock-free | one RMW for the half that leaves              |
 //! | `pop`                      | owner  | lock-free | three loads, a store, a light barrier         |
-//! | `push`, `pop`, asked or at the split | owner | as above | one RMW more                         |
+//! | `push`, `pop`, asked or at the split | owner | as above | one RMW more, two in a `push`        |
 //! | `steal`, `steal_batch`, `…_and_pop` | anyone | lock-free | one RMW an attempt, for a whole batch  |
 //! | `force`                    | anyone | lock-free | one RMW and a heavy barrier                   |
 //! | `len`                      | anyone | wait-free | loads                                         |
@@ -42,11 +42,13 @@
 //!   since and `limit` was `ASKED` when it did.
 //! - **SP4** If a force succeeds, the owner has not lowered `limit` between the force's first look and its
 //!   exchange, or has lowered it and will fail to settle.
-//! - **SP5** Whoever takes `top..top + n` by a successful exchange of the index owns those items, and nobody
-//!   else does. The index never takes a value that it had before (short of a whole round of its tag, see
+//! - **SP5** The thread that takes `top..top + n` by a successful exchange of the index owns those items, and no
+//!   other does. The index never takes a value that it had before (short of a whole round of its tag, see
 //!   `split/index.rs`).
 //! - **SP6** The owner owns the position it has lowered `bottom` to, if after a light barrier that position
 //!   is not below `limit`, or if it has settled a split that is not above that position.
+//! - **SP7** A request stands, in `limit` and in `ceiling`, until the owner settles; and a settle leaves something
+//!   shared, or nothing private. Nothing else lowers `limit`, or overwrites a zero in `ceiling` for good.
 //!
 //! Why SP4: `settle` writes the limit, then exchanges the index, counting up its tag. A force reads the
 //! index, then asks (it writes `ASKED` to the limit, or has seen it there), then exchanges what it read. Say
@@ -61,20 +63,43 @@
 //! failed settle leaves `ASKED`. With a settle: a force that read the index before it fails; one that read
 //! it afterwards sees, by SO2, `bottom` at `p`, and shares what is below.
 //!
-//! Why SP5: `top` only grows, and only the owner lowers the number of shared items without raising `top`,
-//! always with a new tag. So the copies that were made after reading the index are of the items that were at
-//! those positions when the exchange succeeded.
+//! Why SP5: a steal alone raises `top`; whatever else changes the index, a settle or a force, gives it a new tag.
+//! So the copies that were made after reading the index are of the items that were at those positions when
+//! the exchange succeeded.
+//!
+//! Why SP7 means that a request is answered at the owner's next push or pop: the thief read the index, found
+//! nothing shared, and asked. Say that a settle overwrote the request. If the thief read the index before that
+//! settle's exchange, the settle came after its look and answers it. If after, then by SO2 and SO4 what the
+//! settle wrote to `limit` and `ceiling` is before what the thief wrote or saw there, and overwrote nothing of
+//! it. So a request that no settle has answered stands in both words; a pop is below the limit, a push at the
+//! ceiling, and each settles: a pop always, unless it finds the queue empty; a push unless there is only one
+//! private item, which is left alone and the request standing, for it would be popped next. A settle fails only
+//! if another thread was served, and leaves the request standing. A push that was at its ceiling without a
+//! request exchanges the ceiling for the new one, so that it sees one that came meanwhile.
 //!
 //! # How much is shared
 //! Asked with `n` private items, the owner shares half: rounded up when it pops, for then it has one in its
 //! hands; rounded down when it pushes, for then it will pop soon. At the split it takes back half of what is
-//! shared, rounded up. A force shares everything: its owner is busy, and each force costs a barrier.
+//! shared, rounded up. An overflow leaves half of what stays shared, if it was not so before. A force shares
+//! everything: its owner is busy, and each force costs a barrier.
+//!
+//! # Foreign code
+//! | where                             | what                            | what it may see |
+//! |-----------------------------------|---------------------------------|-----------------|
+//! | `push`, first                     | `into_word`                     | the queue before the push |
+//! | `push` to a full queue, `pop`, steals that give an item, last | `from_word` | the queue after the operation |
+//! | `push_or_overflow`, last          | the sink; if it panics, the destructors of what it did not take | the queue after the batch has left it |
+//! | destruction                       | the items' destructors          | nothing: no handle is left |
+//!
+//! At each place it may call any operation of this queue, `push_or_overflow` included. A panic of `into_word` or
+//! `from_word` loses that item, as [`Word`] says, and changes nothing else. A destructor that panics leaves the
+//! others to run (`batch.rs`).
 //!
 //! # Orderings
 //! | label | operation                                   | partner  | publishes                            |
 //! |-------|---------------------------------------------|----------|--------------------------------------|
 //! | SO1   | owner stores `bottom`, Release; a force loads it, Acquire | – | the items below it            |
-//! | SO2   | owner exchanges the index, Release          | SO4      | the items below the split; `bottom`; that `limit` was written |
+//! | SO2   | owner exchanges the index, Release          | SO4      | the items below the split; `bottom`; that `limit` and `ceiling` were written |
 //! | SO3   | a force exchanges the index, Release        | SO4      | the items that SO1 gave it           |
 //! | SO4   | anyone loads the index, Acquire             | SO2, SO3, SO5 | –                               |
 //! | SO5   | a thief exchanges the index, Release        | SO4      | that the slots it took have been read |
@@ -99,6 +124,7 @@ mod stealer;
 use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
+use core::ptr::NonNull;
 
 use stealyard_sync::Arc;
 use stealyard_sync::asymmetric;
@@ -107,12 +133,17 @@ use stealyard_sync::atomic::Ordering;
 use self::index::{Index, MAX_CAPACITY};
 use self::shared::Shared;
 pub use self::stealer::SplitStealer;
+use crate::batch::{Batch, MAX_OVERFLOW};
 use crate::capacity::{self, CapacityError};
 use crate::word::Word;
 use crate::worker::{Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker};
 
 /// Room for the deepest recursion that divides in halves, many times over; 2 KiB.
-const DEFAULT_CAPACITY: usize = 256;
+const DEFAULT_CAPACITY: usize = if MAX_CAPACITY < 256 {
+    MAX_CAPACITY
+} else {
+    256
+};
 
 /// Where positions start: a pop from an empty queue looks one below.
 const FIRST_POSITION: u64 = 1;
@@ -147,10 +178,21 @@ impl<T: Word> Split<T> {
 
     /// A queue whose positions start at `position` and whose tags at `tag`: for tests of what happens where
     /// they wrap around.
+    ///
+    /// # Panics
+    /// If `capacity` is not one that [`with_capacity`](Self::with_capacity) takes, or `position` is not from 1 to
+    /// 2^63: whole positions do not wrap here, and a pop looks one below.
     #[doc(hidden)]
     #[must_use]
     pub fn starting_at(capacity: usize, tag: u32, position: u64) -> Self {
-        Self::build(capacity, tag, position)
+        assert!(
+            (FIRST_POSITION..=1 << 63).contains(&position),
+            "a first position of {position} is not from 1 to 2^63"
+        );
+        match capacity::checked(capacity, MAX_CAPACITY) {
+            Ok(capacity) => Self::build(capacity, tag, position),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     fn build(capacity: usize, tag: u32, position: u64) -> Self {
@@ -168,55 +210,72 @@ impl<T: Word> Split<T> {
     /// The item itself, if the queue is full.
     #[inline]
     pub fn push(&self, item: T) -> Result<(), T> {
+        // First of all: it may be foreign code, which may use this queue.
+        let word = item.into_word();
         let shared = &*self.shared;
         // Ordering: Relaxed; only the owner writes it (SP2).
         let bottom = shared.bottom().load(Ordering::Relaxed);
         // Ordering: Relaxed; a hint: what the owner wrote there holds, and zero means "look".
         if bottom >= shared.ceiling().load(Ordering::Relaxed) {
-            return self.push_slow(bottom, item);
+            return self.push_slow(bottom, word);
         }
-        self.append(bottom, item);
+        self.append(bottom, word);
         Ok(())
     }
 
     #[inline]
-    fn append(&self, bottom: u64, item: T) {
-        self.shared.write(bottom, item.into_word());
+    fn append(&self, bottom: u64, word: NonNull<()>) {
+        self.shared.write(bottom, word);
         // Ordering: Release (SO1); a force that sees the new bottom sees the item.
         self.shared.bottom().store(bottom + 1, Ordering::Release);
     }
 
     /// The queue may be full, or a thief has asked.
     #[cold]
-    fn push_slow(&self, bottom: u64, item: T) -> Result<(), T> {
+    fn push_slow(&self, bottom: u64, word: NonNull<()>) -> Result<(), T> {
         let shared = &*self.shared;
-        let index = shared.index();
-        let top = index.top_before(bottom);
-        let ceiling = top + shared.capacity() as u64;
-        if bottom >= ceiling {
-            return Err(item);
+        let ceiling = shared.index().top_before(bottom) + shared.capacity() as u64;
+        let full = bottom >= ceiling;
+        if !full {
+            self.append(bottom, word);
         }
-        self.append(bottom, item);
-        let split = top + index.count();
-        let private = bottom + 1 - split;
-        // Ordering: Relaxed; a hint, as in `push`.
-        let asked = shared.ceiling().load(Ordering::Relaxed) == 0;
-        if asked && index.count() == 0 {
-            // A single private item is left alone, and the request left standing: it would be popped next.
-            // An exchange that fails leaves it standing too.
-            if private < 2 || !shared.settle(index, top, split + private / 2) {
-                return Ok(());
-            }
+        // Ordering: Relaxed on both; zero is the whole message. The exchange sees a request that came after
+        // the first look, where a store would overwrite it (SP7).
+        let asked = shared.ceiling().load(Ordering::Relaxed) == 0
+            || !full && shared.ceiling().swap(ceiling, Ordering::Relaxed) == 0;
+        if asked {
+            self.answer(bottom + u64::from(!full));
         }
-        // Ordering: Relaxed; a request that this overwrites is repeated, and is in the limit as well.
-        shared.ceiling().store(ceiling, Ordering::Relaxed);
+        if full {
+            // SAFETY: 1. `push` made it from an item; 2. it is in no slot: this is the only copy.
+            return Err(unsafe { T::from_word(word) });
+        }
         Ok(())
     }
 
-    /// Puts `item` on top. If the queue is full, its older half leaves: those items and then `item` go to
-    /// `overflow`, oldest first, in one batch.
+    /// A thief has asked, and the newest item is below `bottom`: shares some, unless it would be the only one or
+    /// a thread was served meanwhile. Then the request goes on standing (SP7).
+    fn answer(&self, bottom: u64) {
+        let shared = &*self.shared;
+        let index = shared.index();
+        let top = index.top_before(bottom);
+        let split = top + index.count();
+        let private = bottom - split;
+        if index.count() > 0 {
+            shared.settle(index, top, split);
+        } else if private > 1 {
+            shared.settle(index, top, split + private / 2);
+        } else {
+            // Ordering: Relaxed; as a thief would write it.
+            shared.ceiling().store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts `item` on top. If the queue is full, its older half leaves (at most 128 items): those and then `item`
+    /// go to `overflow`, oldest first, one call after the other.
     ///
-    /// If `overflow` panics, the rest of the batch is dropped.
+    /// If `overflow` panics, the rest of the batch is dropped and the queue stays whole. `overflow` may use this
+    /// queue.
     pub fn push_or_overflow(&self, item: T, overflow: impl FnMut(T)) {
         if let Err(item) = self.push(item) {
             self.spill(item, overflow);
@@ -228,7 +287,7 @@ impl<T: Word> Split<T> {
         let mut item = item;
         loop {
             if let Some(batch) = self.take_older_half() {
-                batch.into_iter().for_each(&mut overflow);
+                batch.for_each(&mut overflow);
                 return overflow(item);
             }
             match self.push(item) {
@@ -240,30 +299,33 @@ impl<T: Word> Split<T> {
 
     /// Claims the older half of a full queue, shared or private; none if there is room now, or a thief was
     /// quicker, which makes room.
-    fn take_older_half(&self) -> Option<Vec<T>> {
+    fn take_older_half(&self) -> Option<Batch<T>> {
         let shared = &*self.shared;
         // Ordering: Relaxed; only the owner writes it (SP2).
         let bottom = shared.bottom().load(Ordering::Relaxed);
         let index = shared.index();
         let top = index.top_before(bottom);
-        let middle = top + shared.capacity() as u64 / 2;
         if bottom - top < shared.capacity() as u64 {
             return None;
         }
-        let split = middle.max(top + index.count());
+        let count = MAX_OVERFLOW.min(shared.capacity() / 2);
+        let middle = top + count as u64;
+        let split = if top + index.count() > middle {
+            top + index.count()
+        } else {
+            middle + (bottom - middle).div_ceil(2)
+        };
         if !shared.settle(index, middle, split) {
             return None;
         }
-        // Ordering: Relaxed; see `push_slow`.
-        shared
-            .ceiling()
-            .store(middle + shared.capacity() as u64, Ordering::Relaxed);
-        let item = |position| {
-            let word = shared.read(position);
-            // SAFETY: 1. `top..bottom` are written (SP1); 2. the settle made them ours (SP5), each once.
-            unsafe { Shared::item(word) }
+        let word = |place: usize| {
+            let word = shared.read(top + place as u64);
+            debug_assert!(!word.is_null(), "an item's position has been written");
+            // SAFETY: 1. `top..bottom` are written (SP1), never with null.
+            unsafe { NonNull::new_unchecked(word) }
         };
-        Some((top..middle).map(item).collect())
+        // SAFETY: 1. the words came from `push`; 2. the settle made them ours (SP5).
+        Some(unsafe { Batch::new(count, word) })
     }
 
     /// Takes the newest item.
@@ -301,10 +363,6 @@ impl<T: Word> Split<T> {
             }
             let split = Self::split_for_pop(index, top, newest);
             if shared.settle(index, top, split) {
-                // Ordering: Relaxed; see `push_slow`.
-                shared
-                    .ceiling()
-                    .store(top + shared.capacity() as u64, Ordering::Relaxed);
                 let word = shared.read(newest);
                 // SAFETY: 1. it is in `top..bottom` as the pop found it, so it is written (SP1); 2. it is
                 // ours by the settle (SP6), and `bottom` is below it now.
@@ -362,7 +420,7 @@ impl<T: Word> Default for Split<T> {
 }
 
 impl<T: Word> Drop for Split<T> {
-    /// Shares everything: there is nobody left to answer requests.
+    /// Shares everything: there is no owner left to answer requests.
     fn drop(&mut self) {
         let shared = &*self.shared;
         // Ordering: Relaxed; only the owner writes it (SP2).

@@ -8,9 +8,18 @@
 //! The word is a raw pointer and not an integer, so that a pointer keeps its provenance on its way
 //! through a queue. It is never null, so that null can say "nothing here" in a [`Slot`](crate::Slot).
 
+use core::marker::PhantomData;
 use core::num::{NonZero, NonZeroU8, NonZeroU16, NonZeroU32, NonZeroUsize};
 use core::pin::Pin;
 use core::ptr::NonNull;
+
+/// What a queue's type says of the items whose words it holds.
+///
+/// Invariant in `T`: the ends of a queue take a `T` by `&self` and give one back, so a queue of long-lived
+/// references must not pass for one of short-lived references, nor the other way round. `Send` and `Sync`
+/// whatever `T` is: every [`Word`] is `Send`, and an item is in one place at a time. It owns no `T`; that a queue
+/// may not outlive what its items' destructors read comes with the destructor of each type that has this field.
+pub(crate) type Items<T> = PhantomData<fn(T) -> T>;
 
 /// A value that can travel as one machine word.
 ///
@@ -44,9 +53,11 @@ use core::ptr::NonNull;
 /// assert!(queue.pop().is_none());
 /// ```
 ///
+/// The queues call both functions when they hold no half-done state, so these may use the queue themselves.
+///
 /// # Safety
 /// 1. `from_word(value.into_word())` is `value` again, on this or any other thread.
-/// 2. `into_word` gives up the value without dropping it: whoever calls `from_word` owns it.
+/// 2. `into_word` gives up the value without dropping it: the caller of `from_word` owns it.
 /// 3. A word that is copied and forgotten, any number of times, has no effect: only `from_word` brings
 ///    the value back to life.
 pub unsafe trait Word: Send + Sized {

@@ -43,6 +43,37 @@ fn q14_a_buffer_shrinks_when_its_items_are_gone() {
     q14_shrinks::<Fifo>();
 }
 
+/// What thieves emptied is given back by the owner's next pop, though it finds nothing, or after a quarter of the
+/// buffer's pushes.
+fn q14_shrinks_after_thieves<D: Discipline>() {
+    let burst = || {
+        let queue = ChaseLev::<u32, D>::default();
+        (0..10_000).for_each(|number| queue.push(number).unwrap());
+        let thief = queue.stealer();
+        while thief.steal().is_success() {}
+        assert_eq!(queue.buffer_len(), 16_384);
+        queue
+    };
+    let popped = burst();
+    assert_eq!(popped.pop(), None);
+    assert_eq!(popped.buffer_len(), 64);
+
+    let pushed = burst();
+    let pushes = (0..).take_while(|number| {
+        pushed.push(*number).unwrap();
+        pushed.buffer_len() == 16_384
+    });
+    assert!(pushes.count() <= 4_096, "a quarter of the buffer");
+    let left = pushed.len();
+    assert!(left * 4 / 3 <= pushed.buffer_len() && drain(&pushed).len() == left);
+}
+
+#[test]
+fn q14_a_buffer_that_thieves_emptied_is_given_back() {
+    q14_shrinks_after_thieves::<Lifo>();
+    q14_shrinks_after_thieves::<Fifo>();
+}
+
 /// At any size, a push and a pop in turn replace nothing: growing and shrinking are half a buffer apart.
 #[test]
 fn q14_a_size_at_the_edge_does_not_swing() {
@@ -168,10 +199,10 @@ fn q15_queues_work_in_destructors_of_thread_locals() {
     assert_eq!(count.load(Ordering::Relaxed), 1_010);
 }
 
-/// A thread that stays pinned holds buffers back, and nothing else: the queue works, and once it is gone the
-/// memory can be freed (which AddressSanitizer's leak check would miss otherwise).
+/// A program that stays pinned to crossbeam-epoch's own collector holds none of our buffers back: this crate's
+/// collector is another (which AddressSanitizer's leak check would miss otherwise).
 #[test]
-fn q15_a_pinned_thread_holds_up_nobody() {
+fn q15_a_pinned_thread_holds_up_no_queue() {
     let queue = ChaseLev::<u32, Lifo>::starting_at(4, 0);
     let guard = crossbeam_epoch::pin();
     for _ in 0..100 {
@@ -180,6 +211,28 @@ fn q15_a_pinned_thread_holds_up_nobody() {
         assert_eq!(queue.buffer_len(), 4);
     }
     drop(guard);
+}
+
+/// Code that anyone deferred to crossbeam-epoch's collector, and that uses this thread's queue, does not run in the
+/// middle of an operation: growth pins a collector of its own. (It ran between the copy of the items and the
+/// exchange of the buffer; what it pushed was lost.)
+#[test]
+fn c2_deferred_code_of_others_does_not_run_while_a_queue_grows() {
+    stealyard_sync::thread_local! {
+        static QUEUE: ChaseLev<u32, Lifo> = ChaseLev::starting_at(2, 0);
+    }
+    for round in 0..2_000 {
+        // Eventually run by a pin or a flush of this very thread, unless another test's thread does.
+        crossbeam_epoch::pin().defer(|| {
+            let _ = QUEUE.try_with(|queue| queue.push(u32::MAX));
+        });
+        QUEUE.with(|queue| {
+            (0..50).for_each(|number| queue.push(number).unwrap());
+            crossbeam_epoch::pin().flush();
+            let own: Vec<u32> = drain(queue).into_iter().filter(|got| *got < 50).collect();
+            assert!(own.into_iter().rev().eq(0..50), "round {round}");
+        });
+    }
 }
 
 fn scaled(count: u64) -> u64 {

@@ -70,6 +70,15 @@ fn chase_lev_fifo_keeps_its_promises() {
     eprintln!("{tally}");
 }
 
+/// With a limit it is full and overflows, as a bounded queue does.
+#[test]
+fn chase_lev_with_a_limit_keeps_its_promises() {
+    let lifo = |limit| ChaseLev::<Token, Lifo>::starting_at(2, 0).with_limit(limit);
+    check(lifo, Effort::quick()).unwrap();
+    let fifo = |limit| ChaseLev::<Token, Fifo>::starting_at(2, 0).with_limit(limit);
+    check(fifo, Effort::quick()).unwrap();
+}
+
 #[test]
 fn q8_q9_chase_lev_near_the_end_of_its_positions_keeps_its_promises() {
     let lifo = |_| ChaseLev::<Token, Lifo>::starting_at(2, u64::MAX - 1000);

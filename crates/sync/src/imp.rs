@@ -12,6 +12,8 @@ mod real;
 mod shuttled;
 #[cfg(not(stealyard_loom))]
 mod unsafe_cell;
+#[cfg(stealyard_loom)]
+pub mod watched;
 
 #[cfg(stealyard_loom)]
 pub use modelled::*;

@@ -19,6 +19,8 @@ mod imp;
 mod tsan;
 
 pub use crossbeam_utils::{Backoff, CachePadded};
+#[cfg(stealyard_loom)]
+pub use imp::lazy_static;
 pub use imp::{Arc, Condvar, Mutex, MutexGuard, atomic, cell, hint, thread, thread_local, time};
 
 /// True where the primitives are a model checker's: there, a wait must go through the model, and

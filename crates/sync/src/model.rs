@@ -10,6 +10,18 @@ use std::time::Duration;
 /// The models of whole schedulers would take days with three preemptions.
 const DEEP_MAX: Duration = Duration::from_secs(600);
 
+/// [`check`], with no look at an atomic hidden from loom: for a protocol in which a thread looks twice and acts by both,
+/// against threads that look before they write. See `imp/watched.rs` for what is hidden otherwise, and the price.
+///
+/// # Panics
+/// As [`check`].
+pub fn check_every_look(
+    preemptions: impl Into<Option<usize>>,
+    body: impl Fn() + Send + Sync + 'static,
+) {
+    crate::imp::watched::watching(|| check(preemptions, body));
+}
+
 /// Explores `body` with at most `preemptions` preemptions in an execution (loom's bound: 2 finds
 /// nearly every known bug, 3 the rest; `None` is unbounded). `STEALYARD_PREEMPTIONS` in the
 /// environment overrides it for deep runs, in which a model ends after ten minutes if it has not explored all.

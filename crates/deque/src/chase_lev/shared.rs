@@ -1,5 +1,6 @@
 //! What the two ends of a Chase–Lev deque share. The invariants and orderings are those of `chase_lev.rs`.
 
+use core::iter;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
@@ -7,9 +8,11 @@ use crossbeam_epoch::Guard;
 use stealyard_sync::CachePadded;
 use stealyard_sync::atomic::{AtomicU64, Ordering, fence};
 
+use crate::batch::drop_all;
 use crate::buffer::Current;
+use crate::collector;
 use crate::steal::Steal;
-use crate::word::Word;
+use crate::word::{Items, Word};
 
 pub(super) struct Shared<T: Word> {
     /// The oldest item's position. Exchanged by whoever takes from that end.
@@ -18,7 +21,7 @@ pub(super) struct Shared<T: Word> {
     bottom: CachePadded<AtomicU64>,
     /// Written when the queue grows or shrinks.
     pub(super) current: Current,
-    items: PhantomData<fn() -> T>,
+    items: Items<T>,
 }
 
 /// The positions of the items, as a thief saw them, and how many they are (at least one).
@@ -116,13 +119,14 @@ impl<T: Word> Drop for Shared<T> {
         let mut position = self.top.load(Ordering::Relaxed);
         // Ordering: Relaxed; as above.
         let bottom = self.bottom.load(Ordering::Relaxed);
-        let guard = crossbeam_epoch::pin();
-        while position != bottom {
-            let word = self.current.load(&guard).read(position);
-            // SAFETY: 1. `top..bottom` are written (C1); 2. nobody else is left, and each is visited once.
-            drop(unsafe { Self::item(word) });
+        let guard = collector::pin();
+        let words = iter::from_fn(|| {
+            let word = (position != bottom).then(|| self.current.load(&guard).read(position))?;
             position = position.wrapping_add(1);
-        }
+            Some(word)
+        });
+        // SAFETY: 1. `top..bottom` are written (C1); 2. no other handle is left, and each is visited once.
+        drop_all(words.map(|word| unsafe { Self::item(word) }));
     }
 }
 

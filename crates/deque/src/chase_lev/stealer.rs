@@ -8,6 +8,7 @@ use stealyard_sync::Arc;
 
 use super::shared::{Seen, Shared};
 use super::{ChaseLev, Discipline, Lifo, MAX_BATCH};
+use crate::collector;
 use crate::steal::Steal;
 use crate::word::Word;
 use crate::worker::{MaxSteal, Order, Stealer};
@@ -23,7 +24,7 @@ impl<T: Word, D: Discipline> ChaseLevStealer<T, D> {
     ///
     /// Lock-free: `Retry` means that another thread took an item meanwhile.
     pub fn steal(&self) -> Steal<T> {
-        let guard = crossbeam_epoch::pin();
+        let guard = collector::pin();
         let stolen = self.shared.steal_word(&guard);
         // SAFETY: 1. the position was before `bottom`, so it is written (C1); 2. the claim made it ours
         // alone (C3).
@@ -63,7 +64,7 @@ impl<T: Word, D: Discipline> ChaseLevStealer<T, D> {
         if Arc::ptr_eq(&self.shared, &dest.shared) || limit == 0 {
             return Steal::Empty;
         }
-        let guard = crossbeam_epoch::pin();
+        let guard = collector::pin();
         let Some(seen) = self.shared.look() else {
             return Steal::Empty;
         };

@@ -1,5 +1,6 @@
 //! What the two ends of a ring share. The invariants and orderings are those of `ring.rs`.
 
+use core::iter;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
@@ -7,7 +8,8 @@ use stealyard_sync::CachePadded;
 use stealyard_sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use super::claim::ClaimWord;
-use crate::word::Word;
+use crate::batch::drop_all;
+use crate::word::{Items, Word};
 
 pub(super) struct Shared<T: Word> {
     /// The oldest visible item's position. Written by whoever takes.
@@ -18,7 +20,7 @@ pub(super) struct Shared<T: Word> {
     own: CachePadded<Own>,
     /// A power of two of them.
     slots: Box<[AtomicPtr<()>]>,
-    items: PhantomData<fn() -> T>,
+    items: Items<T>,
 }
 
 struct Own {
@@ -177,21 +179,22 @@ impl<T: Word> Shared<T> {
 
 impl<T: Word> Drop for Shared<T> {
     fn drop(&mut self) {
-        let discard = |position| {
-            let word = self.read(position);
-            // SAFETY: 1. the word came from `push`; 2. nobody else can take it any more, and each
-            // position is visited once.
-            drop(unsafe { T::from_word(word) });
-        };
-        // The claim's items that nobody has taken are those before the first that a thief took.
+        // The claim's items that no thread has taken are those before the first that a thief took.
         let first = self.own_cursor();
-        (0..self.claimed() as u64).for_each(|offset| discard(first.wrapping_add(offset)));
+        let claimed = (0..self.claimed() as u64).map(|offset| first.wrapping_add(offset));
         // Ordering: Relaxed; this is the last handle, and dropping the others is ordered before by
         // their reference count.
         let mut head = self.head.load(Ordering::Relaxed);
-        while head != self.own_tail() {
-            discard(head);
+        let visible = iter::from_fn(|| {
+            let position = head;
             head = head.wrapping_add(1);
-        }
+            (position != self.own_tail()).then_some(position)
+        });
+        drop_all(claimed.chain(visible.fuse()).map(|position| {
+            let word = self.read(position);
+            // SAFETY: 1. the word came from `push`; 2. nobody else can take it any more, and each
+            // position is visited once.
+            unsafe { T::from_word(word) }
+        }));
     }
 }

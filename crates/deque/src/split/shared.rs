@@ -7,7 +7,8 @@ use stealyard_sync::CachePadded;
 use stealyard_sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use super::index::Index;
-use crate::word::Word;
+use crate::batch::drop_all;
+use crate::word::{Items, Word};
 
 /// The limit while a thief wants the owner's attention: above every position.
 pub(super) const ASKED: u64 = u64::MAX;
@@ -22,7 +23,7 @@ pub(super) struct Shared<T: Word> {
     index: CachePadded<AtomicU64>,
     /// A power of two of them. The pointer and the length are never written.
     slots: Box<[AtomicPtr<()>]>,
-    items: PhantomData<fn() -> T>,
+    items: Items<T>,
 }
 
 struct Signals {
@@ -103,14 +104,20 @@ impl<T: Word> Shared<T> {
     }
 
     /// The owner makes `top..split` the shared part, if the index is still `seen`. Afterwards the owner
-    /// holds what is above, and its limit is `split`, or `ASKED` for a request newer than that (SP4).
+    /// holds what is above; its limit is `split` and its ceiling is right for `top`, or they tell of a request newer
+    /// than that (SP4, SP7). If the index has changed, both signals ask for another attempt.
+    ///
+    /// The caller sees to it that something is shared afterwards, or nothing private (SP7).
     pub(super) fn settle(&self, seen: Index, top: u64, split: u64) -> bool {
         debug_assert!(top <= split, "{top}..{split} after {seen:?}");
         // Ordering: Relaxed; a force that this overwrites read the index before the exchange below, and
         // will fail (SP4); one that reads it afterwards writes the limit afterwards, by SO2 and SO4.
         self.limit().store(split, Ordering::Relaxed);
+        // Ordering: Relaxed; as above, of any request (SP7).
+        self.ceiling()
+            .store(top + self.capacity() as u64, Ordering::Relaxed);
         let (old, new) = (seen.bits(), seen.moved(top, split - top).bits());
-        // Ordering: Release on success (SO2): the items in `top..split`, the limit above, and `bottom` as
+        // Ordering: Release on success (SO2): the items in `top..split`, the signals above, and `bottom` as
         // it is now. Relaxed on failure: the caller looks again.
         let settled = self
             .index
@@ -119,19 +126,25 @@ impl<T: Word> Shared<T> {
         if !settled {
             // Ordering: Relaxed; raising it is always safe, and keeps SP3 until the next attempt.
             self.limit().store(ASKED, Ordering::Relaxed);
+            // Ordering: Relaxed; as a thief would write it: no request is lost (SP7).
+            self.ceiling().store(0, Ordering::Relaxed);
         }
         settled
     }
 
-    /// A thief wants something to be shared: the owner's next push or pop goes its slow way.
+    /// A thief wants something to be shared: the owner's next push or pop goes its slow way, and answers (SP7).
+    /// What `force` needs beyond that is in its heavy barrier (SO6).
     pub(super) fn ask(&self) {
-        // Ordering: Relaxed; a request seen late or lost is repeated. What `force` needs beyond that is
-        // in its heavy barrier (SO6).
+        // Each is looked at first, so that thieves in search of work do not take the line from a busy owner.
+        // Ordering: Relaxed; it stands until a settle whose exchange is later than this thief's look at the index.
         if self.limit().load(Ordering::Relaxed) != ASKED {
             // Ordering: Relaxed; as above.
             self.limit().store(ASKED, Ordering::Relaxed);
-            // Ordering: Relaxed; a hint: zero only makes the owner look at the index.
-            self.ceiling().store(0, Ordering::Relaxed);
+        }
+        // Ordering: Relaxed; as above. It can be set while the limit is not, and the other way round.
+        if self.ceiling().load(Ordering::Relaxed) != 0 {
+            // Ordering: Relaxed; as above. An exchange, as in `push_slow`: of the two, the later sees the other.
+            self.ceiling().swap(0, Ordering::Relaxed);
         }
     }
 
@@ -178,10 +191,10 @@ impl<T: Word> Drop for Shared<T> {
         // reference count.
         let bottom = self.bottom().load(Ordering::Relaxed);
         let top = self.index().top_before(bottom);
-        for position in top..bottom {
+        drop_all((top..bottom).map(|position| {
             let word = self.read(position);
-            // SAFETY: 1. `top..bottom` are written; 2. nobody else is left, and each is visited once.
-            drop(unsafe { Self::item(word) });
-        }
+            // SAFETY: 1. `top..bottom` are written; 2. no other handle is left, and each is visited once.
+            unsafe { Self::item(word) }
+        }));
     }
 }

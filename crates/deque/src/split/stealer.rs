@@ -8,6 +8,7 @@ use stealyard_sync::asymmetric;
 use stealyard_sync::atomic::Ordering;
 
 use super::Split;
+use super::index::Index;
 use super::shared::Shared;
 use crate::steal::Steal;
 use crate::word::Word;
@@ -109,19 +110,16 @@ impl<T: Word> SplitStealer<T> {
     /// Makes everything that the owner keeps private visible to thieves, and gives the number of items that
     /// are visible now. `Empty` if there are none; `Retry` if the owner or another thief was quicker.
     ///
-    /// This costs a barrier on all cores that run this process (several microseconds where that is
-    /// `membarrier`), and the owner its next push or pop the slow way: call it when the owner has left a
-    /// request unanswered, and there is nothing else left but to park. Lock-free.
+    /// If something is private, this costs a barrier on all cores that run this process (several microseconds
+    /// where that is `membarrier`), and the owner its next push or pop the slow way: call it when the owner has
+    /// left a request unanswered, and there is nothing else left but to park. Lock-free.
     pub fn force(&self) -> Steal<usize> {
         let shared = &*self.shared;
         let index = shared.index();
-        if index.count() > 0 {
-            return Steal::Success(index.count() as usize);
-        }
         // Ordering: Relaxed; it only tells whether a barrier may be worth its price.
         let bottom = shared.bottom().load(Ordering::Relaxed);
-        if index.items(bottom, shared.capacity()) == 0 {
-            return Steal::Empty;
+        if index.items(bottom, shared.capacity()) <= index.count() {
+            return visible(index);
         }
         shared.ask();
         // Ordering: SO6: the request is before it, the second look after it. Its partner is the light
@@ -130,7 +128,7 @@ impl<T: Word> SplitStealer<T> {
         // Ordering: Acquire (SO1); the items up to it are visible, for `raise` to pass on.
         let bottom = shared.bottom().load(Ordering::Acquire);
         match index.items(bottom, shared.capacity()) {
-            0 => Steal::Empty,
+            items if items <= index.count() => visible(index),
             items if shared.raise(index, items) => Steal::Success(items as usize),
             _ => Steal::Retry,
         }
@@ -164,6 +162,14 @@ impl<T: Word> SplitStealer<T> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// What thieves can see, when there is nothing more to be had.
+fn visible(index: Index) -> Steal<usize> {
+    match index.count() {
+        0 => Steal::Empty,
+        count => Steal::Success(count as usize),
     }
 }
 

@@ -5,6 +5,7 @@
 #![cfg(stealyard_loom)]
 
 mod chase_lev;
+mod overflow;
 mod ring;
 mod slot;
 mod split;

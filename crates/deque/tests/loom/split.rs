@@ -6,9 +6,9 @@ use stealyard_sync::{model, thread};
 
 use crate::{Item, assert_each_once, item, number};
 
-/// A queue whose tag and top wrap around within a few operations.
+/// A queue whose tag and top wrap around within a few operations: in a model, the top has three bits.
 fn split(capacity: usize) -> Split<Box<Item>> {
-    Split::starting_at(capacity, u32::MAX, (1 << 16) - 1)
+    Split::starting_at(capacity, u32::MAX, 7)
 }
 
 fn push_all(split: &Split<Box<Item>>, numbers: core::ops::Range<usize>) {
@@ -212,7 +212,7 @@ fn sp4_force_and_request_against_pop_and_push() {
 
 #[test]
 fn so2_publishing_on_request_against_steal() {
-    model::check(3, || {
+    model::check_every_look(2, || {
         let split = split(4);
         push_all(&split, 0..1);
         let stealer = split.stealer();
@@ -331,6 +331,129 @@ fn sp5_overflow_against_steal_and_force() {
         seen.extend(thief.join().unwrap());
         seen.extend(drain(&split));
         assert_each_once(seen, 0..3);
+    });
+}
+
+/// The owner pushes one item after the other, a force shares each and a thief takes it: the owner never moves the
+/// split, and after a round of the top its position and the number shared are the same. A thief that slept between
+/// its look and its exchange must not succeed. (It did, as long as only the owner counted up the tag.)
+#[test]
+fn sp5_a_round_of_forced_items_against_a_thief_that_sleeps() {
+    model::check(1, || {
+        let split = split(2);
+        push_all(&split, 0..1);
+        share(&split);
+        let (stealer, forcer) = (split.stealer(), split.stealer());
+        let owner = thread::spawn(move || {
+            let mut seen = Vec::new();
+            for made in 1..9 {
+                seen.extend(steal_some(&forcer, 1));
+                push_all(&split, made..made + 1);
+                let _ = forcer.force();
+            }
+            (seen, split)
+        });
+        let mut all = steal_some(&stealer, 1);
+        let (seen, split) = owner.join().unwrap();
+        all.extend(seen);
+        all.extend(drain(&split));
+        assert_each_once(all, 0..9);
+    });
+}
+
+/// What the owner of a queue does.
+type Work = fn(&Split<Box<Item>>);
+
+/// Before a thief asks, and while it does. What is shared meanwhile only that thief could take.
+const WORK: [(Work, Work); 6] = [
+    (|_| (), |split| push_all(split, 2..3)),
+    (|_| (), |split| drop(pop_some(split, 1))),
+    // Settles without a request.
+    (share, |split| {
+        drop(pop_some(split, 2));
+        push_all(split, 2..4);
+    }),
+    // Has a request that it has not looked at.
+    (
+        |split| {
+            share(split);
+            assert_eq!(steal_some(&split.stealer(), 2).len(), 2);
+        },
+        |split| push_all(split, 2..4),
+    ),
+    // Overflows.
+    (
+        |_| (),
+        |split| {
+            push_all(split, 2..4);
+            split.push_or_overflow(item(4), drop);
+        },
+    ),
+    // Comes to its ceiling with nothing shared and no request.
+    (
+        |split| {
+            share(split);
+            push_all(split, 2..3);
+            assert_eq!(steal_some(&split.stealer(), 2).len(), 2);
+        },
+        |split| push_all(split, 3..5),
+    ),
+];
+
+/// A thief's request that came while the owner was at work is answered by its next push (which makes at least two
+/// private items) or pop.
+fn sp7_is_answered(answer: Work) {
+    for (before, work) in WORK {
+        model::check_every_look(2, move || {
+            let split = split(4);
+            push_all(&split, 0..2);
+            before(&split);
+            let stealer = split.stealer();
+            let thief = thread::spawn(move || (stealer.steal().is_empty(), stealer));
+            work(&split);
+            let (asked, stealer) = thief.join().unwrap();
+            answer(&split);
+            if asked && split.len() > 1 {
+                assert!(!stealer.is_empty(), "{split:?} left a request unanswered");
+            }
+        });
+    }
+}
+
+#[test]
+fn sp7_a_request_is_answered_by_the_next_push() {
+    sp7_is_answered(|split| split.push_or_overflow(item(9), drop));
+}
+
+#[test]
+fn sp7_a_request_is_answered_by_the_next_pop() {
+    sp7_is_answered(|split| drop(pop_some(split, 1)));
+}
+
+/// Two thieves ask, and a force shares what a third one takes, while the owner pushes up to its ceiling.
+#[test]
+fn sp7_no_request_is_lost_beside_a_force_and_a_steal() {
+    model::check(1, || {
+        let split = split(4);
+        push_all(&split, 0..2);
+        let stealers = [split.stealer(), split.stealer()];
+        let thieves = stealers.map(|stealer| {
+            thread::spawn(move || {
+                let forced = stealer.force().is_success();
+                let got = steal_some(&stealer, 2);
+                (forced, stealer.steal().is_empty(), got.len())
+            })
+        });
+        push_all(&split, 2..4);
+        let asked = thieves.map(|thief| thief.join().unwrap().1);
+        drop(pop_some(&split, 1));
+        split.push_or_overflow(item(5), drop);
+        if asked.contains(&true) && split.len() > 1 {
+            assert!(
+                !split.stealer().is_empty(),
+                "{split:?} left a request unanswered"
+            );
+        }
     });
 }
 

@@ -1,5 +1,6 @@
 //! The model: everything is loom's, under the same names.
 
+pub use loom::lazy_static;
 pub use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 pub use loom::thread_local;
 
@@ -25,11 +26,11 @@ macro_rules! arc_dyn {
 
 /// Atomic integers, pointers and fences.
 pub mod atomic {
-    pub use core::sync::atomic::compiler_fence;
-    pub use loom::sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-        fence,
+    pub use super::super::watched::{
+        AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
     };
+    pub use core::sync::atomic::compiler_fence;
+    pub use loom::sync::atomic::{Ordering, fence};
 }
 
 /// Interior mutability whose accesses loom checks for races.

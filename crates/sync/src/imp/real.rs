@@ -14,6 +14,15 @@ macro_rules! const_thread_local {
     };
 }
 
+/// A static value that is made on first use: `static ref NAME: Type = expression;`, as loom spells it.
+#[macro_export]
+macro_rules! lazy_static {
+    ($(#[$attribute:meta])* $visible:vis static ref $name:ident: $type:ty = $value:expr;) => {
+        $(#[$attribute])* $visible static $name: ::std::sync::LazyLock<$type> =
+            ::std::sync::LazyLock::new(|| $value);
+    };
+}
+
 /// `Arc::new` for a value that is to be shared as a trait object: a model's `Arc` does not convert by
 /// itself.
 #[macro_export]

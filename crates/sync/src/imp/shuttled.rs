@@ -19,6 +19,16 @@ macro_rules! const_thread_local {
     };
 }
 
+/// A static value that is made on first use: `static ref NAME: Type = expression;`, as loom spells it.
+/// One for all schedules: making it is no step of theirs.
+#[macro_export]
+macro_rules! lazy_static {
+    ($(#[$attribute:meta])* $visible:vis static ref $name:ident: $type:ty = $value:expr;) => {
+        $(#[$attribute])* $visible static $name: ::std::sync::LazyLock<$type> =
+            ::std::sync::LazyLock::new(|| $value);
+    };
+}
+
 /// `Arc::new` for a value that is to be shared as a trait object: a model's `Arc` does not convert by
 /// itself.
 #[macro_export]

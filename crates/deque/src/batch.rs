@@ -1,0 +1,138 @@
+//! Items on their way out of a queue, and how what is left of a queue is dropped.
+//!
+//! Both run foreign code for each item: a sink that the caller gave, or the item's destructor. Either may panic
+//! or call the queue again. So every item here has left its queue before the first such call, and a panic
+//! costs no other item its destructor.
+
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use crate::word::Word;
+
+/// How many items of a full queue leave in one batch at most; one word each on the stack.
+pub(crate) const MAX_OVERFLOW: usize = 128;
+
+/// Items that have left their queue and are on their way to the overflow, oldest first. What the caller does not
+/// take, because its sink panicked, is dropped.
+pub(crate) struct Batch<T: Word> {
+    words: [NonNull<()>; MAX_OVERFLOW],
+    next: usize,
+    count: usize,
+    items: PhantomData<T>,
+}
+
+impl<T: Word> Batch<T> {
+    /// A batch of `count` items, at most [`MAX_OVERFLOW`]; `word` gives the one of each place, from 0.
+    ///
+    /// # Safety
+    /// 1. `word` gives words that came out of `T::into_word`.
+    /// 2. Their items are the caller's, which gives them up to the batch, each once.
+    pub(crate) unsafe fn new(count: usize, word: impl Fn(usize) -> NonNull<()>) -> Self {
+        let mut words = [NonNull::dangling(); MAX_OVERFLOW];
+        for (place, slot) in words[..count].iter_mut().enumerate() {
+            *slot = word(place);
+        }
+        Self {
+            words,
+            next: 0,
+            count,
+            items: PhantomData,
+        }
+    }
+}
+
+impl<T: Word> Iterator for Batch<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        let word = *self.words[..self.count].get(self.next)?;
+        self.next += 1;
+        // SAFETY: 1. by obligation 1 of `new`; 2. by its obligation 2: `next` has passed this place, so each
+        // word is turned back once.
+        Some(unsafe { T::from_word(word) })
+    }
+}
+
+impl<T: Word> Drop for Batch<T> {
+    fn drop(&mut self) {
+        drop_all(self);
+    }
+}
+
+/// Drops all that `items` gives. If a destructor panics, the others run all the same, and then the panic goes
+/// on; a second one during that aborts the process. `Vec` does likewise.
+pub(crate) fn drop_all<T>(items: impl Iterator<Item = T>) {
+    struct Rest<I: Iterator>(I);
+
+    impl<I: Iterator> Drop for Rest<I> {
+        fn drop(&mut self) {
+            self.0.by_ref().for_each(drop);
+        }
+    }
+
+    let mut rest = Rest(items);
+    rest.0.by_ref().for_each(drop);
+}
+
+#[cfg(all(test, not(any(stealyard_loom, stealyard_shuttle))))]
+mod tests {
+    //! Goal: no panic costs another item its destructor (Q7). Method: items that count their end, one of which
+    //! panics, at every place.
+
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use stealyard_sync::Arc;
+
+    use super::*;
+
+    /// The last owner of `counted` but one; its destructor panics if it is the `wrong` one.
+    struct Item {
+        _counted: Arc<()>,
+        panics: bool,
+    }
+
+    impl Drop for Item {
+        fn drop(&mut self) {
+            assert!(!self.panics, "on purpose");
+        }
+    }
+
+    fn items(counted: &Arc<()>, wrong: usize) -> Vec<Box<Item>> {
+        let item = |place| Item {
+            _counted: Arc::clone(counted),
+            panics: place == wrong,
+        };
+        (0..5).map(|place| Box::new(item(place))).collect()
+    }
+
+    fn batch(items: Vec<Box<Item>>) -> Batch<Box<Item>> {
+        let words: Vec<_> = items.into_iter().map(Word::into_word).collect();
+        // SAFETY: 1. they came out of `into_word` above; 2. each is given up once.
+        unsafe { Batch::new(words.len(), |place| words[place]) }
+    }
+
+    #[test]
+    fn q7_a_destructor_that_panics_leaks_no_other_item() {
+        for wrong in 0..5 {
+            let counted = Arc::new(());
+            let all = items(&counted, wrong).into_iter();
+            assert!(catch_unwind(AssertUnwindSafe(|| drop_all(all))).is_err());
+            assert_eq!(Arc::strong_count(&counted), 1);
+            let left = batch(items(&counted, wrong));
+            assert!(catch_unwind(AssertUnwindSafe(|| drop(left))).is_err());
+            assert_eq!(Arc::strong_count(&counted), 1);
+        }
+    }
+
+    #[test]
+    fn q7_a_sink_that_panics_leaks_nothing() {
+        for stop in 0..5 {
+            let counted = Arc::new(());
+            let left = batch(items(&counted, usize::MAX));
+            let sink = |(place, _item)| assert!(place != stop, "on purpose");
+            let thrown = catch_unwind(AssertUnwindSafe(|| left.enumerate().for_each(sink)));
+            assert!(thrown.is_err());
+            assert_eq!(Arc::strong_count(&counted), 1);
+        }
+    }
+}
