@@ -1,12 +1,25 @@
-//! Goal: what may cross threads, and what may not (Q6). Method: every public type against the types that
-//! break such bounds, decided at compile time.
+//! Goal: what may cross threads, and what may not (Q6); what may be moved while it is pinned, and what may be
+//! used after a panic was caught. Method: every public type against the types that break such bounds, decided
+//! at compile time; then a table of all five automatic traits.
+//!
+//! # What crosses a caught panic
+//! Every handle is `UnwindSafe` and `RefUnwindSafe`, whatever its items are, as `std::sync::mpsc`'s are: no
+//! operation of a queue leaves it half changed when foreign code (a sink, an item's destructor) panics, and an
+//! item that is inside a queue is in nobody's hands, so no panic can leave it half changed either. A worker
+//! that runs tasks under `catch_unwind` and lends them its queue relies on it. A [`Steal`] *is* what was stolen,
+//! so it has what its item has.
 
 use std::cell::Cell;
+use std::marker::PhantomPinned;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::{Arc, MutexGuard};
 
 use stealyard_deque::{
-    ChaseLev, ChaseLevStealer, Ring, RingStealer, Slot, Split, SplitStealer, Word,
+    Callers, Capacity, CapacityError, ChaseLev, ChaseLevStealer, Fifo, Hidden, LastPass, Lifo,
+    MaxSteal, NeverSteal, Order, Progress, Promises, Ring, RingStealer, Slot, Split, SplitStealer,
+    Steal, Word,
 };
 
 fn is_send<T: ?Sized + Send>() {}
@@ -72,4 +85,160 @@ fn q6_what_may_not_cross_threads_is_no_word() {
     lacks!(u128: Word);
     // A fat pointer is two words.
     lacks!(Box<dyn Send>: Word);
+}
+
+/// `true` if the type has the trait.
+macro_rules! has {
+    ($type:ty: $bound:path) => {{
+        struct Ask<T: ?Sized>(core::marker::PhantomData<T>);
+        impl<T: ?Sized + $bound> Ask<T> {
+            const HAS: bool = true;
+        }
+        // Nothing has every trait, and shows that the question can be answered with yes.
+        const { assert!(<Ask<()>>::HAS) }
+        <Ask<$type>>::HAS
+    }};
+}
+
+/// The automatic traits of each type, in the order of their columns, by the name of the type.
+macro_rules! table {
+    ($($type:ty),* $(,)?) => {
+        [$((stringify!($type), [
+            has!($type: Send),
+            has!($type: Sync),
+            has!($type: Unpin),
+            has!($type: UnwindSafe),
+            has!($type: RefUnwindSafe),
+        ])),*]
+    };
+}
+
+/// An item of a user that lacks every automatic trait which an item may lack.
+struct Restless {
+    _itself: NonNull<()>,
+    _pinned: PhantomPinned,
+    _borrowed: PhantomExclusive,
+}
+
+type PhantomExclusive = core::marker::PhantomData<(&'static mut u8, *const Cell<u8>)>;
+
+// SAFETY: a pointer that is never followed.
+unsafe impl Send for Restless {}
+
+// SAFETY: 1. the pointer is the whole value; 2. it has no destructor; 3. a pointer is `Copy`.
+unsafe impl Word for Restless {
+    fn into_word(self) -> NonNull<()> {
+        self._itself
+    }
+
+    unsafe fn from_word(word: NonNull<()>) -> Self {
+        Self {
+            _itself: word,
+            _pinned: PhantomPinned,
+            _borrowed: PhantomExclusive::default(),
+        }
+    }
+}
+
+/// Has all five.
+type Plain = Box<u8>;
+/// Neither `Sync` nor `RefUnwindSafe`.
+type Shareless = Box<Cell<u8>>;
+/// Not `UnwindSafe`.
+type Exclusive = Box<&'static mut u8>;
+
+const ALL: [bool; 5] = [true; 5];
+/// What an owner's end has: all but `Sync`, for its methods assume one caller at a time.
+const OWNER: [bool; 5] = [true, false, true, true, true];
+
+fn differs<const N: usize>(table: [(&str, [bool; 5]); N], expected: [bool; 5]) -> Vec<String> {
+    let wrong = table.into_iter().filter(|(_, has)| *has != expected);
+    wrong
+        .map(|(name, has)| {
+            format!("{name} has {has:?}, of Send, Sync, Unpin, UnwindSafe, RefUnwindSafe; should: {expected:?}")
+        })
+        .collect()
+}
+
+#[test]
+fn the_items_of_the_table_lack_what_they_are_there_for() {
+    assert_eq!(table![Plain][0].1, ALL);
+    assert_eq!(table![Shareless][0].1, [true, false, true, true, false]);
+    assert_eq!(table![Exclusive][0].1, [true, true, true, false, true]);
+    assert_eq!(table![Restless][0].1, [true, false, false, false, false]);
+}
+
+#[test]
+#[cfg(not(any(stealyard_loom, stealyard_shuttle)))]
+fn q6_handles_have_the_same_automatic_traits_whatever_their_items_have() {
+    let owners = table![
+        ChaseLev<Plain, Lifo>, ChaseLev<Shareless, Lifo>, ChaseLev<Exclusive, Lifo>, ChaseLev<Restless, Lifo>,
+        ChaseLev<Plain, Fifo>, ChaseLev<Shareless, Fifo>, ChaseLev<Exclusive, Fifo>, ChaseLev<Restless, Fifo>,
+        Ring<Plain>, Ring<Shareless>, Ring<Exclusive>, Ring<Restless>,
+        Split<Plain>, Split<Shareless>, Split<Exclusive>, Split<Restless>,
+    ];
+    let shared = table![
+        ChaseLevStealer<Plain, Lifo>, ChaseLevStealer<Shareless, Lifo>,
+        ChaseLevStealer<Exclusive, Lifo>, ChaseLevStealer<Restless, Lifo>,
+        ChaseLevStealer<Plain, Fifo>, ChaseLevStealer<Shareless, Fifo>,
+        ChaseLevStealer<Exclusive, Fifo>, ChaseLevStealer<Restless, Fifo>,
+        RingStealer<Plain>, RingStealer<Shareless>, RingStealer<Exclusive>, RingStealer<Restless>,
+        SplitStealer<Plain>, SplitStealer<Shareless>, SplitStealer<Exclusive>, SplitStealer<Restless>,
+        Slot<Plain>, Slot<Shareless>, Slot<Exclusive>, Slot<Restless>,
+    ];
+    let mut wrong = differs(owners, OWNER);
+    wrong.extend(differs(shared, ALL));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn q6_an_outcome_has_the_automatic_traits_of_its_item() {
+    let outcomes = table![
+        Steal<Plain>,
+        Steal<Shareless>,
+        Steal<Exclusive>,
+        Steal<Restless>,
+        Steal<Rc<u8>>
+    ];
+    let items = table![Plain, Shareless, Exclusive, Restless, Rc<u8>];
+    assert_eq!(outcomes.map(|(_, has)| has), items.map(|(_, has)| has));
+}
+
+#[test]
+fn q6_plain_data_has_every_automatic_trait() {
+    let data = table![
+        Callers,
+        Capacity,
+        CapacityError,
+        Fifo,
+        Hidden,
+        LastPass,
+        Lifo,
+        MaxSteal,
+        NeverSteal,
+        Order,
+        Progress,
+        Promises,
+    ];
+    assert_eq!(differs(data, ALL), [""; 0]);
+}
+
+#[test]
+#[cfg(all(feature = "conformance", not(any(stealyard_loom, stealyard_shuttle))))]
+fn q6_the_suite_s_own_types_have_every_automatic_trait() {
+    use stealyard_deque::conformance::{
+        Call, Effort, History, Ledger, Record, Specification, Tally, Token, Violation,
+    };
+    let data = table![
+        Call,
+        Effort,
+        History,
+        Ledger,
+        Record,
+        Specification,
+        Tally,
+        Token,
+        Violation,
+    ];
+    assert_eq!(differs(data, ALL), [""; 0]);
 }
