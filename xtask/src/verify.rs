@@ -1,5 +1,6 @@
 //! `cargo xtask verify`: the long checks. Each skips loudly where the machine lacks what it needs.
 
+mod audit;
 mod http;
 mod sanitizer;
 
@@ -25,6 +26,9 @@ pub(crate) struct Args {
     /// Stress tests under AddressSanitizer and LeakSanitizer
     #[arg(long)]
     asan: bool,
+    /// The safe-code programs of every crate (its tests named audit) under AddressSanitizer, soaks included
+    #[arg(long)]
+    audit: bool,
     /// The tests marked as soaks, in release
     #[arg(long)]
     soak: bool,
@@ -53,13 +57,15 @@ pub(crate) fn run(args: &Args) -> Outcome {
         || args.weaken
         || args.tsan
         || args.asan
+        || args.audit
         || args.soak
         || args.numa
         || args.hwloc
         || args.http
         || args.schedules);
-    let checks: [(bool, fn() -> Outcome); 9] = [
+    let checks: [(bool, fn() -> Outcome); 10] = [
         (args.asan, sanitizer::address),
+        (args.audit, audit::run),
         (args.tsan, sanitizer::thread),
         (args.soak, soak),
         (args.hwloc, hwloc),

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use crate::run::{self, Outcome};
 
-const HOST: &str = "x86_64-unknown-linux-gnu";
+pub(super) const HOST: &str = "x86_64-unknown-linux-gnu";
 const STRUCTURES: [&str; 3] = ["stealyard-deque", "stealyard-injector", "stealyard-park"];
 /// The scheduler's tests that have threads meet at tasks and their memory.
 const SCHEDULER: [&str; 11] = [
@@ -33,16 +33,18 @@ pub(super) fn address() -> Outcome {
         println!("=== asan: SKIPPED: set up for {HOST} only");
         return Ok(());
     }
-    let cargo = || {
-        let mut command = run::cargo();
-        command
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("RUSTFLAGS", "-Zsanitizer=address");
-        command.env("CARGO_TARGET_DIR", run::root().join("target/asan"));
-        command
-    };
-    run::long_step("asan, structures", &mut structures(cargo()))?;
-    run::long_step("asan, scheduler", &mut scheduler(cargo()))
+    run::long_step("asan, structures", &mut structures(cargo_for_addresses()))?;
+    run::long_step("asan, scheduler", &mut scheduler(cargo_for_addresses()))
+}
+
+/// A cargo that builds with AddressSanitizer, in a target folder of its own.
+pub(super) fn cargo_for_addresses() -> Command {
+    let mut command = run::cargo();
+    command
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "-Zsanitizer=address")
+        .env("CARGO_TARGET_DIR", run::root().join("target/asan"));
+    command
 }
 
 pub(super) fn thread() -> Outcome {
