@@ -95,6 +95,7 @@ mod stealer;
 use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
+use core::panic::RefUnwindSafe;
 use core::ptr::NonNull;
 
 use stealyard_sync::Arc;
@@ -488,6 +489,9 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         }
     }
 }
+
+/// Its cells alone would deny it; but foreign code that panics finds the queue whole and leaves it so.
+impl<T: Word, D: Discipline> RefUnwindSafe for ChaseLev<T, D> {}
 
 impl<T: Word, D: Discipline> Default for ChaseLev<T, D> {
     fn default() -> Self {

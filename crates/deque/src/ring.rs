@@ -105,6 +105,7 @@
 
 use core::cell::Cell;
 use core::fmt;
+use core::panic::RefUnwindSafe;
 
 use stealyard_sync::Arc;
 use stealyard_sync::asymmetric;
@@ -500,6 +501,9 @@ impl<T: Word> Worker for Ring<T> {
         self.stealer()
     }
 }
+
+/// Its cells alone would deny it; but foreign code that panics finds the queue whole and leaves it so.
+impl<T: Word> RefUnwindSafe for Ring<T> {}
 
 impl<T: Word> Default for Ring<T> {
     fn default() -> Self {

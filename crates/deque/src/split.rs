@@ -124,6 +124,7 @@ mod stealer;
 use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
+use core::panic::RefUnwindSafe;
 use core::ptr::NonNull;
 
 use stealyard_sync::Arc;
@@ -412,6 +413,9 @@ impl<T: Word> Split<T> {
         }
     }
 }
+
+/// Its cells alone would deny it; but foreign code that panics finds the queue whole and leaves it so.
+impl<T: Word> RefUnwindSafe for Split<T> {}
 
 impl<T: Word> Default for Split<T> {
     fn default() -> Self {
