@@ -365,7 +365,7 @@ fn sp5_a_round_of_forced_items_against_a_thief_that_sleeps() {
 type Work = fn(&Split<Box<Item>>);
 
 /// Before a thief asks, and while it does. What is shared meanwhile only that thief could take.
-const WORK: [(Work, Work); 6] = [
+const WORK: [(Work, Work); 7] = [
     (|_| (), |split| push_all(split, 2..3)),
     (|_| (), |split| drop(pop_some(split, 1))),
     // Settles without a request.
@@ -398,6 +398,16 @@ const WORK: [(Work, Work); 6] = [
         },
         |split| push_all(split, 3..5),
     ),
+    // The same, and what it pushes there is all that it has.
+    (
+        |split| {
+            push_all(split, 2..4);
+            share(split);
+            assert!(split.push(item(4)).is_err(), "full");
+            assert_eq!(steal_some(&split.stealer(), 4).len(), 4);
+        },
+        |split| push_all(split, 4..5),
+    ),
 ];
 
 /// A thief's request that came while the owner was at work is answered by its next push (which makes at least two
@@ -428,6 +438,52 @@ fn sp7_a_request_is_answered_by_the_next_push() {
 #[test]
 fn sp7_a_request_is_answered_by_the_next_pop() {
     sp7_is_answered(|split| drop(pop_some(split, 1)));
+}
+
+/// A settle that fails, because a force came in between, leaves the request standing.
+#[test]
+fn sp7_a_request_stands_where_a_settle_fails() {
+    model::check_every_look(2, || {
+        let split = split(4);
+        push_all(&split, 0..2);
+        let stealer = split.stealer();
+        assert!(stealer.steal().is_empty(), "it asks");
+        let forcer = split.stealer();
+        let thief = thread::spawn(move || {
+            let forced = forcer.force().is_success();
+            forced && steal_some(&forcer, 3).len() == 3
+        });
+        push_all(&split, 2..3);
+        let took_all = thief.join().unwrap();
+        // The tag began at its greatest value: the force changed the index, and no settle did.
+        let unsettled = format!("{split:?}").contains("tag: 0,");
+        if took_all && unsettled {
+            push_all(&split, 3..5);
+            assert!(!stealer.is_empty(), "{split:?} left a request unanswered");
+        }
+    });
+}
+
+/// A thief takes what is shared and then asks, while a push looks at the request that the force left behind: the thief
+/// must not take that one for its own.
+#[test]
+fn sp7_a_request_after_the_last_shared_item_is_answered() {
+    model::check_every_look(2, || {
+        let split = split(4);
+        push_all(&split, 0..2);
+        share(&split);
+        let stealer = split.stealer();
+        let thief = thread::spawn(move || {
+            let asked = steal_some(&stealer, 2).len() == 2 && stealer.steal().is_empty();
+            (asked, stealer)
+        });
+        push_all(&split, 2..3);
+        let (asked, stealer) = thief.join().unwrap();
+        split.push_or_overflow(item(3), drop);
+        if asked && split.len() > 1 {
+            assert!(!stealer.is_empty(), "{split:?} left a request unanswered");
+        }
+    });
 }
 
 /// Two thieves ask, and a force shares what a third one takes, while the owner pushes up to its ceiling.
