@@ -1,0 +1,296 @@
+//! What a thief may expect of a [`Split`] that keeps its items to itself: a request is answered at the owner's
+//! next call, and force makes everything visible. Programs of up to a few dozen calls, in every order that a
+//! generator thinks of, on one thread, where there is no excuse.
+
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use stealyard_deque::{Split, SplitStealer, Steal};
+
+use crate::items::{again, scaled, seed};
+
+/// One call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Push,
+    PushOrOverflow,
+    Pop,
+    Steal,
+    Batch(usize),
+    BatchAndPop(usize),
+    Force,
+    ForceSteal(usize),
+    /// A batch from another queue arrives in this one.
+    Arrives(usize),
+    /// A stealer goes, and a new one comes.
+    NewStealer,
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let limit = || {
+        prop_oneof![
+            Just(usize::MAX),
+            any::<u8>().prop_map(|limit| usize::from(limit % 5))
+        ]
+    };
+    prop_oneof![
+        6 => Just(Call::Push),
+        2 => Just(Call::PushOrOverflow),
+        3 => Just(Call::Pop),
+        4 => Just(Call::Steal),
+        1 => limit().prop_map(Call::Batch),
+        1 => limit().prop_map(Call::BatchAndPop),
+        2 => Just(Call::Force),
+        1 => limit().prop_map(Call::ForceSteal),
+        1 => limit().prop_map(Call::Arrives),
+        1 => Just(Call::NewStealer),
+    ]
+}
+
+/// A queue, its thief, and what the thief has asked.
+struct Pair {
+    queue: Split<u32>,
+    stealer: SplitStealer<u32>,
+    /// The thief's own queue, and where batches arrive from.
+    other: Split<u32>,
+    /// A steal has found nothing shared, and nothing has been shared since.
+    asked: bool,
+    /// The last push gave its item back.
+    refused: bool,
+    next: u32,
+}
+
+impl Pair {
+    fn new(capacity: usize) -> Self {
+        let make = || Split::with_capacity(capacity).expect("a power of two");
+        let queue = make();
+        Self {
+            stealer: queue.stealer(),
+            queue,
+            other: make(),
+            asked: false,
+            refused: false,
+            next: 0,
+        }
+    }
+
+    fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Makes the call. Whether it was the owner's: a push or a pop.
+    fn make(&mut self, call: Call) -> bool {
+        let number = self.number();
+        match call {
+            Call::Push => self.refused = self.queue.push(number).is_err(),
+            Call::PushOrOverflow => self.queue.push_or_overflow(number, drop),
+            Call::Pop => drop(self.queue.pop()),
+            Call::Steal => {
+                let found = self.stealer.steal();
+                self.asked |= found.is_empty();
+            }
+            Call::Batch(limit) => {
+                let found = self.stealer.steal_batch(&self.other, limit);
+                self.asked |= found.is_empty() && limit > 0;
+            }
+            Call::BatchAndPop(limit) => {
+                let found = self.stealer.steal_batch_and_pop(&self.other, limit);
+                self.asked |= found.is_empty() && limit > 0;
+            }
+            Call::Force => drop(self.stealer.force().success()),
+            Call::ForceSteal(limit) => drop(self.stealer.force_steal(&self.other, limit).success()),
+            Call::Arrives(limit) => self.arrives(limit),
+            Call::NewStealer => self.stealer = self.queue.stealer(),
+        }
+        // Answered, or forced: what was asked has been granted.
+        self.asked &= self.visible() == 0;
+        matches!(call, Call::Push | Call::PushOrOverflow | Call::Pop)
+    }
+
+    fn arrives(&mut self, limit: usize) {
+        while self.other.push(self.next).is_ok() {}
+        let from = self.other.stealer();
+        let _: Steal<usize> = from.force();
+        let _: Steal<usize> = from.steal_batch(&self.queue, limit);
+        while self.other.pop().is_some() {}
+    }
+
+    fn visible(&self) -> usize {
+        self.stealer.len()
+    }
+}
+
+/// Runs random programs; `check` looks at the queue after each call, and at whether that was the owner's.
+fn search(
+    test: &str,
+    programs: u64,
+    wanted: impl Fn(Call) -> bool,
+    check: impl Fn(&Pair, Call, bool) -> Result<(), String>,
+) {
+    let config = Config {
+        cases: u32::try_from(programs).unwrap_or(u32::MAX),
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed().to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let input = (1..=4_u32, proptest::collection::vec(call(), 0..60));
+    let outcome = TestRunner::new_with_rng(config, rng).run(&input, |(log, program)| {
+        let mut pair = Pair::new(1 << log);
+        for &call in program.iter().filter(|call| wanted(**call)) {
+            let owners = pair.make(call);
+            check(&pair, call, owners).map_err(TestCaseError::fail)?;
+        }
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!(
+            "capacity 2 to the power of the first, then the calls: {error}\n{}",
+            again(test)
+        );
+    }
+}
+
+/// The request is answered in the same call, unless fewer than two items are private then.
+fn answered(pair: &Pair, call: Call, owners: bool) -> Result<(), String> {
+    let private = pair.queue.len() - pair.visible();
+    if owners && pair.asked && private >= 2 {
+        return Err(format!(
+            "a thief had asked, and after {call:?} all of {private} items are still private"
+        ));
+    }
+    Ok(())
+}
+
+/// By pushes that find room, and pops.
+#[test]
+fn a_request_is_answered_at_the_owners_next_push_or_pop() {
+    search(
+        "a_request_is_answered_at_the_owners_next_push_or_pop",
+        scaled(6_000),
+        |call| call != Call::PushOrOverflow,
+        |pair, call, owners| {
+            let refused = call == Call::Push && pair.refused;
+            answered(pair, call, owners && !refused)
+        },
+    );
+}
+
+/// By pushes that find the queue full, too: they give the item back, and are pushes all the same.
+#[test]
+fn a_request_is_answered_by_a_push_that_is_refused() {
+    search(
+        "a_request_is_answered_by_a_push_that_is_refused",
+        scaled(6_000),
+        |call| call != Call::PushOrOverflow,
+        answered,
+    );
+}
+
+/// By pushes that find the queue full and send its older half away.
+#[test]
+fn a_request_is_answered_by_a_push_that_overflows() {
+    search(
+        "a_request_is_answered_by_a_push_that_overflows",
+        scaled(6_000),
+        |call| call != Call::Push,
+        answered,
+    );
+}
+
+/// After a force, whatever it says, thieves see all that there is.
+#[test]
+fn force_makes_everything_visible_in_every_state() {
+    search(
+        "force_makes_everything_visible_in_every_state",
+        scaled(6_000),
+        |_| true,
+        |pair, call, _| {
+            if call != Call::Force {
+                return Ok(());
+            }
+            let (visible, all) = (pair.visible(), pair.queue.len());
+            if visible == all {
+                Ok(())
+            } else {
+                Err(format!(
+                    "after a force, alone, {visible} of {all} items are visible"
+                ))
+            }
+        },
+    );
+}
+
+/// What a force says is how many are visible; it never asks for another attempt of a thief that is alone.
+#[test]
+fn force_says_how_many_are_visible() {
+    for items in 0..=8_u32 {
+        for shared in [false, true] {
+            let queue = Split::with_capacity(8).expect("a power of two");
+            let stealer = queue.stealer();
+            (0..items).for_each(|number| queue.push(number).expect("room"));
+            if shared && items > 0 {
+                // Asks, is answered, and takes one of the answer.
+                let _: Steal<u32> = stealer.steal();
+                let one = queue.pop().expect("there are items");
+                queue.push(one).expect("room");
+            }
+            let said = stealer.force();
+            let expected = match items as usize {
+                0 => Steal::Empty,
+                items => Steal::Success(items),
+            };
+            assert_eq!(said, expected, "{items} items, some shared: {shared}");
+            assert_eq!(stealer.len(), queue.len());
+        }
+    }
+}
+
+/// The programs of the audit, as they were found: after a force, 96 pushes shared nothing.
+#[test]
+fn a_request_after_a_force_is_answered() {
+    let queue = Split::<u32>::new();
+    let stealer = queue.stealer();
+    (0..2).for_each(|number| queue.push(number).expect("room"));
+    assert_eq!(stealer.steal(), Steal::Empty);
+    queue.push(2).expect("room");
+    assert_eq!(stealer.steal(), Steal::Success(0));
+    assert_eq!(stealer.steal(), Steal::Empty);
+    assert!(stealer.force().is_success());
+    queue.push(3).expect("room");
+    while stealer.steal().is_success() {}
+    let mut unanswered = 0;
+    for number in 4..100 {
+        queue.push(number).expect("room");
+        // A single private item is left alone.
+        if stealer.steal().is_empty() && queue.len() >= 2 {
+            queue.push(1_000 + number).expect("room");
+            unanswered += usize::from(stealer.steal().is_empty());
+        }
+    }
+    assert_eq!(
+        unanswered, 0,
+        "of 96 pushes so many left a request unanswered"
+    );
+}
+
+#[test]
+#[ignore = "soak: many more random programs of requests and forces"]
+fn soak_requests_are_answered_and_forces_show_everything() {
+    let programs = scaled(400_000);
+    let test = "soak_requests_are_answered_and_forces_show_everything";
+    search(
+        test,
+        programs,
+        |_| true,
+        |pair, call, owners| {
+            answered(pair, call, owners)?;
+            let hidden = pair.queue.len() - pair.visible();
+            if call == Call::Force && hidden > 0 {
+                return Err(format!("{hidden} hidden after a force"));
+            }
+            Ok(())
+        },
+    );
+}

@@ -1,0 +1,245 @@
+//! Overflow sinks that panic, or come back to the queue that overflows: by then the batch has left it, and the
+//! queue is as whole as between two calls.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use stealyard_deque::{Steal, Stealer};
+
+use crate::items::{Book, Item, Then, Thing, Watchdog, reacting, throw, throws};
+use crate::subjects::{Form, Subject, on_every_queue};
+
+type Boxed = Box<Item>;
+
+/// Pushes until an item comes back, which is given to the caller: the queue is full, unless it never is.
+fn fill<W: Subject<Item = Boxed>>(queue: &W, book: &Arc<Book>) -> Option<Boxed> {
+    let capacity = queue.capacity()?;
+    (0..=capacity).find_map(|_| queue.push(Boxed::make(book)).err())
+}
+
+/// The forms that can overflow.
+fn limited<W: Subject<Item = Boxed>>() -> Vec<Form<W>> {
+    let mut forms = W::forms();
+    forms.retain(|form| form.make().capacity().is_some());
+    forms
+}
+
+/// Whether a queue that was just used takes, gives and loses nothing.
+fn still_works<W: Subject<Item = Boxed>>(program: &str, queue: W, book: &Arc<Book>) {
+    let capacity = queue.capacity().unwrap_or(10);
+    while queue.pop().is_some() {}
+    assert_eq!(queue.len(), 0, "{program}");
+    for _ in 0..3 {
+        for count in 1..=capacity {
+            let refused = queue.push(Boxed::make(book)).is_err();
+            assert!(!refused, "{program}: {count} of {capacity} are refused");
+        }
+        let one = queue.pop();
+        assert_eq!(one.is_some(), capacity > 0, "{program}");
+        while queue.pop().is_some() {}
+    }
+    drop(queue);
+    book.close(program);
+}
+
+/// A sink that panics with the `at`th item: that one and the rest are dropped, what stays in the queue stays.
+fn panics_at<W: Subject<Item = Boxed>>(form: &Form<W>, at: usize) {
+    let program = format!("{}, whose sink panics at item {at}", form.name);
+    let book = Book::new(4_000);
+    let queue = form.make();
+    drop(fill(&queue, &book));
+    let before = queue.len();
+    let (calls, last) = (Cell::new(0), Boxed::make(&book));
+    let number = last.number();
+    let thrown = throws(|| {
+        queue.push_or_overflow(last, |_| {
+            if calls.get() == at {
+                throw();
+            }
+            calls.set(calls.get() + 1);
+        });
+    });
+    assert_eq!(
+        book.times_gone(number),
+        1,
+        "{program}: the new item left with the batch"
+    );
+    assert!(thrown || calls.get() <= at, "{program}: nothing was thrown");
+    assert!(
+        queue.len() < before || before <= 1,
+        "{program}: {} of {before}",
+        queue.len()
+    );
+    still_works(&program, queue, &book);
+}
+
+fn panics<W: Subject<Item = Boxed>>() {
+    for form in limited::<W>() {
+        let half = form.make().capacity().unwrap_or(0) / 2;
+        for at in [0, 1, 2, half.saturating_sub(1), half, half + 1] {
+            panics_at(&form, at);
+        }
+    }
+}
+
+#[test]
+fn a_sink_that_panics_loses_what_it_had_and_no_more() {
+    on_every_queue!(Boxed, panics());
+}
+
+/// What is dropped because a sink panicked comes back to the queue with every call there is.
+fn dropped_rest_reacts<W: Subject<Item = Boxed>>() {
+    thread_local! {
+        static CALLS: Cell<u32> = const { Cell::new(0) };
+    }
+    for form in limited::<W>() {
+        let program = format!("{}, whose dropped overflow uses it", form.name);
+        let book = Book::new(20_000);
+        let queue = Rc::new(form.make());
+        let (inside, inner_book) = (Rc::clone(&queue), Arc::clone(&book));
+        let other = form.make();
+        CALLS.set(0);
+        let react = move |_| {
+            let call = CALLS.get();
+            CALLS.set(call + 1);
+            any_call(&*inside, &other, &inner_book, call);
+        };
+        reacting(react, || {
+            for at in 0..4 {
+                while queue.push(Item::new(&book, Then::Reacts)).is_ok() {}
+                let calls = Cell::new(0);
+                throws(|| {
+                    queue.push_or_overflow(Item::new(&book, Then::Reacts), |item| {
+                        if calls.get() == at {
+                            throw();
+                        }
+                        calls.set(calls.get() + 1);
+                        drop(item);
+                    });
+                });
+            }
+        });
+        assert!(CALLS.get() > 0, "{program}: no destructor was run");
+        let queue = Rc::into_inner(queue).expect("the reaction is gone");
+        still_works(&program, queue, &book);
+    }
+}
+
+/// One of the calls that there are, with items that do nothing when they are dropped.
+pub(crate) fn any_call<W: Subject<Item = Boxed>>(
+    queue: &W,
+    other: &W,
+    book: &Arc<Book>,
+    call: u32,
+) {
+    let stealer = queue.stealer();
+    match call % 8 {
+        0 => drop(queue.push(Boxed::make(book))),
+        1 => queue.push_or_overflow(Boxed::make(book), drop),
+        2 => drop(queue.pop()),
+        3 => drop(stealer.steal().success()),
+        4 => drop(stealer.steal_batch(other, 2)),
+        5 => drop(stealer.steal_batch_and_pop(other, 3)),
+        6 => drop(stealer.force_steal(other, 4)),
+        _ => drop(other.stealer().steal_batch(queue, 4)),
+    }
+    let _: Option<Steal<usize>> = W::force(&stealer);
+}
+
+#[test]
+fn what_is_dropped_because_a_sink_panicked_may_use_the_queue() {
+    on_every_queue!(Boxed, dropped_rest_reacts());
+}
+
+/// Overflows from inside the overflow, `depth` deep, with a few other calls on the way.
+fn nest<W: Subject<Item = Boxed>>(
+    queue: &W,
+    other: &W,
+    book: &Arc<Book>,
+    depth: u32,
+    stealers: &Cell<Option<W::Stealer>>,
+) {
+    let first = Cell::new(true);
+    queue.push_or_overflow(Boxed::make(book), |item| {
+        if !first.replace(false) || depth == 0 {
+            // Back where it came from, if there is room by now.
+            drop(queue.push(item));
+            return;
+        }
+        drop(stealers.take());
+        any_call(queue, other, book, depth + 3);
+        stealers.set(Some(queue.stealer()));
+        while let Err(back) = queue.push(Boxed::make(book)) {
+            drop(back);
+            nest(queue, other, book, depth - 1, stealers);
+            if depth.is_multiple_of(2) {
+                break;
+            }
+            drop(queue.pop());
+        }
+        any_call(queue, other, book, depth);
+        drop(item);
+    });
+}
+
+fn nested_sinks<W: Subject<Item = Boxed>>() {
+    for form in limited::<W>() {
+        let program = format!("{}, whose sink overflows again", form.name);
+        let _watchdog = Watchdog::new(&program);
+        let book = Book::new(200_000);
+        let (queue, other) = (form.make(), form.make());
+        let stealers = Cell::new(Some(queue.stealer()));
+        for depth in [0, 1, 2, 3, 5, 8] {
+            for _ in 0..8 {
+                drop(fill(&queue, &book));
+                nest(&queue, &other, &book, depth, &stealers);
+            }
+        }
+        drop((other, stealers));
+        still_works(&program, queue, &book);
+    }
+}
+
+#[test]
+fn a_sink_may_do_to_the_queue_whatever_its_owner_may() {
+    on_every_queue!(Boxed, nested_sinks());
+}
+
+/// What overflows is a batch of the oldest and the new item, whatever the sink does meanwhile.
+fn batch_is_whole<W: Subject<Item = Boxed>>() {
+    for form in limited::<W>() {
+        let book = Book::new(10_000);
+        let queue = form.make();
+        let mut before = Vec::new();
+        while let Ok(number) = push_one(&queue, &book) {
+            before.push(number);
+        }
+        let (mut seen, last) = (Vec::new(), Boxed::make(&book));
+        let number = last.number();
+        queue.push_or_overflow(last, |item| {
+            seen.push(item.number());
+            while push_one(&queue, &book).is_ok() {}
+        });
+        let name = &form.name;
+        assert_eq!(seen.pop(), Some(number), "{name}: the new item comes last");
+        assert!(
+            !seen.is_empty() && seen.len() <= before.len().div_ceil(2),
+            "{name}: {seen:?} of {before:?}"
+        );
+        assert_eq!(seen, before[..seen.len()], "{name}");
+        drop(queue);
+        book.close(name);
+    }
+}
+
+fn push_one<W: Subject<Item = Boxed>>(queue: &W, book: &Arc<Book>) -> Result<u32, ()> {
+    let item = Boxed::make(book);
+    let number = item.number();
+    queue.push(item).map(|()| number).map_err(drop)
+}
+
+#[test]
+fn a_batch_is_what_it_was_when_it_left_whatever_its_sink_does() {
+    on_every_queue!(Boxed, batch_is_whole());
+}
