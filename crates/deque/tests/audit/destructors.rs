@@ -9,8 +9,7 @@ use std::sync::Arc;
 use stealyard_deque::{NeverSteal, Slot, Stealer};
 
 use crate::items::{Book, Item, Then, Thing, reacting, throws};
-use crate::sinks::any_call;
-use crate::subjects::{Form, Subject, on_every_queue};
+use crate::subjects::{Form, Subject, any_call, on_every_queue};
 
 type Boxed = Box<Item>;
 

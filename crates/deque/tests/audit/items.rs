@@ -197,7 +197,8 @@ thread_local! {
     static REACTION: RefCell<Option<Reaction>> = const { RefCell::new(None) };
 }
 
-fn react(number: u32) {
+/// Calls what [`reacting`] has set for this thread.
+pub(crate) fn react(number: u32) {
     let reaction = REACTION.try_with(|reaction| reaction.borrow().clone());
     if let Ok(Some(reaction)) = reaction {
         reaction(number);

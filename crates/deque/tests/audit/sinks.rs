@@ -5,10 +5,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use stealyard_deque::{Steal, Stealer};
-
 use crate::items::{Book, Item, Then, Thing, Watchdog, reacting, throw, throws};
-use crate::subjects::{Form, Subject, on_every_queue};
+use crate::subjects::{Form, Subject, any_call, on_every_queue};
 
 type Boxed = Box<Item>;
 
@@ -124,27 +122,6 @@ fn dropped_rest_reacts<W: Subject<Item = Boxed>>() {
         let queue = Rc::into_inner(queue).expect("the reaction is gone");
         still_works(&program, queue, &book);
     }
-}
-
-/// One of the calls that there are, with items that do nothing when they are dropped.
-pub(crate) fn any_call<W: Subject<Item = Boxed>>(
-    queue: &W,
-    other: &W,
-    book: &Arc<Book>,
-    call: u32,
-) {
-    let stealer = queue.stealer();
-    match call % 8 {
-        0 => drop(queue.push(Boxed::make(book))),
-        1 => queue.push_or_overflow(Boxed::make(book), drop),
-        2 => drop(queue.pop()),
-        3 => drop(stealer.steal().success()),
-        4 => drop(stealer.steal_batch(other, 2)),
-        5 => drop(stealer.steal_batch_and_pop(other, 3)),
-        6 => drop(stealer.force_steal(other, 4)),
-        _ => drop(other.stealer().steal_batch(queue, 4)),
-    }
-    let _: Option<Steal<usize>> = W::force(&stealer);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Every queue of this crate in the forms that the audit uses: small, at limits, and near where positions wrap.
 
-use stealyard_deque::{ChaseLev, Discipline, Fifo, Lifo, Ring, Split, Steal, Worker};
+use std::sync::Arc;
 
-use crate::items::Thing;
+use stealyard_deque::{ChaseLev, Discipline, Fifo, Lifo, Ring, Split, Steal, Stealer, Worker};
+
+use crate::items::{Book, Thing};
 
 /// A queue that the programs of the audit run on.
 pub(crate) trait Subject:
@@ -126,6 +128,24 @@ impl<T: Thing> Subject for Split<T> {
     fn force(stealer: &Self::Stealer) -> Option<Steal<usize>> {
         Some(stealer.force())
     }
+}
+
+/// The call of that number, of those that there are; items that come out are settled.
+pub(crate) fn any_call<W: Subject>(queue: &W, other: &W, book: &Arc<Book>, call: u32) {
+    let stealer = queue.stealer();
+    let settle = |item: W::Item| item.settle(book);
+    let make = || W::Item::make(book);
+    match call % 8 {
+        0 => drop(queue.push(make()).map_err(settle)),
+        1 => queue.push_or_overflow(make(), settle),
+        2 => drop(queue.pop().map(settle)),
+        3 => drop(stealer.steal().success().map(settle)),
+        4 => drop(stealer.steal_batch(other, 2)),
+        5 => drop(stealer.steal_batch_and_pop(other, 3).map(settle)),
+        6 => drop(stealer.force_steal(other, 4).map(settle)),
+        _ => drop(other.stealer().steal_batch(queue, 4)),
+    }
+    let _: Option<Steal<usize>> = W::force(&stealer);
 }
 
 /// Runs a program, which is generic over the queue, on every queue of the crate with items of one kind.
