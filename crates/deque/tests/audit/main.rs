@@ -6,6 +6,7 @@
 //! | file | programs |
 //! |---|---|
 //! | `overflow.rs` | limits and small capacities, with overflow beside thieves |
+//! | `bursts.rs` | great batches, again and again, beside thieves that lose their core |
 //! | `constructors.rs` | hidden constructors with arguments that are not right |
 //! | `destructors.rs` | items whose destructors panic or come back to the queue |
 //! | `sinks.rs` | overflow sinks that panic or come back to the queue |
@@ -20,6 +21,7 @@
 #![forbid(unsafe_code)]
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
+mod bursts;
 mod constructors;
 mod crowd;
 mod destructors;

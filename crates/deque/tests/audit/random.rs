@@ -54,6 +54,8 @@ struct World<W: Subject> {
     depth: Cell<u32>,
     /// The calls, for the message.
     trace: RefCell<Vec<String>>,
+    /// What went wrong inside a destructor that a panic was running, where another panic would end the process.
+    late: RefCell<Option<String>>,
 }
 
 impl<W: Subject<Item = Boxed>> World<W> {
@@ -73,6 +75,7 @@ impl<W: Subject<Item = Boxed>> World<W> {
             tape: RefCell::new(Tape(tape.iter().copied().collect())),
             depth: Cell::new(0),
             trace: RefCell::default(),
+            late: RefCell::default(),
         })
     }
 
@@ -142,6 +145,17 @@ impl<W: Subject<Item = Boxed>> World<W> {
             self.step();
         }
         self.depth.set(self.depth.get() - 1);
+    }
+
+    /// What a destructor does.
+    fn reacts(&self) {
+        if !std::thread::panicking() {
+            return self.inside();
+        }
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.inside())) {
+            let mut late = self.late.borrow_mut();
+            late.get_or_insert_with(|| said(&*payload));
+        }
     }
 
     fn renew(&self, index: usize) {
@@ -569,6 +583,11 @@ impl<W: Subject<Item = Boxed>> World<W> {
 
     /// Every queue with its model.
     fn compare(&self) {
+        if !std::thread::panicking()
+            && let Some(late) = self.late.take()
+        {
+            panic!("while a sink's panic went on: {late}");
+        }
         for (index, place) in self.places.iter().enumerate() {
             let held = place.model.borrow().items.len();
             let hidden = Self::PROMISES.hidden;
@@ -624,7 +643,7 @@ fn run<W: Subject<Item = Boxed>>(form: Form<W>, tape: &[u32]) -> Result<(), Stri
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let inside = Rc::clone(&world);
         reacting(
-            move |_| inside.inside(),
+            move |_| inside.reacts(),
             || {
                 while !world.is_over() {
                     world.step();
@@ -661,7 +680,7 @@ fn search<W: Subject<Item = Boxed>>(test: &str, programs: u64) {
     }
 }
 
-const EVERYDAY: u64 = 1_500;
+const EVERYDAY: u64 = 4_000;
 const LONG: u64 = 100_000;
 
 #[test]
