@@ -238,7 +238,7 @@ impl Watchdog {
     pub(crate) fn new(program: &str) -> Self {
         let (alive, ended) = mpsc::channel::<()>();
         let program = program.to_owned();
-        let limit = Duration::from_secs(120 * scaled(1).max(10));
+        let limit = Duration::from_secs(scaled(600));
         std::thread::spawn(move || {
             if ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
                 eprintln!("{program} had not ended after {limit:?}");

@@ -10,6 +10,7 @@
 //! | `constructors.rs` | hidden constructors with arguments that are not right |
 //! | `destructors.rs` | items whose destructors panic or come back to the queue |
 //! | `sinks.rs` | overflow sinks that panic or come back to the queue |
+//! | `slots.rs` | the run-next slot, under policies that are foreign code |
 //! | `random.rs` | random programs on one thread, against an exact model |
 //! | `crowd.rs` | random programs of an owner and three thieves |
 //! | `requests.rs` | what thieves may expect of a `Split` that keeps its items private |
@@ -31,4 +32,5 @@ mod overflow;
 mod random;
 mod requests;
 mod sinks;
+mod slots;
 mod subjects;

@@ -3,11 +3,16 @@
 //! the owner's leaves nothing private, for then there is nothing to answer it with. Programs of up to a few dozen calls, in every order that a
 //! generator thinks of, on one thread, where there is no excuse.
 
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use stealyard_deque::{Split, SplitStealer, Steal};
 
-use crate::items::{again, scaled, seed};
+use stealyard_sync::seed::Rng;
+
+use crate::items::{Watchdog, again, scaled, seed};
 
 /// Random programs of each test: a force may cost a system call.
 const EVERYDAY: u64 = 400;
@@ -282,6 +287,80 @@ fn a_request_after_a_force_is_answered() {
         unanswered, 0,
         "of 96 pushes so many left a request unanswered"
     );
+}
+
+/// One round: pushes race with a thief's steals and forces, of which the last is a steal that found nothing.
+/// Two pushes later that thief must find something: they leave two items private, or one of them answers.
+fn races(rounds: u64) {
+    let program = "requests that race with pushes";
+    let _watchdog = Watchdog::new(program);
+    let queue = Split::<u32>::with_capacity(64).expect("a power of two");
+    let (stealer, meet) = (queue.stealer(), Barrier::new(2));
+    let unanswered = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let (meet, unanswered) = (&meet, &unanswered);
+        scope.spawn(move || {
+            let mut rng = Rng::new(seed() + 1);
+            for _ in 0..rounds {
+                meet.wait();
+                // Half of the time until nothing is shared, so that a force has something to do.
+                let most = [rng.below(4), u32::MAX][rng.below(2) as usize];
+                let _stolen = (0..most)
+                    .take_while(|_| stealer.steal().is_success())
+                    .count();
+                if rng.below(4) > 0 {
+                    let _: Steal<usize> = stealer.force();
+                    (0..rng.below(2_000)).for_each(|_| std::hint::spin_loop());
+                }
+                while !stealer.steal().is_empty() {}
+                meet.wait();
+                // The two pushes.
+                meet.wait();
+                unanswered.fetch_add(u64::from(stealer.steal().is_empty()), Relaxed);
+                meet.wait();
+            }
+        });
+        let mut rng = Rng::new(seed());
+        for _ in 0..rounds {
+            (0..rng.below(3)).for_each(|number| queue.push(number).expect("room"));
+            meet.wait();
+            for number in 0..rng.below(8) {
+                queue.push(number).expect("room");
+                // A force is a system call: time for it to come between two pushes.
+                (0..rng.below(1_000)).for_each(|_| std::hint::spin_loop());
+            }
+            meet.wait();
+            (0..2).for_each(|number| queue.push(number).expect("room"));
+            meet.wait();
+            meet.wait();
+            // From here on to the next meeting the thief is quiet. Pops change what is shared, and empty the
+            // queue now and then; more often nothing is popped, and the queue stays as it is.
+            let pops = if queue.len() > 40 {
+                64
+            } else {
+                rng.below(8).saturating_sub(4)
+            };
+            for _ in 0..pops {
+                let _: Option<u32> = queue.pop();
+            }
+        }
+    });
+    let unanswered = unanswered.into_inner();
+    assert_eq!(
+        unanswered, 0,
+        "{program}: of {rounds} so many were not answered"
+    );
+}
+
+#[test]
+fn a_request_that_races_with_a_push_is_answered_by_the_next() {
+    races(scaled(8_000));
+}
+
+#[test]
+#[ignore = "soak: hundreds of thousands of requests that race with pushes"]
+fn soak_a_request_that_races_with_a_push_is_answered_by_the_next() {
+    races(scaled(500_000));
 }
 
 #[test]
