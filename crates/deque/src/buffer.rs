@@ -48,7 +48,10 @@ unsafe impl Send for View {}
 
 impl Buffer {
     pub(crate) fn new(capacity: usize) -> Self {
-        assert!(capacity.is_power_of_two(), "{capacity} slots");
+        assert!(
+            capacity.is_power_of_two(),
+            "a capacity of {capacity} is not a power of two"
+        );
         let empty = || AtomicPtr::new(ptr::null_mut());
         Self {
             slots: (0..capacity).map(|_| empty()).collect(),
