@@ -38,6 +38,17 @@
 //! sleep and then asks whether there is something, need a store–load barrier between the two. It is
 //! theirs to make: see the idle protocol of `stealyard-park`.
 //!
+//! # Foreign code
+//! | what runs             | in                          | what it may see                                      |
+//! |-----------------------|-----------------------------|------------------------------------------------------|
+//! | the caller's iterator | `push_batch`, `push_front`  | the queue before the call; the lock is free          |
+//! | the caller's sink     | `pop_batch`                 | the queue without the whole share; the lock is free. If it panics, the rest of the share is dropped |
+//! | destructors of items  | where the caller or its sink drops them, and when the queue is dropped | the lock is free; after a panic the others are dropped too, as by `VecDeque` |
+//! | the allocator         | every push and `pop_batch`  | the lock is held: an allocator must not use the queue |
+//!
+//! So nothing of a user runs under the lock. What can panic there is a count that would overflow, of items without
+//! a size, and that is looked at before anything is changed.
+//!
 //! # References
 //! `globrunqputbatch` and `globrunqget` in Go's `runtime/proc.go`.
 
@@ -83,19 +94,30 @@ impl<T: Send> Locked<T> {
     }
 
     /// Puts `item` at the back.
+    ///
+    /// # Panics
+    /// If there are `usize::MAX` items already, which only items without a size can be. Then, and in the other
+    /// pushes, the queue stays as it was.
     pub fn push(&self, item: T) {
         let mut chunks = self.lock();
+        let len = self.grown(1);
         chunks.push(item);
-        self.grow(1);
+        self.set_len(len);
     }
 
     /// Puts all of `items` at the back, together and in their order; O(1) under the lock.
+    ///
+    /// # Panics
+    /// If there would be more than `usize::MAX` items, as [`push`](Self::push).
     pub fn push_batch(&self, items: impl IntoIterator<Item = T>) {
         self.link(items.into_iter().collect(), Chunks::push_back);
     }
 
     /// Puts all of `items` before everything that is there, in their order; O(1) under the lock. For
     /// the queue of a processor that retires: its tasks have waited longest.
+    ///
+    /// # Panics
+    /// If there would be more than `usize::MAX` items, as [`push`](Self::push).
     pub fn push_front(&self, items: impl IntoIterator<Item = T>) {
         self.link(items.into_iter().collect(), Chunks::push_front);
     }
@@ -104,8 +126,9 @@ impl<T: Send> Locked<T> {
         let count = chunk.len();
         if count > 0 {
             let mut chunks = self.lock();
+            let len = self.grown(count);
             put(&mut chunks, chunk);
-            self.grow(count);
+            self.set_len(len);
         }
     }
 
@@ -159,25 +182,34 @@ impl<T: Send> Locked<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Chunks<T>> {
-        // No code of a user runs under the lock, and a failed allocation leaves the list whole.
+        // No code of a user runs under the lock, and what may panic there leaves the list whole.
         match self.chunks.lock() {
             Ok(guard) => guard,
             Err(poisoned) => poisoned.into_inner(),
         }
     }
 
-    /// The caller holds the lock (K3), so a load and a store are enough.
-    fn grow(&self, count: usize) {
-        // Ordering: Relaxed on both (K4).
-        let len = self.len.load(Ordering::Relaxed) + count;
+    /// How many there will be with `count` more. The caller holds the lock (K3).
+    fn grown(&self, count: usize) -> usize {
+        // Ordering: Relaxed (K4).
+        let len = self.len.load(Ordering::Relaxed);
+        if size_of::<T>() > 0 {
+            return len + count; // memory is full before
+        }
+        len.checked_add(count)
+            .expect("a queue holds at most usize::MAX items")
+    }
+
+    /// The caller holds the lock (K3), so a store is enough.
+    fn set_len(&self, len: usize) {
+        // Ordering: Relaxed (K4).
         self.len.store(len, Ordering::Relaxed);
     }
 
     /// The caller holds the lock (K3).
     fn shrink(&self, count: usize) {
-        // Ordering: Relaxed on both (K4).
-        let len = self.len.load(Ordering::Relaxed) - count;
-        self.len.store(len, Ordering::Relaxed);
+        // Ordering: Relaxed (K4).
+        self.set_len(self.len.load(Ordering::Relaxed) - count);
     }
 }
 

@@ -47,7 +47,8 @@
 //! - **G4** `dead` is the number of slots that producers gave up and consumers did not pass yet,
 //!   when no call is under way.
 //! - **G5** Freeing a block drops no item: those were taken by who claimed them. No code of a user runs
-//!   while the thread is pinned or holds an unfinished slot.
+//!   while the thread is pinned or holds an unfinished slot: the collector is this crate's own, so that what
+//!   runs in a pin is the freeing of blocks (`segmented/collector.rs`).
 //!
 //! Only those who find an end standing at a block's end, and those who free a block, pin: both once in
 //! 252 items. A pin each time would cost as much as the rest of a single push.
@@ -66,7 +67,19 @@
 //! producer that pushes and then asks whether somebody sleeps, and a consumer that says it will sleep
 //! and then asks whether there is something, need a store–load barrier each; it is theirs to make.
 //!
+//! # Foreign code
+//! | what runs             | in           | what it may see                                                   |
+//! |-----------------------|--------------|-------------------------------------------------------------------|
+//! | the caller's iterator | `push_batch` | the queue before the call: no slot is reserved until all is drawn. If it panics, what it gave is dropped |
+//! | the caller's sink     | `pop_batch`  | the queue after the call: every slot that was claimed is finished. If it panics, the rest of the share is dropped |
+//! | destructors of items  | where the caller or its sink drops them, and when the queue is dropped | no call under way; after a panic the others are dropped too |
+//! | the allocator         | every push; `pop` and `pop_batch` at a block's end | slots may be reserved and not written, or claimed and not taken: what it does to the same queue is right all the same, as another thread's calls are |
+//! | closures that strangers defer to crossbeam-epoch | never | the collector here has none of them (G5)     |
+//!
 //! # Why not …
+//! The default collector of crossbeam-epoch: every pin may run closures of strangers, which may panic in the middle
+//! of a batch, and a guard that a stranger forgets keeps every block (`segmented/collector.rs`).
+//!
 //! A consumer that waits for a slot's producer as long as it takes, as in crossbeam's `SegQueue` and
 //! `Injector`: publishing a single item becomes cheaper (a store would do), but a producer that loses its
 //! core between reserving and writing stops everybody for a time slice. An epoch pin around every call, so
@@ -79,15 +92,24 @@
 //! *FAAArrayQueue*, 2016. crossbeam-deque, `Injector`.
 
 mod block;
+#[cfg(not(any(stealyard_loom, stealyard_shuttle)))]
+mod collector;
+#[cfg(any(stealyard_loom, stealyard_shuttle))]
+#[path = "segmented/shared_collector.rs"]
+mod collector;
+mod leftover;
 
 use core::fmt;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 
-use crossbeam_epoch::{self as epoch, Shared};
+use crossbeam_epoch::Shared;
 use stealyard_sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use stealyard_sync::{Backoff, CachePadded, MODELLED};
 
-use crate::injector::{Injector, share};
+use crate::injector::{Injector, drop_all, share};
 use block::{BLOCK, Block, Taken};
+use collector::pin;
+use leftover::Leftover;
 
 /// Distance between the starts of two blocks: more than a block, a power of two.
 const STRIDE: u64 = if MODELLED { 8 } else { 256 };
@@ -102,8 +124,8 @@ const _: () = assert!(STRIDE.is_power_of_two() && BLOCK < STRIDE as usize);
 
 /// A lock-free, unbounded global queue; first in, first out. See the [crate's](crate) overview.
 ///
-/// Blocks that are empty are given back to the allocator by crossbeam-epoch's collector. Up to 64 of them
-/// per thread may wait there until that thread uses some queue of that collector again.
+/// Blocks that are empty are given back to the allocator by a collector that the queues of this crate share. Up to
+/// 64 of them per thread may wait there until that thread uses such a queue again.
 pub struct Segmented<T> {
     head: CachePadded<Head<T>>,
     tail: CachePadded<End<T>>,
@@ -138,6 +160,10 @@ unsafe impl<T: Send> Send for Segmented<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Segmented<T> {}
 
+// A panic leaves no operation half done.
+impl<T> UnwindSafe for Segmented<T> {}
+impl<T> RefUnwindSafe for Segmented<T> {}
+
 impl<T: Send> Segmented<T> {
     /// An empty queue, with one block of memory: 252 slots, some 2.5 KiB for items of a word.
     #[must_use]
@@ -147,10 +173,16 @@ impl<T: Send> Segmented<T> {
 
     /// An empty queue whose positions start at `start`, a multiple of 256; they wrap. For tests of what
     /// happens where they do.
+    ///
+    /// # Panics
+    /// If `start` is not a multiple of 256.
     #[doc(hidden)]
     #[must_use]
     pub fn starting_at(start: u64) -> Self {
-        debug_assert_eq!(start & SLOT, 0, "positions start with a block");
+        assert!(
+            start & SLOT == 0,
+            "positions start with a block, at a multiple of {STRIDE}, not at {start}"
+        );
         let first = Box::into_raw(Block::allocate(start));
         let end = || End {
             index: AtomicU64::new(start),
@@ -398,7 +430,7 @@ impl<T: Send> Segmented<T> {
     /// Passes the slot at the front if its producer gave it up. False if there is none such.
     #[cold]
     fn pass_dead(&self) -> bool {
-        let _guard = epoch::pin();
+        let _guard = pin();
         let head = &self.head.end;
         let index = head.index();
         if slot(index) == BLOCK {
@@ -484,7 +516,7 @@ impl<T> End<T> {
             }
             wait.snooze();
         }
-        let _guard = epoch::pin();
+        let _guard = pin();
         let block = self.block();
         // SAFETY: 1. an end's block, read while pinned (G3).
         let start = unsafe { &*block }.start();
@@ -527,9 +559,13 @@ fn let_others(wait: &Backoff) {
 /// Hands `block`, which every thread has left (S5), to the collector.
 #[cold]
 fn retire<T>(block: *mut Block<T>) {
+    const {
+        // A model's cells have destructors, which check them.
+        assert!(MODELLED || !core::mem::needs_drop::<Block<T>>(), "G5");
+    }
     // SAFETY: 1. not freed yet.
     unsafe { &*block }.is_left();
-    let guard = epoch::pin();
+    let guard = pin();
     // SAFETY: 1. only one thread is told that it finished the last slot; 2. neither end leads to it any
     // more (G3); 3. it came from a box; 4. nothing but memory is freed (G5).
     unsafe { guard.defer_destroy(Shared::from(block.cast_const())) };
@@ -557,26 +593,11 @@ impl<T> Drop for Segmented<T> {
         // Ordering: Relaxed; `&mut self` came here by something that orders all calls before this.
         let tail = self.tail.index.load(Ordering::Relaxed);
         // Ordering: Relaxed; as above.
-        let mut index = self.head.end.index.load(Ordering::Relaxed);
-        let mut current = self.head.end.block();
-        while !current.is_null() {
-            // SAFETY: 1. linked, so not freed, and nobody else is there: whatever lies before `head` is
-            // finished and with the collector.
-            let block = unsafe { Box::from_raw(current) };
-            current = block.next();
-            let end = block.start().wrapping_add(BLOCK as u64);
-            while index != end && span(index, tail) > 0 {
-                // Moved on before the item is dropped: a destructor that panics leaks what is left, and
-                // drops nothing twice.
-                let at = slot(index);
-                index = index.wrapping_add(1);
-                // SAFETY: 1. nobody else claims, and each slot is taken once.
-                drop(unsafe { block.take(at, false) });
-            }
-            if index == end {
-                index = block.start().wrapping_add(STRIDE);
-            }
-        }
+        let index = self.head.end.index.load(Ordering::Relaxed);
+        // SAFETY: 1. no call is under way, so the ends have been moved on (G2), and this is the head's block (G1);
+        // 2. by `&mut self`; what lies before it is with the collector.
+        let mut left = unsafe { Leftover::new(self.head.end.block(), index, tail) };
+        drop_all(&mut left);
     }
 }
 

@@ -46,6 +46,17 @@
 //! each fence would precede the other. Whoever comes after the push reads the word as the push read it,
 //! or as it was later; in between, it is not zero.
 //!
+//! # Foreign code
+//! The lanes' queues are the user's choice, and may be the user's own. What runs in them, and in iterators, sinks
+//! and destructors that they call, may use the lanes:
+//!
+//! | what runs                   | in                  | what it may see                                          |
+//! |-----------------------------|---------------------|----------------------------------------------------------|
+//! | a lane's `push` or `push_batch`, and the caller's iterator in it | the same | the bit not yet set. If it panics the bit is set all the same, because it may have taken something in |
+//! | a lane's `pop` or `pop_batch`, and the caller's sink in it | the same | bits as they are for everybody: a bit stays until a lane has been looked at afterwards |
+//! | a lane's `is_empty`         | `pop`, `pop_batch`, `push_batch`, `is_empty` | in a `pop` perhaps the bit cleared and `closing` counted; if it panics there, the bit is set again and the count goes back |
+//! | destructors of items        | where a lane, the caller or its sink drops them | as a sink               |
+//!
 //! # Why not …
 //! A shared counter of items: every push and pop of all lanes would write one line. A bit that is set by
 //! each push without a look: the same. Clearing the bit with the last item: where items come one by one,
@@ -77,7 +88,22 @@ pub struct Sharded<T, Q> {
     lanes: Box<[CachePadded<Lane<Q>>]>,
     /// Row `l`: the order in which a caller near `l` looks.
     sweeps: Box<[Box<[usize]>]>,
-    items: PhantomData<fn() -> T>,
+    /// It takes and gives items: invariant, whatever `Q` is.
+    items: PhantomData<fn(T) -> T>,
+}
+
+/// Sets the bit of a lane when it is dropped, if it is clear (B1): after a push, also one that panicked.
+struct Marks<'a> {
+    occupied: &'a AtomicU64,
+    lane: usize,
+}
+
+/// Ends the closing of a lane when it is dropped (B1).
+struct Closing<'a> {
+    occupied: &'a AtomicU64,
+    lane: usize,
+    /// Whether the bit is to be set again: until the lane has been looked at.
+    again: bool,
 }
 
 struct Lane<Q> {
@@ -109,6 +135,9 @@ impl<T: Send, Q: Injector<T> + Default> Sharded<T, Q> {
     /// # Errors
     /// If `lanes` is not from 1 to [`LANES_MAX`].
     pub fn new(lanes: usize) -> Result<Self, LanesError> {
+        if !(1..=LANES_MAX).contains(&lanes) {
+            return Err(LanesError::Count(lanes));
+        }
         let ring =
             |lane: usize| (0..lanes).map(move |other| ((other + lanes - lane) % lanes) as u32);
         let distances: Vec<Vec<u32>> = (0..lanes).map(|lane| ring(lane).collect()).collect();
@@ -171,30 +200,24 @@ impl<T: Send, Q: Injector<T>> Sharded<T, Q> {
     /// Puts `item` at the back of `lane`, taken modulo the number of lanes.
     pub fn push(&self, lane: usize, item: T) {
         let lane = lane % self.lanes.len();
+        let _afterwards = self.marks(lane);
         self.lanes[lane].queue.push(item);
-        self.mark(lane);
     }
 
     /// Puts all of `items` at the back of `lane`, taken modulo the number of lanes.
     pub fn push_batch(&self, lane: usize, items: impl IntoIterator<Item = T>) {
         let lane = lane % self.lanes.len();
+        let afterwards = self.marks(lane);
         self.lanes[lane].queue.push_batch(items);
         // An empty batch leaves no bit behind; a batch that others have taken already needs none.
-        if !self.lanes[lane].queue.is_empty() {
-            self.mark(lane);
+        if self.lanes[lane].queue.is_empty() {
+            core::mem::forget(afterwards);
         }
     }
 
-    /// Sets the lane's bit if it is clear (B1).
-    fn mark(&self, lane: usize) {
-        // Ordering: SeqCst (B4), partner B5: either we see the bit cleared, or who cleared it sees the
-        // item.
-        fence(Ordering::SeqCst);
-        // Ordering: Relaxed; the fence above orders it.
-        if self.occupied.load(Ordering::Relaxed) & bit(lane) == 0 {
-            // Ordering: Relaxed; the bit is only a hint where to look, the lane hands the item over.
-            self.occupied.fetch_or(bit(lane), Ordering::Relaxed);
-        }
+    fn marks(&self, lane: usize) -> Marks<'_> {
+        let occupied = &*self.occupied;
+        Marks { occupied, lane }
     }
 
     /// Takes an item: from `lane` (modulo the number of lanes) if it has one, else from the nearest
@@ -269,20 +292,14 @@ impl<T: Send, Q: Injector<T>> Sharded<T, Q> {
         if cleared.is_err() {
             return; // somebody else has cleared it, and looks
         }
+        let mut closing = Closing {
+            occupied: &self.occupied,
+            lane,
+            again: true,
+        };
         // Ordering: SeqCst (B5), partner B4: either we see the item, or its pusher sees the bit cleared.
         fence(Ordering::SeqCst);
-        let again = if self.lanes[lane].queue.is_empty() {
-            0
-        } else {
-            bit(lane)
-        };
-        // Ordering: Relaxed on both; one exchange, and the bits are all there is to see.
-        let left = self
-            .occupied
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-                Some((word - CLOSING) | again)
-            });
-        debug_assert!(left.is_ok(), "an update that always has a value succeeds");
+        closing.again = !self.lanes[lane].queue.is_empty();
     }
 
     /// How many items all lanes held, each at some moment during the call.
@@ -333,6 +350,33 @@ impl<T: Send, Q: Injector<T>> Injector<T> for Sharded<T, Q> {
 
     fn is_empty(&self) -> bool {
         self.is_empty()
+    }
+}
+
+impl Drop for Marks<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // Ordering: SeqCst (B4), partner B5: either we see the bit cleared, or who cleared it sees the
+        // item.
+        fence(Ordering::SeqCst);
+        // Ordering: Relaxed; the fence above orders it.
+        if self.occupied.load(Ordering::Relaxed) & bit(self.lane) == 0 {
+            // Ordering: Relaxed; the bit is only a hint where to look, the lane hands the item over.
+            self.occupied.fetch_or(bit(self.lane), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        let again = if self.again { bit(self.lane) } else { 0 };
+        // Ordering: Relaxed on both; one exchange, and the bits are all there is to see.
+        let left = self
+            .occupied
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                Some((word - CLOSING) | again)
+            });
+        debug_assert!(left.is_ok(), "an update that always has a value succeeds");
     }
 }
 

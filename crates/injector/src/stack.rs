@@ -34,6 +34,16 @@
 //! A push onto a chain continues its release sequence, so the one swap of a consumer synchronises
 //! with every push in the chain.
 //!
+//! # Foreign code
+//! | what runs                      | in                    | what it may see                                    |
+//! |--------------------------------|-----------------------|----------------------------------------------------|
+//! | the caller's iterator          | `push_batch`          | the queue as it is for everybody: what it has given is in a chain of its own, which a panic drops |
+//! | the caller's code              | between two `next` of a `Chain` | a chain without the items it gave        |
+//! | destructors of items           | dropping a `Chain` or the queue, `push_batch` whose iterator panics | a chain without the item; the others are dropped after a panic too |
+//!
+//! A `Chain` that is forgotten leaks its items and nothing else. The calls of [`Linked`] run in the middle of an
+//! operation; an implementor, which is `unsafe`, promises that they do not panic and only touch the node.
+//!
 //! # Why not …
 //! Popping single items: needs a tag or hazard pointers against ABA, and an RMW an item.
 //!
@@ -42,10 +52,13 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::ptr::{self, NonNull};
 
 use stealyard_sync::CachePadded;
 use stealyard_sync::atomic::{AtomicPtr, Ordering};
+
+use crate::injector::drop_all;
 
 /// An owned item that can be a pointer to something with a place for a link in it.
 ///
@@ -79,13 +92,18 @@ pub unsafe trait Linked: Send + Sized {
 /// An intrusive queue that is taken whole. See the [crate's](crate) overview.
 pub struct Stack<T: Linked> {
     top: CachePadded<AtomicPtr<T::Node>>,
-    items: PhantomData<fn() -> T>,
+    /// It takes and gives items: invariant, whatever `T::Node` is.
+    items: PhantomData<fn(T) -> T>,
 }
 
 // SAFETY: 1. items are `Send` and owned by one chain at a time (T1).
 unsafe impl<T: Linked> Send for Stack<T> {}
 // SAFETY: 1. as above; all shared state is one atomic.
 unsafe impl<T: Linked> Sync for Stack<T> {}
+
+// A panic leaves no operation half done.
+impl<T: Linked> UnwindSafe for Stack<T> {}
+impl<T: Linked> RefUnwindSafe for Stack<T> {}
 
 impl<T: Linked> Stack<T> {
     /// An empty queue.
@@ -228,7 +246,7 @@ impl<T: Linked> Iterator for Chain<T> {
 
 impl<T: Linked> Drop for Chain<T> {
     fn drop(&mut self) {
-        self.for_each(drop);
+        drop_all(self);
     }
 }
 

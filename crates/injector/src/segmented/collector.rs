@@ -1,0 +1,31 @@
+//! The epoch collector of this crate's queues, which has nothing to free but their blocks.
+//!
+//! crossbeam-epoch has a default collector that every library of a process shares. Any safe code can defer a closure
+//! to it, and any call that pins it may run that closure: in the middle of a push, on the stack of a thread that
+//! knows nothing of it. A guard that is kept for long, or forgotten, keeps everything that was deferred after it.
+//! A collector of its own has neither: what runs in [`pin`] is the release of blocks, which is no user's code
+//! (G5), and no guard of it is ever kept beyond a call.
+//!
+//! Each thread is registered on its first use, and unregistered when it ends. A call from a destructor of
+//! another thread-local, after that, registers the thread for as long as the guard lives.
+
+use std::sync::OnceLock;
+
+use crossbeam_epoch::{Collector, Guard, LocalHandle};
+use stealyard_sync::thread_local;
+
+fn collector() -> &'static Collector {
+    static COLLECTOR: OnceLock<Collector> = OnceLock::new();
+    COLLECTOR.get_or_init(Collector::new)
+}
+
+thread_local! {
+    static HANDLE: LocalHandle = collector().register();
+}
+
+/// Pins the thread: what the queues' pointers showed it stays alive until the guard is dropped.
+pub(super) fn pin() -> Guard {
+    HANDLE
+        .try_with(LocalHandle::pin)
+        .unwrap_or_else(|_| collector().register().pin())
+}
