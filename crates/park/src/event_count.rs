@@ -43,6 +43,11 @@
 //! the count is visible to N, which moves the epoch on; and W read the epoch before EO2, so it read an
 //! older one, and does not sleep, or is asleep and is woken (F1).
 //!
+//! # Foreign code
+//! None runs in here. The caller's condition is looked at between `prepare` and `wait`, with the waiter counted: if it
+//! panics, the dropped [`Waiting`] cancels. A `Waiting` that is forgotten stays counted, so that every later
+//! notification makes its system call though perhaps nobody waits; it ends no other wait and delays none.
+//!
 //! # Why not …
 //! Epoch and count in one 64-bit word, one read-modify-write to prepare: a futex is 32 bits wide, and
 //! half of a wider word is not reachable in a portable way. A list of waiters (`event-listener`): it
@@ -97,7 +102,7 @@ struct Inner {
 }
 
 /// A waiter that has prepared: look at the condition, then [`wait`](Self::wait) or
-/// [`cancel`](Self::cancel). Dropping it cancels.
+/// [`cancel`](Self::cancel). Dropping it cancels; forgetting it makes every later notification cost a system call.
 #[derive(Debug)]
 #[must_use = "look at the condition again, then wait or cancel"]
 pub struct Waiting<'a> {
@@ -123,9 +128,10 @@ impl EventCount {
         self.inner.waiters.fetch_add(1, Ordering::Relaxed);
         // Ordering: Relaxed; only compared, and the heavy fence below keeps it before the look (E2).
         let epoch = self.inner.epoch.word().load(Ordering::Relaxed);
-        // Ordering: EO2, partner: the light fence of `notify` (EO1).
+        let waiting = Waiting { event: self, epoch };
+        // Ordering: EO2, partner: the light fence of `notify` (EO1). It may panic: then the waiter is dropped.
         asymmetric::heavy();
-        Waiting { event: self, epoch }
+        waiting
     }
 
     /// Ends the wait of one waiter, if any waits (E3). Call it after making the condition true.

@@ -123,6 +123,33 @@
 //! place that it does not look at is announced to nobody. Items that only their owner can take need no
 //! announcement.
 //!
+//! # Foreign code
+//! | what runs                    | in                                   | what it may see, and what its panic does      |
+//! |------------------------------|--------------------------------------|-----------------------------------------------|
+//! | [`WakeOrder::choose`]        | announcements, `found`, a dropped token | one searcher more, counted for the worker that is being chosen. After a panic any sleeper is taken |
+//! | [`Wake::wake`]               | the same, and `nudge`                | the worker claimed and counted. After a panic the next sleeper is woken as well; the one that may not have been woken counts as a searcher until it runs |
+//! | `look`, `more`               | `recheck`, `recheck_with`, `found_with` | the worker in its place between two steps. A panic drops the token, which passes its duty on |
+//! | `block`                      | `Sleeping::sleep`                    | the same                                      |
+//!
+//! All of it may use the protocol: nothing is locked. A panic goes on when everything is in order; that of a waker or a
+//! policy to whoever announced. It is still a fault of theirs: if the announcer is unwinding already, it
+//! ends the process.
+//!
+//! # Tokens that are forgotten
+//! A token that is leaked (`mem::forget`, a cycle of `Arc`s) is a worker that stays where it was for good. Nothing
+//! can tell it from one that is slow, so this is what it costs:
+//! - *Any token*: the number stays taken, and the worker counts as joined.
+//! - *Active*: nothing more; half of one more may search.
+//! - *Searching*: one searcher too many, so an announcement of n items wakes one worker less, and one of a single item
+//!   none; no searcher is the last, so none wakes the next, and a worker that parks leaves its look to the lost one.
+//! - *Parking*, *Sleeping*: it is woken in vain once, and then counts like a lost searcher.
+//!
+//! What keeps this from lasting is a bound (I7).
+//! - **I7** Of announcements that wake no worker though some sleep, because enough others search, the
+//!   [`RELIANCE_MAX`]th in a row within which `searching` did not come to zero wakes one all the same. So an item
+//!   that waits for a lost searcher waits for so many more announcements, or until any worker looks; none sleeps for
+//!   good while work goes on being announced. A worker that sleeps with a timeout bounds it in time.
+//!
 //! # Why not …
 //! A mutex around the idle set (Go, tokio): 15 to 40 ns more on every wake and a lock that a preempted
 //! thread can hold. A count of sleepers beside the bitmask, in one word with `searching`: a worker that
@@ -138,11 +165,14 @@
 
 mod tokens;
 
+use core::panic::{RefUnwindSafe, UnwindSafe};
+
 use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
-use stealyard_sync::{Arc, CachePadded, asymmetric};
+use stealyard_sync::{Arc, CachePadded, MODELLED, asymmetric};
 
 pub use tokens::{Active, Parking, Recheck, Searching, Sleeping, Woken};
 
+use crate::panics::FirstPanic;
 use crate::parker::Unparker;
 use crate::sleepers::Sleepers;
 use crate::wake_order::{MostRecent, SleeperSet, WakeOrder};
@@ -152,8 +182,9 @@ use crate::wake_order::{MostRecent, SleeperSet, WakeOrder};
 ///
 /// [`Parker`]: crate::Parker
 pub trait Wake: Send + Sync {
-    /// Wakes the worker, or makes its next attempt to block return at once. Must not panic and must
-    /// not block. What the caller did before is visible to the woken worker.
+    /// Wakes the worker, or makes its next attempt to block return at once. Must not block, and should not panic:
+    /// another worker is woken then, the panic goes on to whoever announced, and the worker that may not have
+    /// been woken counts as a searcher until it runs. What the caller did before is visible to the woken worker.
     fn wake(&self);
 }
 
@@ -175,14 +206,30 @@ pub struct Idle {
 /// How often the policy is asked before any sleeper will do.
 const CHOICES: usize = 2;
 
+/// The most announcements in a row that wake no worker because enough others search, without a moment in which none
+/// does: the last of them wakes one all the same (I7). A search takes microseconds, as long as some dozens of
+/// announcements; one whose token was forgotten never ends.
+pub const RELIANCE_MAX: usize = 256;
+
 pub(crate) struct Shared {
-    searching: CachePadded<AtomicUsize>,
+    search: CachePadded<Search>,
     sleepers: Sleepers,
     /// Whether the worker's number is taken.
     seats: Box<[AtomicUsize]>,
     joined: AtomicUsize,
     wakers: Box<[Box<dyn Wake>]>,
     order: Box<dyn WakeOrder>,
+}
+
+// A panic of a user's code leaves nothing half done, and only the protocol's own words are reached through it.
+impl UnwindSafe for Shared {}
+impl RefUnwindSafe for Shared {}
+
+struct Search {
+    /// How many search, and the mark (I1, I6).
+    searching: AtomicUsize,
+    /// How many announcements have relied on searchers since there was none (I7).
+    relied: AtomicUsize,
 }
 
 impl Idle {
@@ -203,7 +250,10 @@ impl Idle {
         let _decided_now_rather_than_in_a_hurry = asymmetric::mode();
         Self {
             shared: Arc::new(Shared {
-                searching: CachePadded::new(AtomicUsize::new(0)),
+                search: CachePadded::new(Search {
+                    searching: AtomicUsize::new(0),
+                    relied: AtomicUsize::new(0),
+                }),
                 sleepers: Sleepers::new(wakers.len()),
                 seats: wakers.iter().map(|_| AtomicUsize::new(0)).collect(),
                 joined: AtomicUsize::new(0),
@@ -230,7 +280,8 @@ impl Idle {
     /// Says that `items` items have just become visible in some queue, from outside the workers.
     /// Wakes as many sleepers as are needed for that many searchers, and returns how many it woke.
     ///
-    /// Nobody is woken while there are as many searchers as items: for one item, while anyone searches.
+    /// Nobody is woken while there are as many searchers as items: for one item, while anyone searches. But of
+    /// [`RELIANCE_MAX`] announcements in a row between which somebody always searched, the last wakes one more.
     #[inline]
     pub fn announce(&self, items: usize) -> usize {
         self.shared.announce(None, items)
@@ -251,11 +302,14 @@ impl Idle {
         }
     }
 
-    /// [`nudge`](Self::nudge) for every worker: for a shutdown.
+    /// [`nudge`](Self::nudge) for every worker: for a shutdown. A waker that panics keeps none of the others from
+    /// being called.
     pub fn nudge_all(&self) {
+        let mut panic = FirstPanic::default();
         for waker in &self.shared.wakers {
-            waker.wake();
+            panic.catch(|| waker.wake());
         }
+        panic.resume();
     }
 
     /// How many workers there can be.
@@ -272,7 +326,7 @@ impl Idle {
     /// How many search, or have been woken to search.
     pub fn searching(&self) -> usize {
         // Ordering: Relaxed; a snapshot.
-        count_of(self.shared.searching.load(Ordering::Relaxed))
+        count_of(self.shared.search.searching.load(Ordering::Relaxed))
     }
 
     /// How many sleep and have not been claimed by a waker.
@@ -331,20 +385,53 @@ impl Shared {
         // above is a full one; the state-space test shows the harm of leaving it out.
         fence(Ordering::SeqCst);
         // Ordering: Relaxed; the fence above does what is needed (A2).
-        if count_of(self.searching.load(Ordering::Relaxed)) >= items {
-            return 0;
+        let searching = count_of(self.search.searching.load(Ordering::Relaxed));
+        if searching < items {
+            return self.wake(from, items);
         }
-        self.wake(from, items)
+        if items > 0 && self.relies_too_long() {
+            return self.wake(from, searching + 1);
+        }
+        0
     }
 
-    /// Wakes sleepers until `target` search, or as many have been woken, or nobody sleeps.
+    /// Counts an announcement that relies on searchers; true if it is one too many (I7).
+    fn relies_too_long(&self) -> bool {
+        if MODELLED {
+            return false; // it only ever wakes one more, and would hide what is lost
+        }
+        let relied = &self.search.relied;
+        // Ordering: Relaxed on both; a count that two threads write at once is too small by one.
+        let count = relied.load(Ordering::Relaxed) + 1;
+        let too_long = count >= RELIANCE_MAX;
+        // Ordering: Relaxed; as above.
+        relied.store(if too_long { 0 } else { count }, Ordering::Relaxed);
+        too_long
+    }
+
+    /// The last searcher has come to an end, so none of those relied on is lost (I7).
+    fn all_searches_ended(&self) {
+        // Ordering: Relaxed; as in `relies_too_long`.
+        if !MODELLED && self.search.relied.load(Ordering::Relaxed) > 0 {
+            // Ordering: Relaxed; as above.
+            self.search.relied.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Wakes sleepers until `target` search, or as many have been woken, or nobody sleeps. What a waker or a policy
+    /// panics with goes on afterwards.
     #[cold]
     pub(crate) fn wake(&self, from: Option<usize>, target: usize) -> usize {
+        let mut panic = FirstPanic::default();
+        // Claimed, and perhaps not woken.
+        let mut lost = 0;
         let mut woken = 0;
-        while woken < target && self.count_in(target) {
-            if let Some(index) = self.claim(from) {
-                self.wakers[index].wake();
-                woken += 1;
+        while woken < target && self.count_in(target.saturating_add(lost)) {
+            if let Some(index) = self.claim(from, &mut panic) {
+                match panic.catch(|| self.wakers[index].wake()) {
+                    Some(()) => woken += 1,
+                    None => lost += 1,
+                }
                 continue;
             }
             // Nobody to claim. Somebody may have relied on our count and left: if it is zero now, look
@@ -353,6 +440,7 @@ impl Shared {
                 break;
             }
         }
+        panic.resume();
         woken
     }
 
@@ -363,12 +451,12 @@ impl Shared {
         }
     }
 
-    fn claim(&self, from: Option<usize>) -> Option<usize> {
+    fn claim(&self, from: Option<usize>, panic: &mut FirstPanic) -> Option<usize> {
         let set = SleeperSet {
             source: &self.sleepers,
         };
         (0..CHOICES)
-            .map_while(|_| self.order.choose(from, &set))
+            .map_while(|_| panic.catch(|| self.order.choose(from, &set)).flatten())
             .find(|&index| self.sleepers.claim(index))
             .or_else(|| self.sleepers.claim_any())
     }
@@ -377,7 +465,8 @@ impl Shared {
     fn count_in(&self, limit: usize) -> bool {
         // Ordering: Relaxed on both; one more searcher publishes nothing, and as a read-modify-write
         // it continues the release sequences of IO1.
-        self.searching
+        self.search
+            .searching
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
                 (count_of(word) < limit).then_some(word + 1)
             })
@@ -387,9 +476,10 @@ impl Shared {
     /// One searcher less, which found work or woke nobody (I1).
     pub(crate) fn count_out(&self) -> Left {
         // Ordering: Acquire (IO3); the bits of all who parked before this are visible after.
-        let before = self.searching.fetch_sub(1, Ordering::Acquire);
+        let before = self.search.searching.fetch_sub(1, Ordering::Acquire);
         debug_assert!(count_of(before) > 0, "I1: more searchers leave than came");
         if count_of(before) == 1 {
+            self.all_searches_ended();
             Left::NobodyByUs
         } else {
             Left::Others
@@ -405,11 +495,13 @@ impl Shared {
         };
         // Ordering: Acquire (IO3) as in `count_out`; Relaxed on failure, nothing is done then.
         let before = self
+            .search
             .searching
             .fetch_update(Ordering::Acquire, Ordering::Relaxed, step);
         let before = before.unwrap_or_else(|word| word);
         debug_assert!(count_of(before) > 0, "I1: more searchers leave than came");
         if count_of(before) == 1 {
+            self.all_searches_ended();
             (Left::NobodyByUs, before & RELIED != 0)
         } else {
             (Left::Others, false)
@@ -439,6 +531,7 @@ impl Shared {
         // (IO2): if it is zero now, we see the bits of all who left the look to us. Relaxed on failure, nothing
         // is done then.
         let before = self
+            .search
             .searching
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, step);
         let before = count_of(before.unwrap_or_else(|word| word));
@@ -447,7 +540,10 @@ impl Shared {
             "I1: more searchers park than came"
         );
         match (before - usize::from(searched), searched) {
-            (0, true) => Left::NobodyByUs,
+            (0, true) => {
+                self.all_searches_ended();
+                Left::NobodyByUs
+            }
             (0, false) => Left::Nobody,
             _ => Left::Others,
         }

@@ -3,6 +3,7 @@
 mod event_count;
 pub mod idle;
 mod imp;
+mod panics;
 mod parker;
 pub mod pool;
 mod sleepers;

@@ -43,6 +43,9 @@
 //! Two unparkers in a row: the second swap continues the release sequence of the first, so PO2 sees
 //! what both did.
 //!
+//! # Foreign code
+//! None runs in here. A parker that is forgotten leaks its word, and its unparkers leave their token in vain.
+//!
 //! # Why not …
 //! `std::thread::park`: any library on the same thread may take or leave its token, and a timeout
 //! cannot tell a token from the end of time. A condition variable: two words and a lock where one word
@@ -53,6 +56,7 @@
 //! U. Drepper, *Futexes are tricky*; `futex(2)`; the documentation of `std::thread::park`.
 
 use core::cell::Cell;
+use core::panic::RefUnwindSafe;
 
 use stealyard_sync::atomic::{AtomicU64, Ordering};
 use stealyard_sync::time::{Duration, Instant};
@@ -132,6 +136,9 @@ pub struct Parker {
     /// The spin so far learned; a `Cell`, so that the parker is not `Sync`.
     spin: Cell<Option<Spin>>,
 }
+
+// The cell holds what was learned, which is whole at any time.
+impl RefUnwindSafe for Parker {}
 
 /// The end that wakes: cheap to clone, for any thread.
 #[derive(Clone)]

@@ -14,22 +14,42 @@
 //! | `shutdown`    | anyone | blocking, bounded | waits for the jobs                                 |
 //!
 //! # Invariants
-//! - **T1** `threads` counts the threads that will still look at the queue. A thread joins it in the
-//!   critical section in which it is started, and leaves it in the one in which it finds the queue
-//!   empty and decides to end. So a job is queued only where `threads > 0`, and somebody takes it.
+//! - **T1** `threads` counts the threads that will still look at the queue, and those that are being started. A thread
+//!   leaves it in the critical section in which it finds the queue empty and decides to end; a start that fails, in
+//!   the one in which its job is taken back. So a job is queued only where more threads are counted than starts are
+//!   under way: then there is one that will look at the queue, and it takes the job.
 //! - **T2** A seat in `idle` belongs to a thread that waits for a job in that seat. Whoever removes it
 //!   from `idle` either gives it a job in the same critical section, or closes the pool, or is the
 //!   thread itself, which then ends. So a thread never ends with a job in its seat.
-//! - **T3** A job is put into the seat before the thread is started, and taken back if the start fails.
+//! - **T3** A job is put into the seat before the thread is started. Whether the start has failed is told by the seat and
+//!   not by the starter: a body that has begun is a thread, which has taken the job or will; one that has not, when
+//!   the starter returns an error or has dropped it, never will, and the job is taken back. Both look under the lock.
 //! - **T4** Idle threads are reused in the reverse order of their falling idle, so that under a light
 //!   load the others grow old and retire.
 //! - **T5** In a forked child, which has a copy of the pool and none of its threads, nothing takes the lock: a thread of
 //!   the parent may have held it in that moment. Jobs are refused, and nothing is waited for.
+//! - **T6** `leaving` counts the threads that have left `threads` and may still be in a hook. A shutdown waits for both
+//!   counts, and then joins threads that have nothing more to do; so it ends in its time, whatever a hook does.
+//!
+//! # Foreign code
+//! None of it runs under the lock, so all of it may use the pool.
+//!
+//! | what runs               | where                          | if it panics                                       |
+//! |-------------------------|--------------------------------|----------------------------------------------------|
+//! | `Start::start`          | in `run` and `run_now`         | a start that failed: the job goes on as after an error |
+//! | jobs, and destructors of what they hold | on a pool thread | counted in `panics`; the thread goes on              |
+//! | hooks                   | on a pool thread               | the same                                           |
+//! | destructors of payloads | after a panic, where it was caught | the second payload is forgotten                 |
+//! | destructors of jobs that were refused | at the caller    | the caller's                                       |
+//!
+//! While a thread is being started `threads` counts it, and nothing relies on it: a job that could only wait for
+//! threads that are being started waits in `run` until it is known whether there will be one. The thread that starts
+//! it would wait for itself, so there `run` refuses the job as busy.
 //!
 //! # Why not …
 //! A condition variable for the idle threads: it wakes the oldest, against T4. Starting a
-//! thread without the lock: a job queued in reliance on a start that then fails would have nobody to
-//! run it. A start takes some 13 µs, and is rare.
+//! thread under the lock: a starter that uses the pool waits for itself, and all who use it wait for the system to
+//! start a thread, some 13 µs.
 //!
 //! # References
 //! The blocking pool of tokio; `startm` and `stopm` in Go's `runtime/proc.go`.
@@ -38,15 +58,19 @@ mod config;
 mod outcome;
 mod thread;
 
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use stealyard_sync::thread::JoinHandle;
+use stealyard_sync::thread::{JoinHandle, ThreadId, current};
 use stealyard_sync::time::{Duration, Instant};
 use stealyard_sync::{Arc, Condvar, Mutex, MutexGuard, fork};
 
+use crate::panics::{discard, said};
 pub use config::{OsThreads, PoolConfig, PoolConfigError, Start, ThreadHook};
 pub use outcome::{Placed, PoolStats, Refused, RefusedReason, ShutdownResult};
-use thread::Seat;
+use thread::{Body, Phase, Seat};
 
 /// What a pool thread runs.
 pub type Job = Box<dyn FnOnce() + Send + 'static>;
@@ -65,9 +89,13 @@ struct Shared {
     config: PoolConfig,
     starter: Box<dyn Start>,
     state: Mutex<State>,
-    /// Notified whenever `threads` falls.
-    ended: Condvar,
+    /// Notified whenever `threads` or `leaving` falls, a start is over, or the pool is closed.
+    changed: Condvar,
 }
+
+// A panic of a user's code leaves nothing half done.
+impl UnwindSafe for Shared {}
+impl RefUnwindSafe for Shared {}
 
 #[derive(Default)]
 struct State {
@@ -75,14 +103,36 @@ struct State {
     queue: VecDeque<Job>,
     /// Last fallen idle is last (T4).
     idle: Vec<Arc<Seat>>,
+    /// T1.
     threads: usize,
-    /// The number of the next thread, which is also how many starts were tried.
+    /// T6.
+    leaving: usize,
+    /// Who is starting a thread now: each counts in `threads`.
+    starting: Vec<ThreadId>,
+    /// The threads whose bodies run, by their numbers.
+    bodies: BTreeMap<usize, ThreadId>,
+    /// The number of the next thread.
     next: usize,
     handles: BTreeMap<usize, JoinHandle<()>>,
     /// Of the thread that ended last; the next one to end joins it, so that at most one is unjoined.
     last_ended: Option<JoinHandle<()>>,
+    started: u64,
     start_failures: u64,
     panics: u64,
+}
+
+impl State {
+    /// Whether there is a thread that will still look at the queue (T1). Perhaps not yet, if a thread has ended
+    /// before its start was over.
+    fn has_thread(&self) -> bool {
+        self.threads > self.starting.len()
+    }
+
+    /// A thread that was counted is none (T1, T3).
+    fn start_failed(&mut self) {
+        self.threads -= 1;
+        self.start_failures += 1;
+    }
 }
 
 impl ThreadPool {
@@ -109,7 +159,7 @@ impl ThreadPool {
                 config,
                 starter: Box::new(starter),
                 state: Mutex::new(State::default()),
-                ended: Condvar::new(),
+                changed: Condvar::new(),
             }),
         })
     }
@@ -118,7 +168,8 @@ impl ThreadPool {
     ///
     /// # Errors
     /// [`Refused`] gives the job back: the pool is closed, or it has no thread at all and none can be
-    /// started, or this process was forked from the pool's.
+    /// started, or this process was forked from the pool's. Called by a [`Start`], also if there may be no
+    /// more threads and there is none but those being started.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<Placed, Refused> {
         Shared::place(&self.shared, Box::new(job), true)
     }
@@ -138,8 +189,8 @@ impl ThreadPool {
     }
 
     /// Closes the pool, waits until every job has run and every thread has ended, and joins them; for
-    /// `timeout` at the most. Called by a pool's own job, it waits for all the others. A forked child has nothing to
-    /// wait for.
+    /// `timeout` at the most. Called by a pool's own job or hook, it waits for all the other threads; two that do so
+    /// at once wait for each other until the time of one is up. A forked child has nothing to wait for.
     pub fn shutdown(&self, timeout: Duration) -> ShutdownResult {
         self.close();
         self.shared.wait_for_end(timeout)
@@ -155,7 +206,7 @@ impl ThreadPool {
             threads: state.threads,
             idle: state.idle.len(),
             queued: state.queue.len(),
-            started: state.next as u64 - state.start_failures,
+            started: state.started,
             start_failures: state.start_failures,
             panics: state.panics,
         }
@@ -186,25 +237,33 @@ impl Shared {
             return Err(Refused::new(job, RefusedReason::Forked));
         }
         let mut state = shared.lock();
-        if state.closed {
-            return Err(Refused::new(job, RefusedReason::Closed));
-        }
-        if let Some(seat) = state.idle.pop() {
-            seat.give(job); // under the lock: T2
-            return Ok(Placed::Reused);
-        }
-        if state.threads < shared.config.threads_max {
-            return Self::start(shared, state, job, may_queue);
-        }
-        if may_queue {
-            state.queue.push_back(job); // threads > 0, because threads_max is (T1)
-            Ok(Placed::Queued { start_failed: None })
-        } else {
-            Err(Refused::new(job, RefusedReason::Busy))
+        loop {
+            if state.closed {
+                return Err(Refused::new(job, RefusedReason::Closed));
+            }
+            if let Some(seat) = state.idle.pop() {
+                seat.give(job); // under the lock: T2
+                return Ok(Placed::Reused);
+            }
+            if state.threads < shared.config.threads_max {
+                return Self::start(shared, state, job, may_queue);
+            }
+            if !may_queue {
+                return Err(Refused::new(job, RefusedReason::Busy));
+            }
+            if state.has_thread() {
+                state.queue.push_back(job); // T1
+                return Ok(Placed::Queued { start_failed: None });
+            }
+            if state.starting.contains(&current().id()) {
+                // We are the starter, and would wait for ourselves.
+                return Err(Refused::new(job, RefusedReason::Busy));
+            }
+            state = shared.wait(state);
         }
     }
 
-    /// Starts a thread for `job`, with the lock held (T1).
+    /// Starts a thread for `job` (T1, T3); the lock is free meanwhile.
     fn start(
         shared: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
@@ -213,30 +272,69 @@ impl Shared {
     ) -> Result<Placed, Refused> {
         let number = state.next;
         state.next += 1;
-        let (seat, parker) = Seat::new();
-        seat.give(job); // T3
-        let (pool, own) = (Arc::clone(shared), Arc::clone(&seat));
-        let body = Box::new(move || thread::work(&pool, &own, &parker, number));
-        let name = format!("{}-{number}", shared.config.name);
-        let error = match shared.starter.start(name, shared.config.stack_size, body) {
-            Ok(handle) => {
-                state.threads += 1;
+        state.threads += 1;
+        let me = current().id();
+        state.starting.push(me);
+        drop(state);
+        let (seat, parker) = Seat::new(job);
+        let body = Body::new(Arc::clone(shared), Arc::clone(&seat), parker, number);
+        let start = || {
+            let name = format!("{}-{number}", shared.config.name);
+            let run = Box::new(move || body.run());
+            shared.starter.start(name, shared.config.stack_size, run)
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(start)).unwrap_or_else(|payload| {
+            let panicked = format!("the starter panicked: {}", said(&*payload));
+            discard(payload);
+            Err(io::Error::other(panicked))
+        });
+        let mut state = shared.lock();
+        if let Some(at) = state.starting.iter().position(|starter| *starter == me) {
+            state.starting.swap_remove(at);
+        }
+        shared.changed.notify_all();
+        let error = match (seat.start_is_over(outcome.is_ok()), outcome) {
+            (Phase::Ready, Ok(handle)) | (Phase::Running, Ok(handle)) => {
+                state.started += 1;
                 state.handles.insert(number, handle);
                 return Ok(Placed::Started);
             }
-            Err(error) => error,
+            (Phase::Ended, Ok(handle)) => {
+                state.started += 1;
+                let before = state.last_ended.replace(handle);
+                drop(state);
+                before.into_iter().for_each(join);
+                return Ok(Placed::Started);
+            }
+            (Phase::Running | Phase::Ended, Err(_)) => {
+                state.started += 1;
+                return Ok(Placed::Started);
+            }
+            (Phase::Ready | Phase::Gone, Err(error)) => error,
+            (Phase::Gone, Ok(_)) => io::Error::other("the starter dropped what it was to run"),
         };
-        state.start_failures += 1;
-        let job = seat
-            .take()
-            .expect("T3: the thread that would take it never was");
-        if may_queue && state.threads > 0 {
-            state.queue.push_back(job);
+        state.start_failed();
+        let Some(job) = seat.take() else {
+            unreachable!("T3: the thread that would take it never was");
+        };
+        if let Some(seat) = state.idle.pop() {
+            seat.give(job); // it has become idle meanwhile
+            return Ok(Placed::Reused);
+        }
+        if may_queue && state.has_thread() {
+            state.queue.push_back(job); // T1
             return Ok(Placed::Queued {
                 start_failed: Some(error),
             });
         }
         Err(Refused::new(job, RefusedReason::NoThread(error)))
+    }
+
+    /// Waits for the next change.
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed
+            .wait(state)
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn close(&self) {
@@ -248,6 +346,7 @@ impl Shared {
         for seat in state.idle.drain(..) {
             seat.wake(); // without a job: it ends (T2)
         }
+        self.changed.notify_all();
     }
 
     fn wait_for_end(&self, timeout: Duration) -> ShutdownResult {
@@ -255,30 +354,27 @@ impl Shared {
             return ShutdownResult::Complete;
         }
         let deadline = Instant::now().checked_add(timeout);
-        let me = stealyard_sync::thread::current().id();
+        let me = current().id();
         let mut state = self.lock();
         let own = state
-            .handles
+            .bodies
             .iter()
-            .find_map(|(&number, handle)| (handle.thread().id() == me).then_some(number));
+            .find_map(|(&number, &thread)| (thread == me).then_some(number));
         let rest = usize::from(own.is_some());
-        while state.threads > rest {
+        while state.threads + state.leaving > rest {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             state = match left {
                 Some(left) if left.is_zero() => {
                     return ShutdownResult::TimedOut {
-                        running: state.threads - rest,
+                        running: state.threads + state.leaving - rest,
                         queued: state.queue.len(),
                     };
                 }
-                Some(left) => match self.ended.wait_timeout(state, left) {
+                Some(left) => match self.changed.wait_timeout(state, left) {
                     Ok((state, _)) => state,
                     Err(poisoned) => poisoned.into_inner().0,
                 },
-                None => self
-                    .ended
-                    .wait(state)
-                    .unwrap_or_else(std::sync::PoisonError::into_inner),
+                None => self.wait(state),
             };
         }
         let own_handle = own.and_then(|number| state.handles.remove_entry(&number));
@@ -286,10 +382,16 @@ impl Shared {
         ending.extend(core::mem::take(&mut state.handles).into_values());
         state.handles.extend(own_handle);
         drop(state);
-        for handle in ending {
-            let _a_panic_was_counted = handle.join();
-        }
+        ending.into_iter().for_each(join); // none of them is in a hook (T6)
         ShutdownResult::Complete
+    }
+}
+
+/// Waits for a thread that has nothing more to do. A panic of a job or a hook was counted, and is no panic of
+/// the thread.
+fn join(handle: JoinHandle<()>) {
+    if let Err(payload) = handle.join() {
+        discard(payload);
     }
 }
 

@@ -2,7 +2,8 @@
 //! next, so that the look after parking cannot be forgotten and a searcher cannot be counted twice.
 //!
 //! A token that is dropped instead (by a panic in the caller's search, say) takes the worker out in
-//! good order: a searcher's duty is passed on, a bit is taken back, the number becomes free.
+//! good order: a searcher's duty is passed on, a bit is taken back, the number becomes free. A token that is
+//! forgotten stays where it was: what that costs, and its bound, is in the [module](super) above.
 
 use stealyard_sync::atomic::{Ordering, fence};
 use stealyard_sync::{Arc, asymmetric};
@@ -62,28 +63,32 @@ impl Drop for Seat {
                 !self.shared.withdraw(self.index) && self.shared.count_out() == Left::NobodyByUs
             }
         };
+        // Before anything foreign runs: a waker that panics does not keep the number taken.
+        self.shared.leave(self.index);
         if duty {
             self.shared.wake_next(self.index);
         }
-        self.shared.leave(self.index);
     }
 }
 
 /// A worker that runs tasks, or is free to look for some. Dropping it leaves the protocol and frees
-/// the number; a worker that leaves owes nothing but the items in queues that only it can reach.
+/// the number; a worker that leaves owes nothing but the items in queues that only it can reach. Forgetting it keeps
+/// the number taken.
 #[must_use = "dropping it leaves the protocol"]
 pub struct Active(Seat);
 
 /// A worker that looks for work, counted as such: while it exists, nobody else is woken for a single
-/// item. It must end in [`found`](Self::found) or [`park`](Self::park).
+/// item. It must end in [`found`](Self::found) or [`park`](Self::park). Forgotten, it counts for good, and of
+/// announcements that rely on it only each [`RELIANCE_MAX`](super::RELIANCE_MAX)th wakes a worker.
 #[must_use = "while it is held, nobody is woken"]
 pub struct Searching(Seat);
 
-/// A worker that has said it will sleep and must now look again: [`recheck`](Self::recheck).
+/// A worker that has said it will sleep and must now look again: [`recheck`](Self::recheck). Forgotten, it is woken
+/// in vain once, and from then on counts as a [`Searching`] that is forgotten.
 #[must_use = "look again, then sleep"]
 pub struct Parking(Seat);
 
-/// A worker that has looked again and may sleep.
+/// A worker that has looked again and may sleep. Forgotten, it is as a [`Parking`] that is forgotten.
 #[must_use = "it is marked as asleep: sleep, or it is woken in vain"]
 pub struct Sleeping(Seat);
 

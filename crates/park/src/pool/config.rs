@@ -15,17 +15,17 @@ pub struct PoolConfig {
     /// Threads are named this, a hyphen and a number counted from 0. Default: `stealyard-blocking`.
     /// Linux shows the first 15 bytes.
     pub name: String,
-    /// Never more threads than this. Default: 512, as the peers' pools for blocking calls: more blocked
-    /// system calls than that at once are usually a mistake.
+    /// Never more threads than this; one that is in `on_stop` counts no longer. Default: 512, as the peers'
+    /// pools for blocking calls: more blocked system calls than that at once are usually a mistake.
     pub threads_max: usize,
     /// How long an idle thread waits for a job before it ends. Default: 10 s. Zero ends it at once;
     /// `Duration::MAX` keeps it for ever.
     pub keep_alive: Duration,
     /// The stack of each thread in bytes. Default: `None`, the platform's usual size (2 MiB in Rust).
     pub stack_size: Option<usize>,
-    /// Called on each thread before its first job. Default: nothing.
+    /// Called on each thread before its first job. It may use the pool; a panic is counted. Default: nothing.
     pub on_start: Option<ThreadHook>,
-    /// Called on each thread after its last job. Default: nothing.
+    /// Called on each thread after its last job. It may use the pool; a panic is counted. Default: nothing.
     pub on_stop: Option<ThreadHook>,
 }
 
@@ -96,11 +96,16 @@ impl PoolConfig {
 
 /// Starts a thread: the operating system's, or a simulator's.
 pub trait Start: Send + Sync {
-    /// Starts a thread that runs `body` to its end. Called with the pool locked: it must not use the
-    /// pool.
+    /// Starts a thread that runs `body` to its end. Called without any lock, so it may use the pool; but it must
+    /// not wait for the pool's end, nor for another thread that waits for this start.
+    ///
+    /// The pool goes by what becomes of `body`: one that has begun is a thread, whatever is returned; one that is
+    /// dropped is none, and its job is lost if a thread was promised. A `body` that is neither run nor dropped
+    /// after `Ok` counts as a thread for good.
     ///
     /// # Errors
-    /// Whatever kept the thread from starting; `body` has then not run and never will.
+    /// Whatever kept the thread from starting; a `body` that has not begun then never will. A panic is an error
+    /// as well.
     fn start(
         &self,
         name: String,

@@ -107,7 +107,7 @@ pub enum ShutdownResult {
     /// The time was up. What runs goes on, and what is queued will still run; nothing is lost, and
     /// another shutdown may wait further.
     TimedOut {
-        /// Threads that have not ended.
+        /// Threads that have not ended, their last hooks included.
         running: usize,
         /// Jobs that no thread has taken yet.
         queued: usize,
@@ -117,15 +117,15 @@ pub enum ShutdownResult {
 /// A snapshot of a pool's counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolStats {
-    /// Threads that live, idle ones included.
+    /// Threads that take jobs, idle ones and those being started included; one in its last hook counts no longer.
     pub threads: usize,
     /// Threads that wait for a job.
     pub idle: usize,
     /// Jobs that wait for a thread.
     pub queued: usize,
-    /// Threads started so far.
+    /// Threads started so far: those that began, or whose starter has promised them.
     pub started: u64,
-    /// Threads that could not be started so far.
+    /// Starts that failed so far, by an error or a panic of the starter.
     pub start_failures: u64,
     /// Jobs and hooks that panicked so far.
     pub panics: u64,

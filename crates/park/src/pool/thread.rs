@@ -1,31 +1,57 @@
 //! The life of one pool thread: job after job, then the queue, then idle, then the end.
 
-use core::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use stealyard_sync::{Arc, Mutex};
+use stealyard_sync::thread::current;
+use stealyard_sync::{Arc, Mutex, MutexGuard};
 
-use super::{Job, Shared, ThreadHook};
+use super::{Job, Shared, State, ThreadHook, join};
+use crate::panics::discard;
 use crate::parker::{ParkResult, Parker, Unparker};
 
-/// Where a thread gets its next job while it is idle (T2).
+/// Where a thread gets its next job while it is idle (T2), and how far it has come (T3).
 pub(super) struct Seat {
-    job: Mutex<Option<Job>>,
+    content: Mutex<Content>,
     unparker: Unparker,
 }
 
+struct Content {
+    job: Option<Job>,
+    phase: Phase,
+    /// Whether the starter has promised a thread.
+    promised: bool,
+}
+
+/// How far the body of a thread has come. Changed under the pool's lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It has not begun.
+    Ready,
+    /// It has begun.
+    Running,
+    /// It has done all it had to.
+    Ended,
+    /// It was dropped before it began, or is not to begin any more.
+    Gone,
+}
+
 impl Seat {
-    pub(super) fn new() -> (Arc<Self>, Parker) {
+    pub(super) fn new(job: Job) -> (Arc<Self>, Parker) {
         let parker = Parker::new();
+        parker.unparker().unpark();
         let seat = Arc::new(Self {
-            job: Mutex::new(None),
+            content: Mutex::new(Content {
+                job: Some(job),
+                phase: Phase::Ready,
+                promised: false,
+            }),
             unparker: parker.unparker(),
         });
         (seat, parker)
     }
 
     pub(super) fn give(&self, job: Job) {
-        let before = self.slot().replace(job);
+        let before = self.content().job.replace(job);
         debug_assert!(before.is_none(), "T2: two jobs for one seat");
         self.wake();
     }
@@ -35,13 +61,119 @@ impl Seat {
     }
 
     pub(super) fn take(&self) -> Option<Job> {
-        self.slot().take()
+        self.content().job.take()
     }
 
-    fn slot(&self) -> stealyard_sync::MutexGuard<'_, Option<Job>> {
-        self.job
+    /// The starter has returned, and promises a thread or not. Returns how far the body was then; it begins no
+    /// more without a promise (T3).
+    pub(super) fn start_is_over(&self, promised: bool) -> Phase {
+        let mut content = self.content();
+        content.promised = promised;
+        let phase = content.phase;
+        if phase == Phase::Ready && !promised {
+            content.phase = Phase::Gone;
+        }
+        phase
+    }
+
+    /// The body begins; false if it must not.
+    fn begin(&self) -> bool {
+        let mut content = self.content();
+        let ready = content.phase == Phase::Ready;
+        if ready {
+            content.phase = Phase::Running;
+        }
+        ready
+    }
+
+    fn end(&self) {
+        self.content().phase = Phase::Ended;
+    }
+
+    /// The body was dropped and has not begun. Returns the job if a thread was promised; if not, the caller of the
+    /// starter takes it back.
+    fn drop_body(&self) -> Option<Job> {
+        let mut content = self.content();
+        if content.phase != Phase::Ready {
+            return None;
+        }
+        content.phase = Phase::Gone;
+        if content.promised {
+            content.job.take()
+        } else {
+            None
+        }
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What a new thread is to run. It notices when it is dropped instead.
+pub(super) struct Body {
+    shared: Arc<Shared>,
+    seat: Arc<Seat>,
+    parker: Parker,
+    number: usize,
+    has_begun: bool,
+}
+
+impl Body {
+    pub(super) fn new(shared: Arc<Shared>, seat: Arc<Seat>, parker: Parker, number: usize) -> Self {
+        Self {
+            shared,
+            seat,
+            parker,
+            number,
+            has_begun: false,
+        }
+    }
+
+    /// The life of the thread.
+    pub(super) fn run(mut self) {
+        self.has_begun = true;
+        let (shared, number) = (&*self.shared, self.number);
+        {
+            let mut state = shared.lock();
+            if !self.seat.begin() {
+                return; // the starter has said that it would not
+            }
+            state.bodies.insert(number, current().id());
+        }
+        hook(shared, shared.config.on_start.as_ref(), number);
+        work(shared, &self.seat, &self.parker);
+        hook(shared, shared.config.on_stop.as_ref(), number);
+        let before = {
+            let mut state = shared.lock();
+            state.bodies.remove(&number);
+            state.leaving -= 1;
+            self.seat.end();
+            shared.changed.notify_all();
+            // There is none yet if the call that started us has not returned: that puts it there then.
+            let own = state.handles.remove(&number);
+            own.and_then(|own| state.last_ended.replace(own))
+        };
+        before.into_iter().for_each(join);
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if self.has_begun || self.shared.is_copy() {
+            return;
+        }
+        let mut state = self.shared.lock();
+        let Some(job) = self.seat.drop_body() else {
+            return;
+        };
+        state.started -= 1;
+        state.start_failed();
+        self.shared.changed.notify_all();
+        drop(state);
+        drop(job); // a user's code: the lock is free
     }
 }
 
@@ -52,9 +184,8 @@ enum Next {
     End,
 }
 
-/// The body of a pool thread.
-pub(super) fn work(shared: &Shared, seat: &Arc<Seat>, parker: &Parker, number: usize) {
-    hook(shared, shared.config.on_start.as_ref(), number);
+/// Runs job after job until it is time to end.
+fn work(shared: &Shared, seat: &Arc<Seat>, parker: &Parker) {
     let mut next = Next::Wait; // its first job is in the seat (T3)
     loop {
         next = match next {
@@ -64,19 +195,10 @@ pub(super) fn work(shared: &Shared, seat: &Arc<Seat>, parker: &Parker, number: u
             }
             Next::Wait => match wait(shared, seat, parker) {
                 Some(job) => Next::Run(job),
-                None => break,
+                None => return,
             },
-            Next::End => break,
+            Next::End => return,
         };
-    }
-    hook(shared, shared.config.on_stop.as_ref(), number);
-    let before = {
-        let mut state = shared.lock();
-        let own = state.handles.remove(&number);
-        core::mem::replace(&mut state.last_ended, own)
-    };
-    if let Some(before) = before {
-        let _a_panic_was_counted = before.join();
     }
 }
 
@@ -87,8 +209,7 @@ fn after_job(shared: &Shared, seat: &Arc<Seat>) -> Next {
         return Next::Run(job);
     }
     if state.closed {
-        state.threads -= 1;
-        shared.ended.notify_all();
+        leave(shared, &mut state);
         return Next::End;
     }
     state.idle.push(Arc::clone(seat));
@@ -114,21 +235,28 @@ fn wait(shared: &Shared, seat: &Arc<Seat>, parker: &Parker) -> Option<Job> {
             None => true,     // closed
         };
         if ends {
-            debug_assert!(state.queue.is_empty(), "T1: a thread ends, a job waits");
-            state.threads -= 1;
-            shared.ended.notify_all();
+            // A job may have been left to us when its own thread could not be started (T1).
+            if let Some(job) = state.queue.pop_front() {
+                return Some(job);
+            }
+            leave(shared, &mut state);
             return None;
         }
     }
 }
 
-/// Runs `body`; a panic is counted and ends nothing.
+/// The thread looks at the queue no more (T1, T6).
+fn leave(shared: &Shared, state: &mut State) {
+    state.threads -= 1;
+    state.leaving += 1;
+    shared.changed.notify_all();
+}
+
+/// Runs `body`; a panic is counted and ends nothing, nor does one of the payload's destructor.
 fn guarded(shared: &Shared, body: impl FnOnce()) {
-    let result: Result<(), Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(body));
-    if let Err(payload) = result {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
         shared.lock().panics += 1;
-        // A payload may panic when it is dropped; that must not end the thread either.
-        let _again = catch_unwind(AssertUnwindSafe(move || drop(payload)));
+        discard(payload);
     }
 }
 

@@ -1,0 +1,44 @@
+//! Panics of code that is not ours: kept until everything is in order, or dropped for good.
+
+use core::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+type Payload = Box<dyn Any + Send>;
+
+/// What a panic said, if it was text.
+pub(crate) fn said(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("its payload is no text")
+}
+
+/// Drops a payload, whose destructor may panic too, and so may that of the payload it panics with: which is
+/// forgotten.
+pub(crate) fn discard(payload: Payload) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+        core::mem::forget(again);
+    }
+}
+
+/// The first panic of several calls, none of which is to keep the others from being made.
+#[derive(Default)]
+pub(crate) struct FirstPanic(Option<Payload>);
+
+impl FirstPanic {
+    /// What `body` returns, unless it panics.
+    pub(crate) fn catch<R>(&mut self, body: impl FnOnce() -> R) -> Option<R> {
+        match catch_unwind(AssertUnwindSafe(body)) {
+            Ok(result) => return Some(result),
+            Err(payload) if self.0.is_none() => self.0 = Some(payload),
+            Err(payload) => discard(payload),
+        }
+        None
+    }
+
+    /// Goes on with the first panic, if there was one.
+    pub(crate) fn resume(self) {
+        if let Some(payload) = self.0 {
+            resume_unwind(payload);
+        }
+    }
+}
