@@ -139,6 +139,7 @@ pub fn check(scenario: &str, schedules: usize, body: impl Fn() + Send + Sync + '
 /// # Panics
 /// Outside of [`check`]; if `bound` is zero.
 pub fn pick(bound: usize) -> usize {
+    assert!(bound > 0, "the bound is 0: no number is below it");
     let drawn = shuttle::rand::thread_rng().next_u64();
     (drawn % bound as u64) as usize
 }

@@ -53,10 +53,10 @@ impl Rng {
     /// `bound / 2^32`.
     ///
     /// # Panics
-    /// In debug builds if `bound` is zero, for which there is no such number; release builds give 0.
+    /// If `bound` is zero, for which there is no such number.
     #[inline]
     pub fn below(&mut self, bound: u32) -> u32 {
-        debug_assert!(bound > 0, "no number is below 0");
+        assert!(bound > 0, "the bound is 0: no number is below it");
         let high = self.next_u64() >> 32;
         ((high * u64::from(bound)) >> 32) as u32
     }
@@ -87,6 +87,13 @@ mod tests {
             seen.iter().all(|&count| (9_100..10_900).contains(&count)),
             "{seen:?}"
         );
+    }
+
+    /// In both profiles.
+    #[test]
+    #[should_panic(expected = "the bound is 0")]
+    fn nothing_is_below_zero() {
+        Rng::new(7).below(0);
     }
 
     #[test]

@@ -177,8 +177,15 @@ pub struct Matrix {
 
 impl Matrix {
     /// A matrix in which all workers are equally near: for tests, and where nothing is pinned.
+    ///
+    /// # Panics
+    /// If `workers` squared is more than a `usize` holds.
     #[must_use]
     pub fn uniform(workers: usize) -> Self {
+        let entries = workers.checked_mul(workers);
+        let Some(entries) = entries else {
+            panic!("a matrix of {workers} workers has more entries than can be counted");
+        };
         let rank = |at: usize| {
             if at / workers == at % workers {
                 SAME
@@ -187,7 +194,7 @@ impl Matrix {
             }
         };
         Self {
-            ranks: (0..workers * workers).map(rank).collect(),
+            ranks: (0..entries).map(rank).collect(),
             workers,
         }
     }

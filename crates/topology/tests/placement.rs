@@ -2,7 +2,7 @@
 //! answers on described machines, and the invariants P1 to P3 over many machines and numbers.
 
 use stealyard_topology::{
-    Bind, CpuSet, PlaceList, Placement, PlacementError, Places, Plan, Topology,
+    Bind, CpuSet, Matrix, PlaceList, Placement, PlacementError, Places, Plan, Topology,
 };
 
 const DUAL: &str = "pack:2 [numa] l3:2 core:2 pu:2(indexes=1*2:2*8)";
@@ -287,4 +287,11 @@ fn placements_as_words_and_back() {
         let error = text.parse::<Placement>().expect_err(text);
         assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
     }
+}
+
+/// In both profiles: it came out empty where overflow wraps.
+#[test]
+#[should_panic(expected = "has more entries than can be counted")]
+fn o15_a_matrix_that_cannot_be_counted_is_refused() {
+    let _matrix = Matrix::uniform(usize::MAX / 2);
 }
