@@ -42,6 +42,13 @@ fn until(condition: impl Fn() -> bool) {
     }
 }
 
+/// Keeps what is leaked on purpose reachable, so that a leak check sees only what was not meant.
+fn keep(value: impl std::any::Any + Send) {
+    static KEPT: Mutex<Vec<Box<dyn std::any::Any + Send>>> = Mutex::new(Vec::new());
+    let mut kept = KEPT.lock().expect("nothing panics in it");
+    kept.push(Box::new(value));
+}
+
 fn panics(body: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(body)).is_err()
 }
@@ -166,6 +173,7 @@ fn w17_a_policy_may_use_the_protocol_and_may_panic() {
     let (wakers, log) = recorders(4, &[]);
     let idle = Idle::with_order(wakers, Meddles(Arc::clone(&meddler)));
     let mut sleeping = asleep(&idle, 0..3);
+    keep(idle.clone()); // it is in a cycle
     meddler.idle.set(idle.clone()).unwrap();
     assert_eq!(idle.announce(1), 1);
     assert_eq!(woken(&log), [0, 0], "nudged, then woken");
@@ -203,6 +211,7 @@ fn w17_a_waker_may_use_the_protocol() {
     let (cell, calls) = (Arc::new(OnceLock::new()), Arc::new(AtomicUsize::new(0)));
     let idle = Idle::new((0..3).map(|_| Caller(Arc::clone(&cell), Arc::clone(&calls))));
     let sleeping = asleep(&idle, 0..2);
+    keep(idle.clone()); // it is in a cycle
     assert!(cell.set(idle.clone()).is_ok());
     assert_eq!(idle.announce(1), 1);
     drop(sleeping);
@@ -261,13 +270,14 @@ fn w18_a_token_that_is_forgotten_keeps_nobody_asleep_for_good() {
         |idle| std::mem::forget(idle.join(0).unwrap().search()),
         |idle| std::mem::forget(idle.join(0).unwrap().park()),
         |idle| std::mem::forget(idle.join(0).unwrap().search().unwrap().park()),
-        |idle| std::mem::forget(asleep(idle, [0])),
+        |idle| asleep(idle, [0]).into_iter().for_each(std::mem::forget),
         |idle| std::mem::forget(idle.join(0).unwrap().park().recheck(|| Some(()))),
     ];
     for (case, forget) in forgets.into_iter().enumerate() {
         let (wakers, log) = recorders(4, &[]);
         let idle = Idle::new(wakers);
         let sleeping = asleep(&idle, [1]);
+        keep(idle.clone());
         forget(&idle);
         let first = announcements_until_woken(&idle, &log, 1, RELIANCE_MAX + 1);
         assert!(
@@ -435,6 +445,7 @@ fn w16_a_starter_may_use_the_pool() {
             assert!(matches!(refused.reason(), RefusedReason::Busy));
             OsThreads.start(name, None, body)
         });
+        keep(Arc::clone(&pool)); // it is in a cycle
         cell.set(Arc::clone(&pool)).unwrap();
         assert!(matches!(pool.run(job(&ran)), Ok(Placed::Started)));
         shut_down(&pool);
@@ -534,6 +545,7 @@ fn w16_a_job_whose_start_fails_goes_to_who_became_idle_meanwhile() {
                 }
                 Err(io::Error::other("no second one"))
             });
+            keep(Arc::clone(&pool)); // it is in a cycle
             cell.set(Arc::clone(&pool)).unwrap();
             let ran = Arc::new(AtomicUsize::new(0));
             let _place = pool.run(move || until(|| go.load(Ordering::Relaxed)));
@@ -724,6 +736,7 @@ fn w16_hooks_may_use_the_pool_and_end_it() {
             ..PoolConfig::default()
         };
         let pool = Arc::new(ThreadPool::new(config).unwrap());
+        keep(Arc::clone(&pool)); // it is in a cycle
         cell.set(Arc::clone(&pool)).unwrap();
         let _place = pool.run(|| ()).unwrap();
         shut_down(&pool);

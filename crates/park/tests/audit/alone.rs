@@ -8,7 +8,7 @@ use stealyard_park::idle::{Active, Parking, RELIANCE_MAX, Recheck, Searching, Sl
 use stealyard_park::{Idle, Nearest, SleeperSet, Wake, WakeOrder};
 use stealyard_sync::seed::Rng;
 
-use crate::support::{Entry, Ledger, maybe_panic, quietly};
+use crate::support::{Entry, Ledger, keep, maybe_panic, quietly};
 
 /// Wakers and a policy that meddle and panic, as a seed has it.
 struct Foreign {
@@ -183,6 +183,7 @@ impl Table {
         });
         self.places[worker] = next.unwrap_or(Place::Out);
         if rng.below(150) == 0 {
+            keep(self.idle.clone());
             std::mem::forget(std::mem::replace(&mut self.places[worker], Place::Lost));
             if self.idle.join(worker).is_some() {
                 self.places[worker] = Place::Out; // there was no token to forget

@@ -11,7 +11,7 @@ use stealyard_park::pool::{OsThreads, PoolStats, RefusedReason, ShutdownResult, 
 use stealyard_park::{PoolConfig, ThreadPool};
 use stealyard_sync::seed::Rng;
 
-use crate::support::{HANG, Ledger, Planned, planned_panic};
+use crate::support::{Bomb, HANG, Ledger, Planned, planned_panic};
 
 /// Starts threads, or does something else, as a seed has it.
 struct Moody {
@@ -56,6 +56,14 @@ impl Start for Moody {
     }
 }
 
+/// With a payload that is harmless or not.
+fn planned_panic_or_bomb(rng: &mut Rng) {
+    if rng.below(2) == 0 {
+        planned_panic();
+    }
+    resume_unwind(Box::new(Bomb));
+}
+
 struct Jobs {
     pool: Arc<ThreadPool>,
     ledger: Arc<Ledger>,
@@ -78,7 +86,7 @@ impl Jobs {
             }
             if rng.below(8) == 0 {
                 me.panicked.fetch_add(1, Ordering::Relaxed);
-                resume_unwind(Box::new(Planned(rng.below(2) == 0)));
+                planned_panic_or_bomb(&mut rng);
             }
         }
     }
@@ -121,7 +129,7 @@ impl Jobs {
                     let panicked = Arc::clone(&self.panicked);
                     if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
                         panicked.fetch_sub(1, Ordering::Relaxed);
-                        assert!(payload.is::<Planned>());
+                        assert!(payload.is::<Planned>() || payload.is::<Bomb>());
                         std::mem::forget(payload);
                     }
                 }
@@ -148,7 +156,7 @@ pub(crate) fn pool(rng: &mut Rng) {
             }
             if rng.below(3) == 0 {
                 panicked.fetch_add(1, Ordering::Relaxed);
-                resume_unwind(Box::new(Planned(rng.below(2) == 0)));
+                planned_panic_or_bomb(&mut rng);
             }
         })
     };

@@ -1,8 +1,8 @@
 //! Planned panics, a watchdog, and the ledger.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use stealyard_sync::seed::Rng;
@@ -10,20 +10,30 @@ use stealyard_sync::seed::Rng;
 /// How long anything may take before it counts as hung.
 pub(crate) const HANG: Duration = Duration::from_secs(120);
 
-/// The payload of a panic that is part of a program. Its destructor may panic as well.
-pub(crate) struct Planned(pub(crate) bool);
+/// The payload of a panic that is part of a program.
+pub(crate) struct Planned;
 
-impl Drop for Planned {
+/// The same, with a destructor that panics in turn, for ever. Without a size: what is forgotten of it is no memory.
+pub(crate) struct Bomb;
+
+impl Drop for Bomb {
     fn drop(&mut self) {
-        if self.0 && !std::thread::panicking() {
-            resume_unwind(Box::new(Self(true)));
+        if !std::thread::panicking() {
+            resume_unwind(Box::new(Self));
         }
     }
 }
 
 /// Unwinds without a word.
 pub(crate) fn planned_panic() {
-    resume_unwind(Box::new(Planned(false)));
+    resume_unwind(Box::new(Planned));
+}
+
+/// Keeps what is leaked on purpose reachable, so that a leak check sees only what was not meant.
+pub(crate) fn keep(value: impl std::any::Any + Send) {
+    static KEPT: Mutex<Vec<Box<dyn std::any::Any + Send>>> = Mutex::new(Vec::new());
+    let mut kept = KEPT.lock().expect("nothing panics in it");
+    kept.push(Box::new(value));
 }
 
 /// Panics once in `one_in`, unless the thread is unwinding.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use stealyard_park::{EventCount, ParkResult, Parker, SpinConfig, Unparker};
 use stealyard_sync::seed::Rng;
 
-use crate::support::{HANG, maybe_panic, quietly};
+use crate::support::{HANG, keep, maybe_panic, quietly};
 
 /// One thread: the token is there if it was left and not taken.
 pub(crate) fn parker(rng: &mut Rng) {
@@ -20,6 +20,7 @@ pub(crate) fn parker(rng: &mut Rng) {
     for _ in 0..rng.below(200) {
         let answer = match rng.below(9) {
             0 => {
+                keep(parker.unparker());
                 std::mem::forget(parker.unparker());
                 continue;
             }
