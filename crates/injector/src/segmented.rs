@@ -92,10 +92,6 @@
 //! *FAAArrayQueue*, 2016. crossbeam-deque, `Injector`.
 
 mod block;
-#[cfg(not(any(stealyard_loom, stealyard_shuttle)))]
-mod collector;
-#[cfg(any(stealyard_loom, stealyard_shuttle))]
-#[path = "segmented/shared_collector.rs"]
 mod collector;
 mod leftover;
 

@@ -74,13 +74,13 @@ fn limited<D: Discipline>(limit: usize) -> ChaseLev<Box<Item>, D> {
 #[test]
 fn c3_overflow_of_a_lifo_chase_lev_against_every_theft() {
     overflow_against_every_theft(2, || limited::<Lifo>(1));
-    overflow_against_every_theft(2, || limited::<Lifo>(2));
+    overflow_against_every_theft(1, || limited::<Lifo>(2));
 }
 
 #[test]
 fn c3_overflow_of_a_fifo_chase_lev_against_every_theft() {
     overflow_against_every_theft(2, || limited::<Fifo>(1));
-    overflow_against_every_theft(2, || limited::<Fifo>(2));
+    overflow_against_every_theft(1, || limited::<Fifo>(2));
 }
 
 #[test]

@@ -9,23 +9,19 @@
 //! Each thread is registered on its first use, and unregistered when it ends. A call from a destructor of
 //! another thread-local, after that, registers the thread for as long as the guard lives.
 
-use std::sync::OnceLock;
-
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
-use stealyard_sync::thread_local;
 
-fn collector() -> &'static Collector {
-    static COLLECTOR: OnceLock<Collector> = OnceLock::new();
-    COLLECTOR.get_or_init(Collector::new)
+stealyard_sync::lazy_static! {
+    static ref COLLECTOR: Collector = Collector::new();
 }
 
-thread_local! {
-    static HANDLE: LocalHandle = collector().register();
+stealyard_sync::thread_local! {
+    static HANDLE: LocalHandle = COLLECTOR.register();
 }
 
 /// Pins the thread: what the queues' pointers showed it stays alive until the guard is dropped.
 pub(super) fn pin() -> Guard {
     HANDLE
         .try_with(LocalHandle::pin)
-        .unwrap_or_else(|_| collector().register().pin())
+        .unwrap_or_else(|_| COLLECTOR.register().pin())
 }
