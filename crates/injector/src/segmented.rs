@@ -74,11 +74,11 @@
 //! | the caller's sink     | `pop_batch`  | the queue after the call: every slot that was claimed is finished. If it panics, the rest of the share is dropped |
 //! | destructors of items  | where the caller or its sink drops them, and when the queue is dropped | no call under way; after a panic the others are dropped too |
 //! | the allocator         | every push; `pop` and `pop_batch` at a block's end | slots may be reserved and not written, or claimed and not taken: what it does to the same queue is right all the same, as another thread's calls are |
-//! | closures that strangers defer to crossbeam-epoch | never | the collector here has none of them (G5)     |
+//! | closures that other libraries defer to crossbeam-epoch | never | the collector here has none of them (G5)     |
 //!
 //! # Why not …
-//! The default collector of crossbeam-epoch: every pin may run closures of strangers, which may panic in the middle
-//! of a batch, and a guard that a stranger forgets keeps every block (`segmented/collector.rs`).
+//! The default collector of crossbeam-epoch: every pin may run other libraries' closures, which may panic in the
+//! middle of a batch, and a guard that one of them forgets keeps every block (`segmented/collector.rs`).
 //!
 //! A consumer that waits for a slot's producer as long as it takes, as in crossbeam's `SegQueue` and
 //! `Injector`: publishing a single item becomes cheaper (a store would do), but a producer that loses its

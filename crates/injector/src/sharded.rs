@@ -53,7 +53,7 @@
 //! | what runs                   | in                  | what it may see                                          |
 //! |-----------------------------|---------------------|----------------------------------------------------------|
 //! | a lane's `push` or `push_batch`, and the caller's iterator in it | the same | the bit not yet set. If it panics the bit is set all the same, because it may have taken something in |
-//! | a lane's `pop` or `pop_batch`, and the caller's sink in it | the same | bits as they are for everybody: a bit stays until a lane has been looked at afterwards |
+//! | a lane's `pop` or `pop_batch`, and the caller's sink in it | the same | bits as every thread sees them: a bit stays until a lane has been looked at afterwards |
 //! | a lane's `is_empty`         | `pop`, `pop_batch`, `push_batch`, `is_empty` | in a `pop` perhaps the bit cleared and `closing` counted; if it panics there, the bit is set again and the count goes back |
 //! | destructors of items        | where a lane, the caller or its sink drops them | as a sink               |
 //!
@@ -356,7 +356,7 @@ impl<T: Send, Q: Injector<T>> Injector<T> for Sharded<T, Q> {
 impl Drop for Marks<'_> {
     #[inline]
     fn drop(&mut self) {
-        // Ordering: SeqCst (B4), partner B5: either we see the bit cleared, or who cleared it sees the
+        // Ordering: SeqCst (B4), partner B5: either we see the bit cleared, or the thread that cleared it sees the
         // item.
         fence(Ordering::SeqCst);
         // Ordering: Relaxed; the fence above orders it.

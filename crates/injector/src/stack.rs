@@ -37,7 +37,7 @@
 //! # Foreign code
 //! | what runs                      | in                    | what it may see                                    |
 //! |--------------------------------|-----------------------|----------------------------------------------------|
-//! | the caller's iterator          | `push_batch`          | the queue as it is for everybody: what it has given is in a chain of its own, which a panic drops |
+//! | the caller's iterator          | `push_batch`          | the queue as every thread sees it: what it has given is in a chain of its own, which a panic drops |
 //! | the caller's code              | between two `next` of a `Chain` | a chain without the items it gave        |
 //! | destructors of items           | dropping a `Chain` or the queue, `push_batch` whose iterator panics | a chain without the item; the others are dropped after a panic too |
 //!

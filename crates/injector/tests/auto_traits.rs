@@ -84,7 +84,7 @@ fn q6_q19_what_each_type_may_do() {
     row!(Segmented<Moves>:            true  true  true  true  true);
     row!(Segmented<Here>:             false false true  true  true);
     row!(Stack<Task>:                 true  true  true  true  true);
-    // A chain gives items to whoever holds it, as a vector's iterator does.
+    // A chain gives items to its holder, as a vector's iterator does.
     row!(Chain<Task>:                 true  false false false true);
     row!(Sharded<u8, Locked<u8>>:     true  true  true  true  true);
     row!(Sharded<Moves, Segmented<Moves>>: true true true true true);

@@ -1,4 +1,4 @@
-//! Goal: code of strangers may run in the middle of a call (destructors of items, iterators, sinks, lanes, closures
+//! Goal: foreign code may run in the middle of a call (destructors of items, iterators, sinks, lanes, closures
 //! deferred to crossbeam-epoch), may use the same queue there, and may panic: no item is lost or doubled, no
 //! call deadlocks, and a destructor that panics leaks nothing else. Method: items that know how often each was
 //! dropped; programs without unsafe code, but for the items of `Stack`.
@@ -463,7 +463,7 @@ fn q21_iterators_and_destructors_use_the_same_stack() {
     later.assert_each_dropped_once();
 }
 
-// --- Lanes of strangers -----------------------------------------------------------------------------
+// --- Lanes of the user's own -----------------------------------------------------------------------------
 
 thread_local! {
     /// How many calls of a [`Picky`] lane succeed before one panics.
@@ -522,7 +522,7 @@ fn b1_q21_what_a_panicking_lane_has_taken_in_is_found() {
         GOOD.set(usize::MAX);
         let there: usize = (0..3).map(|lane| lanes.lane(lane).unwrap().len()).sum();
         assert_eq!(std::iter::from_fn(|| lanes.pop(0)).count(), there, "{good}");
-        // Each lane's bit is cleared once it has been found empty, and nobody closes any longer.
+        // Each lane's bit is cleared once it has been found empty, and no thread closes any longer.
         assert_eq!(lanes.pop(0), None);
         GOOD.set(0);
         assert!(
@@ -533,7 +533,7 @@ fn b1_q21_what_a_panicking_lane_has_taken_in_is_found() {
     }
 }
 
-// --- Closures that strangers defer ------------------------------------------------------------------
+// --- Closures that others defer ------------------------------------------------------------------
 
 /// Defers closures to crossbeam-epoch's default collector, as any safe code may: `body` runs on whatever
 /// thread collects, and is told whether that is this one.
@@ -570,13 +570,13 @@ fn many_calls(queue: &Segmented<usize>) -> usize {
 }
 
 #[test]
-fn q21_no_closure_of_strangers_runs_in_a_call() {
+fn q21_no_deferred_closure_of_others_runs_in_a_call() {
     let queue = Arc::new(Segmented::new());
     let theirs = Arc::clone(&queue);
     let ran_here = defer(3_000, move || {
         theirs.push(usize::MAX);
         let _taken = theirs.pop();
-        panic!("a closure that a stranger deferred");
+        panic!("a closure that another library deferred");
     });
     let before = ran_here.load(Ordering::Relaxed);
     let taken = many_calls(&queue);

@@ -1,4 +1,4 @@
-//! Goal: what a queue has freed goes back to the allocator whatever strangers do with crossbeam-epoch (Q14, Q21).
+//! Goal: what a queue has freed goes back to the allocator whatever others do with crossbeam-epoch (Q14, Q21).
 //! Method: an allocator that counts; a guard of the default collector that is never dropped.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
@@ -30,7 +30,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 #[test]
-fn q14_q21_a_strangers_pin_that_never_ends_keeps_no_block() {
+fn q14_q21_a_foreign_pin_that_never_ends_keeps_no_block() {
     std::mem::forget(crossbeam_epoch::pin());
     let queue = Segmented::new();
     let before = LIVE.load(Ordering::Relaxed);

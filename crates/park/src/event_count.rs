@@ -46,7 +46,7 @@
 //! # Foreign code
 //! None runs in here. The caller's condition is looked at between `prepare` and `wait`, with the waiter counted: if it
 //! panics, the dropped [`Waiting`] cancels. A `Waiting` that is forgotten stays counted, so that every later
-//! notification makes its system call though perhaps nobody waits; it ends no other wait and delays none.
+//! notification makes its system call though perhaps no thread waits; it ends no other wait and delays none.
 //!
 //! # Why not …
 //! Epoch and count in one 64-bit word, one read-modify-write to prepare: a futex is 32 bits wide, and

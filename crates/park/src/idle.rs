@@ -132,7 +132,7 @@
 //! | `block`                      | `Sleeping::sleep`                    | the same                                      |
 //!
 //! All of it may use the protocol: nothing is locked. A panic goes on when everything is in order; that of a waker or a
-//! policy to whoever announced. It is still a fault of theirs: if the announcer is unwinding already, it
+//! policy to the announcer. It is still a fault of theirs: if the announcer is unwinding already, it
 //! ends the process.
 //!
 //! # Tokens that are forgotten
@@ -184,7 +184,7 @@ use crate::wake_order::{MostRecent, SleeperSet, WakeOrder};
 /// [`Parker`]: crate::Parker
 pub trait Wake: Send + Sync {
     /// Wakes the worker, or makes its next attempt to block return at once. Must not block, and should not panic:
-    /// another worker is woken then, the panic goes on to whoever announced, and the worker that may not have
+    /// another worker is woken then, the panic goes on to the announcer, and the worker that may not have
     /// been woken counts as a searcher until it runs. What the caller did before is visible to the woken worker.
     fn wake(&self);
 }
@@ -293,7 +293,7 @@ impl Idle {
     /// Wakes as many sleepers as are needed for that many searchers, and returns how many it woke.
     ///
     /// Nobody is woken while there are as many searchers as items: for one item, while anyone searches. But of
-    /// [`RELIANCE_MAX`] announcements in a row between which somebody always searched, the last wakes one more.
+    /// [`RELIANCE_MAX`] announcements in a row between which some worker always searched, the last wakes one more.
     #[inline]
     pub fn announce(&self, items: usize) -> usize {
         self.shared.announce(None, items)
@@ -442,7 +442,7 @@ impl Shared {
         }
     }
 
-    /// Wakes sleepers until `target` search, or as many have been woken, or nobody sleeps. What a waker or a policy
+    /// Wakes sleepers until `target` search, or as many have been woken, or none is left. What a waker or a policy
     /// panics with goes on afterwards.
     #[cold]
     pub(crate) fn wake(&self, from: Option<usize>, target: usize) -> usize {

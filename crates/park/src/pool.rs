@@ -46,9 +46,12 @@
 //! threads that are being started waits in `run` until it is known whether there will be one. The thread that starts
 //! it would wait for itself, so there `run` refuses the job as busy.
 //!
+//! A pool that is forgotten is never closed: its jobs run, and its threads end when they have been idle for
+//! `keep_alive`.
+//!
 //! # Why not …
 //! A condition variable for the idle threads: it wakes the oldest, against T4. Starting a
-//! thread under the lock: a starter that uses the pool waits for itself, and all who use it wait for the system to
+//! thread under the lock: a starter that uses the pool waits for itself, and every user of it waits for the system to
 //! start a thread, some 13 µs.
 //!
 //! # References
@@ -107,7 +110,7 @@ struct State {
     threads: usize,
     /// T6.
     leaving: usize,
-    /// Who is starting a thread now: each counts in `threads`.
+    /// The threads that are starting another one now; `threads` counts those others.
     starting: Vec<ThreadId>,
     /// The threads whose bodies run, by their numbers.
     bodies: BTreeMap<usize, ThreadId>,

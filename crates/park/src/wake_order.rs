@@ -33,7 +33,7 @@ impl SleeperSet<'_> {
 pub trait WakeOrder: Send + Sync {
     /// The worker to wake, if any sleeps. `from` is the worker that announces, or `None` from outside.
     ///
-    /// Should not panic: any sleeper is woken then, and the panic goes on to whoever announced work.
+    /// Should not panic: any sleeper is woken then, and the panic goes on to the announcer.
     fn choose(&self, from: Option<usize>, sleepers: &SleeperSet<'_>) -> Option<usize>;
 }
 

@@ -1,4 +1,4 @@
-//! Goal: code of strangers may run in the middle of a call (wakers, policies, looks, starters, hooks, jobs,
+//! Goal: foreign code may run in the middle of a call (wakers, policies, looks, starters, hooks, jobs,
 //! destructors of panic payloads), may use the same structure there, and may panic: no call deadlocks, no wake of
 //! another worker and no job is lost, no count stays wrong. And what a token that is forgotten costs is what the
 //! documentation says. Method: programs of safe code; a watchdog for what hangs.
@@ -131,7 +131,7 @@ fn w17_a_batch_wakes_enough_although_wakers_panic() {
 }
 
 #[test]
-fn w17_everybody_is_nudged_although_wakers_panic() {
+fn w17_every_worker_is_nudged_although_wakers_panic() {
     let (wakers, log) = recorders(4, &[0, 2]);
     let idle = Idle::new(wakers);
     assert!(panics(|| idle.nudge_all()));
@@ -264,7 +264,7 @@ fn announcements_until_woken(idle: &Idle, log: &Log, worker: usize, limit: usize
 }
 
 #[test]
-fn w18_a_token_that_is_forgotten_keeps_nobody_asleep_for_good() {
+fn w18_a_token_that_is_forgotten_keeps_no_worker_asleep_for_good() {
     let forgets: [fn(&Idle); 6] = [
         |idle| std::mem::forget(idle.join(0)),
         |idle| std::mem::forget(idle.join(0).unwrap().search()),
@@ -311,7 +311,7 @@ fn w18_searchers_that_end_are_relied_on_without_limit() {
     let idle = Idle::new(wakers);
     let sleeping = asleep(&idle, [4, 5]);
     let _others: Vec<_> = (2..4).map(|index| idle.join(index).unwrap()).collect();
-    // It ends in time, with work or without, so nobody is woken.
+    // It ends in time, with work or without, so no worker is woken.
     let mut active = idle.join(0).unwrap();
     for round in 0..12 {
         let searching = active.search().unwrap();
@@ -336,7 +336,7 @@ fn w18_searchers_that_end_are_relied_on_without_limit() {
     assert_eq!(woken_by, Some(RELIANCE_MAX));
     assert_eq!(woken(&log), [5]);
     for _ in 0..2 * RELIANCE_MAX {
-        assert_eq!(idle.announce(0), 0, "nothing relies on nobody");
+        assert_eq!(idle.announce(0), 0, "no item relies on no searcher");
     }
     assert!(woken(&log).is_empty());
     drop(sleeping);
@@ -454,7 +454,7 @@ fn w16_a_starter_may_use_the_pool() {
 }
 
 #[test]
-fn w16_a_slow_start_holds_up_nobody_else() {
+fn w16_a_slow_start_holds_up_no_other_caller() {
     ends(|| {
         let (begun, go) = (
             Arc::new(AtomicBool::new(false)),
@@ -483,7 +483,7 @@ fn w16_a_slow_start_holds_up_nobody_else() {
     });
 }
 
-/// At the limit, all of it threads that are being started: who must queue waits until it is known whether there
+/// At the limit, all of it threads that are being started: a job that must queue waits until it is known whether there
 /// will be one, and loses no job if there will not.
 #[test]
 fn w16_a_job_that_waits_for_a_start_which_fails_goes_on() {
@@ -527,7 +527,7 @@ fn w16_a_job_that_waits_for_a_start_which_fails_goes_on() {
 
 /// While a start is under way another thread may become idle, or the pool be closed; then the start fails.
 #[test]
-fn w16_a_job_whose_start_fails_goes_to_who_became_idle_meanwhile() {
+fn w16_a_job_whose_start_fails_goes_to_a_thread_that_became_idle() {
     for closes in [false, true] {
         ends(move || {
             let cell = Arc::new(OnceLock::<Arc<ThreadPool>>::new());

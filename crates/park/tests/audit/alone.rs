@@ -119,7 +119,7 @@ impl Table {
         }
     }
 
-    /// One step of a worker, or of whoever announces. A planned panic drops the worker's token.
+    /// One step of a worker, or an announcement. A planned panic drops the worker's token.
     fn step(&mut self, rng: &mut Rng) {
         let workers = self.places.len();
         let worker = rng.below(workers as u32 + 3) as usize;
@@ -214,7 +214,7 @@ impl Table {
         let lost = self.places.iter().any(|place| matches!(place, Place::Lost));
         let between = |place: &Place| matches!(place, Place::Parking(_));
         if !lost && !self.places.iter().any(between) {
-            // A panic of the policy or a waker may have left nobody but the worker that runs.
+            // A panic of the policy or a waker may have left only the worker that runs.
             let panics = self.foreign.panics.load(Ordering::Relaxed);
             self.idle
                 .debug_assert_at_rest(!panics && !self.items.borrow().is_empty());

@@ -61,13 +61,13 @@ fn programs_of_safe_code_lose_and_double_nothing() {
 #[ignore = "soak: new programs, minutes of them"]
 fn audit_soak() {
     let first = number("STEALYARD_SEED").map_or_else(fresh, |seed| seed << 32);
-    let programs = 20_000 * number("STEALYARD_SOAK").unwrap_or(1);
+    let programs = 5_000 * number("STEALYARD_SOAK").unwrap_or(1);
     (0..programs).for_each(|program| every_structure(first.wrapping_add(program)));
 }
 
-/// For one program that failed: `PROGRAM=SEED cargo test -p stealyard-park --test audit again -- --ignored`.
+/// For one program that failed: `STEALYARD_PROGRAM=SEED cargo test -p stealyard-park --test audit again -- --ignored`.
 #[test]
 #[ignore = "a program by its seed"]
 fn again() {
-    every_structure(number("PROGRAM").unwrap_or(0));
+    every_structure(number("STEALYARD_PROGRAM").unwrap_or(0));
 }

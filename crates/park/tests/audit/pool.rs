@@ -47,7 +47,7 @@ impl Start for Moody {
                 Ok(std::thread::spawn(|| ()))
             }
             3 => {
-                // It runs, or not: whoever is first.
+                // It runs, or not: the new thread and this one race.
                 drop(OsThreads.start(name, stack_size, body));
                 Err(io::Error::other("said too much"))
             }
