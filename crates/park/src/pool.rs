@@ -16,8 +16,8 @@
 //! # Invariants
 //! - **T1** `threads` counts the threads that will still look at the queue, and those that are being started. A thread
 //!   leaves it in the critical section in which it finds the queue empty and decides to end; a start that fails, in
-//!   the one in which its job is taken back. So a job is queued only where more threads are counted than starts are
-//!   under way: then there is one that will look at the queue, and it takes the job.
+//!   the one in which its job is taken back. So a job is queued only where a thread has begun and has not left, or more
+//!   threads are counted than starts are under way: then there is one that will look at the queue.
 //! - **T2** A seat in `idle` belongs to a thread that waits for a job in that seat. Whoever removes it
 //!   from `idle` either gives it a job in the same critical section, or closes the pool, or is the
 //!   thread itself, which then ends. So a thread never ends with a job in its seat.
@@ -125,10 +125,10 @@ struct State {
 }
 
 impl State {
-    /// Whether there is a thread that will still look at the queue (T1). Perhaps not yet, if a thread has ended
-    /// before its start was over.
+    /// Whether there is a thread that will still look at the queue (T1): one whose body has begun, or whose start is
+    /// over.
     fn has_thread(&self) -> bool {
-        self.threads > self.starting.len()
+        self.bodies.len() > self.leaving || self.threads > self.starting.len()
     }
 
     /// A thread that was counted is none (T1, T3).

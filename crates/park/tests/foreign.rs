@@ -780,17 +780,19 @@ fn w16_a_first_job_that_ends_the_pool_does_not_wait_for_itself() {
     ends(|| {
         let ended = Arc::new(AtomicBool::new(false));
         let wait = Arc::clone(&ended);
-        let pool = pool_of(2, move |name, body| {
+        let pool = pool_of(1, move |name, body| {
             let handle = OsThreads.start(name, None, body);
             until(|| wait.load(Ordering::Relaxed));
             handle
         });
-        let theirs = Arc::clone(&pool);
+        let (theirs, ran) = (Arc::clone(&pool), Arc::new(AtomicUsize::new(0)));
+        let second = job(&ran);
         let _place = pool.run(move || {
+            assert!(matches!(theirs.run(second), Ok(Placed::Queued { .. })));
             assert_eq!(theirs.shutdown(HANG / 2), ShutdownResult::Complete);
             ended.store(true, Ordering::Relaxed);
         });
         shut_down(&pool);
-        assert_eq!(pool.stats().panics, 0);
+        assert_eq!((ran.load(Ordering::Relaxed), pool.stats().panics), (1, 0));
     });
 }
