@@ -64,7 +64,7 @@ impl Audit {
     fn command(&self) -> std::process::Command {
         let mut command = sanitizer::cargo_for_addresses();
         command.env("ASAN_OPTIONS", "detect_leaks=1");
-        command.args(["test", "--release", "--target", HOST]);
+        command.args(["test", "--release", "--no-fail-fast", "--target", HOST]);
         command.args(["--package", &self.package]);
         for binary in &self.binaries {
             command.args(["--test", binary]);

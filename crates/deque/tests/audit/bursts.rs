@@ -94,7 +94,7 @@ fn bursts_beside_thieves_that_lose_their_core_are_handed_out_once() {
 #[ignore = "soak: thousands of bursts beside thieves that lose their core"]
 fn soak_bursts_beside_thieves_that_lose_their_core_are_handed_out_once() {
     for _ in 0..scaled(10) {
-        bursts("bursts through Split", split, 4_000);
+        bursts("bursts through Split", split, 2_000);
         bursts("bursts through Ring", ring, 200);
         bursts("bursts through ChaseLev, LIFO", LastIn::default, 50);
         bursts("bursts through ChaseLev, FIFO", FirstIn::default, 50);
