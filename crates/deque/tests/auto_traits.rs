@@ -148,8 +148,6 @@ type Shareless = Box<Cell<u8>>;
 type Exclusive = Box<&'static mut u8>;
 
 const ALL: [bool; 5] = [true; 5];
-/// What an owner's end has: all but `Sync`, for its methods assume one caller at a time.
-const OWNER: [bool; 5] = [true, false, true, true, true];
 
 fn differs<const N: usize>(table: [(&str, [bool; 5]); N], expected: [bool; 5]) -> Vec<String> {
     let wrong = table.into_iter().filter(|(_, has)| *has != expected);
@@ -171,6 +169,8 @@ fn the_items_of_the_table_lack_what_they_are_there_for() {
 #[test]
 #[cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 fn q6_handles_have_the_same_automatic_traits_whatever_their_items_have() {
+    // All but `Sync`: an owner's methods assume one caller at a time.
+    const OWNER: [bool; 5] = [true, false, true, true, true];
     let owners = table![
         ChaseLev<Plain, Lifo>, ChaseLev<Shareless, Lifo>, ChaseLev<Exclusive, Lifo>, ChaseLev<Restless, Lifo>,
         ChaseLev<Plain, Fifo>, ChaseLev<Shareless, Fifo>, ChaseLev<Exclusive, Fifo>, ChaseLev<Restless, Fifo>,
