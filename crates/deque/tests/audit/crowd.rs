@@ -268,8 +268,8 @@ fn a_crowd_finds_no_fault_with_split() {
 #[test]
 #[ignore = "soak: a crowd at each queue for minutes"]
 fn soak_a_crowd_finds_no_fault() {
-    rounds::<ChaseLev<Boxed, Lifo>>("soak_a_crowd", scaled(1_000));
-    rounds::<ChaseLev<Boxed, Fifo>>("soak_a_crowd", scaled(1_000));
-    rounds::<Ring<Boxed>>("soak_a_crowd", scaled(1_000));
-    rounds::<Split<Boxed>>("soak_a_crowd", scaled(2_000));
+    rounds::<ChaseLev<Boxed, Lifo>>("soak_a_crowd", scaled(400));
+    rounds::<ChaseLev<Boxed, Fifo>>("soak_a_crowd", scaled(400));
+    rounds::<Ring<Boxed>>("soak_a_crowd", scaled(400));
+    rounds::<Split<Boxed>>("soak_a_crowd", scaled(800));
 }
