@@ -12,6 +12,8 @@ use stealyard_sync::{Arc, const_thread_local};
 
 use crate::current::{self, Context, Role};
 use crate::shared::Shared;
+use crate::task::trampoline;
+use crate::user_code::{NoBlocking, refuse};
 
 struct Unpark(Unparker);
 
@@ -26,13 +28,11 @@ impl Wake for Unpark {
 }
 
 /// Polls `future` on this thread until it is ready, asleep in between, as a guest of the scheduler.
+#[track_caller]
 pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output {
-    assert!(
-        !current::is_worker(),
-        "block_on was called inside a task, where it would stop a worker: `.await` the future, or call \
-         block_on inside `spawn_blocking` (a blocking call is inside a task if no thread could be started \
-         for it)"
-    );
+    if let Some(here) = NoBlocking::here() {
+        refuse(future, here.message("block_on", "`.await` the future"));
+    }
     let context = Context::new(Arc::clone(shared), Role::Guest);
     let _entered = current::enter(&context);
     wait_for(future, shared.config.spin.unwrap_or(SpinConfig::OFF))
@@ -86,7 +86,10 @@ pub(crate) fn wait_for<F: Future>(future: F, spin: SpinConfig) -> F::Output {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             break output;
         }
-        waiting.parker.park();
+        // What this thread has put off may be what it waits for (TR4).
+        if !trampoline::catch_up() {
+            waiting.parker.park();
+        }
     };
     waiting.keep();
     output

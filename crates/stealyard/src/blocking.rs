@@ -23,6 +23,7 @@ use crate::current::{self, Context, Role};
 use crate::error::BuildError;
 use crate::shared::Shared;
 use crate::task::{self, Ran, Task};
+use crate::user_code::tell;
 use crate::wake;
 
 /// The threads for blocking calls.
@@ -87,17 +88,21 @@ pub(crate) fn run(shared: &Arc<Shared>, task: Task) {
     match shared.blocking.pool.run(move || call.run()) {
         Ok(Placed::Queued {
             start_failed: Some(error),
-        }) => tracing::warn!(
-            %error,
-            "a thread for blocking calls could not be started: the call waits for one that exists"
-        ),
+        }) => tell(|| {
+            tracing::warn!(
+                %error,
+                "a thread for blocking calls could not be started: the call waits for one that exists"
+            );
+        }),
         Ok(_) => {}
         Err(refused) => match refused.into_parts() {
             (job, RefusedReason::NoThread(error)) => {
-                tracing::error!(
-                    %error,
-                    "no thread for blocking calls could be started: a worker runs the call"
-                );
+                tell(|| {
+                    tracing::error!(
+                        %error,
+                        "no thread for blocking calls could be started: a worker runs the call"
+                    );
+                });
                 wake::submit(shared, task::spawn_call_detached(shared, None, job));
             }
             // The scheduler is closed, or a forked child's copy: dropping the job cancels the task.
@@ -119,10 +124,15 @@ impl Call {
             drop(task);
             return;
         }
-        let context = Context::new(Arc::clone(&self.shared), Role::Blocking);
-        // Not on a worker's thread (B2).
-        let _entered = (!current::is_worker()).then(|| current::enter(&context));
-        match task.run() {
+        let ran = if current::is_worker() {
+            // B2.
+            current::running_a_call(|| task.run())
+        } else {
+            let context = Context::new(Arc::clone(&self.shared), Role::Blocking);
+            let _entered = current::enter(&context);
+            task.run()
+        };
+        match ran {
             Ran::Done | Ran::Pending => {}
             Ran::Again(task) => wake::submit(&self.shared, task),
         }

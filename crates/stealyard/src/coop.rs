@@ -56,8 +56,8 @@ pub fn poll_proceed(context: &mut PollContext<'_>) -> Poll<()> {
 
 /// What is left of the running task's budget, before the change; always some where no task of a scheduler runs.
 fn change_budget(change: impl FnOnce(u32) -> u32) -> u32 {
-    current::with(|current| {
-        let processor = current.and_then(|current| current.processor_of(current.shared()));
+    current::with_worker(|worker| {
+        let processor = worker.and_then(|worker| worker.processor_of(worker.shared()));
         processor.map_or(u32::MAX, |processor| {
             let left = processor.budget.get();
             processor.budget.set(change(left));

@@ -6,6 +6,24 @@
 //!
 //! The word needs no destructor, so it can be read from the destructors of other thread-locals: there,
 //! the context is gone already, and a spawn goes to the global queue.
+//!
+//! # Several schedulers on one thread
+//! A thread can be inside of several at once: a blocking call of A's that blocks on a future of B's; a destructor that
+//! the end of A runs, which wakes a task of B's, whose end runs another destructor. What a thread remembers is
+//! therefore kept for each scheduler, or is the same whichever it is:
+//!
+//! | what a thread remembers          | where                    | with several schedulers                           |
+//! |----------------------------------|--------------------------|---------------------------------------------------|
+//! | what it works for                | here: a list of contexts | one entry for each; "inside of A" looks at all of them, "the current one" at the innermost |
+//! | the P it holds                   | the context              | a thread is one worker of one scheduler; asked for with the scheduler it is to be of |
+//! | that it must not block           | the context's role       | if any context on the list is a worker's          |
+//! | that it runs a blocking call as a worker | the worker's context | a thread is one worker                         |
+//! | the budget of the running task   | the P                    | the worker's, whatever was entered further in     |
+//! | what of the user's code it is inside of, that a task woke itself | `task/running.rs` | one word, put back by each call; addresses differ between schedulers |
+//! | cancellations under way          | `task/trampoline.rs`     | a frame for each scheduler (TR2)                  |
+//! | joins that are under way         | `fork_join/jobs.rs`      | set by the worker's loop alone, so they are the worker's own, also in a destructor of another scheduler's task: its thieves are workers, and any worker can run a half |
+//! | what it waits with               | `block_on.rs`            | taken out for each wait: a wait further in makes its own, and a token left over costs one poll |
+//! | a P's spill, random numbers, policy memory | the P          | the scheduler's own; borrowed for a step that calls no code of the user's but the policy, which is given them |
 
 use core::cell::Cell;
 use core::ptr;
@@ -17,9 +35,6 @@ use crate::shared::Shared;
 
 const_thread_local! {
     static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
-}
-const_thread_local! {
-    static DRAINING: Cell<bool> = Cell::new(false);
 }
 
 /// What kind of thread this is to its scheduler.
@@ -42,6 +57,8 @@ pub(crate) struct Context {
     outer: Cell<*const Context>,
     /// The P that the thread holds now; null if it holds none.
     processor: Cell<*const Processor>,
+    /// It is a worker's thread and runs a blocking call.
+    runs_a_call: Cell<bool>,
 }
 
 impl Context {
@@ -51,6 +68,7 @@ impl Context {
             role,
             outer: Cell::new(ptr::null()),
             processor: Cell::new(ptr::null()),
+            runs_a_call: Cell::new(false),
         }
     }
 
@@ -102,24 +120,63 @@ pub(crate) fn shared() -> Option<Arc<Shared>> {
     with(|context| context.map(|context| Arc::clone(context.shared())))
 }
 
-/// Whether this thread is a worker's, of any scheduler.
-pub(crate) fn is_worker() -> bool {
-    with(|context| context.is_some_and(|context| context.role() == Role::Worker))
+/// Calls `f` with the first context that `pick` accepts, from the innermost.
+fn with_first<R>(pick: impl Fn(&Context) -> bool, f: impl FnOnce(Option<&Context>) -> R) -> R {
+    with(|context| {
+        // SAFETY: 1. `Entered` keeps the outer context's frame on this thread, below the inner one's.
+        let outer = |context: &&Context| unsafe { context.outer.get().as_ref() };
+        f(core::iter::successors(context, outer).find(|context| pick(context)))
+    })
 }
 
-/// Whether this thread may block although it runs a task: it is a thread for blocking calls.
-pub(crate) fn may_block() -> bool {
-    with(|context| context.is_some_and(|context| context.role() != Role::Worker))
+/// Calls `f` with this thread's context as a worker, if it is one, whatever was entered further in.
+pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Context>) -> R) -> R {
+    with_first(|context| context.role() == Role::Worker, f)
+}
+
+/// Whether this thread is a worker's, of any scheduler.
+pub(crate) fn is_worker() -> bool {
+    with_worker(|context| context.is_some())
+}
+
+/// What this thread is to the scheduler it works for, innermost.
+pub(crate) fn role() -> Option<Role> {
+    with(|context| context.map(Context::role))
+}
+
+/// Whether this thread works for any scheduler.
+pub(crate) fn has_context() -> bool {
+    with(|context| context.is_some())
+}
+
+/// Whether this thread is a worker's that runs a blocking call, because no thread could be started for it.
+pub(crate) fn runs_a_call() -> bool {
+    with_worker(|context| context.is_some_and(|context| context.runs_a_call.get()))
+}
+
+/// Calls `f`, a blocking call, on a worker's thread.
+pub(crate) fn running_a_call<R>(f: impl FnOnce() -> R) -> R {
+    let set = |runs| {
+        with_worker(|context| context.is_some_and(|context| context.runs_a_call.replace(runs)))
+    };
+    let before = set(true);
+    let result = f();
+    set(before);
+    result
+}
+
+/// Whether this thread works for `shared`, in its own context or in one further out.
+pub(crate) fn works_for(shared: &Shared) -> bool {
+    let same = |context: &Context| ptr::eq(Arc::as_ptr(context.shared()), shared);
+    with_first(same, |context| context.is_some())
 }
 
 /// Whether this thread has that role for `shared`, in its own context or in one further out.
 pub(crate) fn is_inside(shared: &Shared, role: Role) -> bool {
-    with(|context| {
-        // SAFETY: 1. `Entered` keeps the outer context's frame on this thread, below the inner one's.
-        let outer = |context: &&Context| unsafe { context.outer.get().as_ref() };
-        core::iter::successors(context, outer)
-            .any(|context| context.role() == role && ptr::eq(Arc::as_ptr(context.shared()), shared))
-    })
+    let same = |context: &Context| {
+        context.role() == role && ptr::eq(Arc::as_ptr(context.shared()), shared)
+    };
+    with_first(same, |context| context.is_some())
 }
 
 /// Makes `context` this thread's, until the returned value is dropped.
@@ -143,18 +200,4 @@ impl Drop for Entered<'_> {
         let inner = CURRENT.with(|current| current.replace(self.context.outer.get()));
         debug_assert!(ptr::eq(inner, self.context), "contexts are left in order");
     }
-}
-
-/// Calls `drain` unless this thread is inside such a call already: what it would do, the outer call will.
-/// So a chain of destructors that wake each other uses one frame, not one for each.
-pub(crate) fn draining(drain: impl FnOnce()) {
-    let outer = DRAINING
-        .try_with(|draining| draining.replace(true))
-        .unwrap_or(false);
-    if outer {
-        return;
-    }
-    drain();
-    // A thread whose locals are gone has nothing to reset.
-    let _ = DRAINING.try_with(|draining| draining.set(false));
 }

@@ -22,6 +22,8 @@
 //! ```
 //!
 //! - **D1** The last look covers every place that is announced (V1): the global queue, all queues and all mail.
+//! - **D3** *A worker that has something of its own does not sleep.* Hooks and policies run after the looks and may put
+//!   something into its slot, which is announced to nobody; so it looks there last.
 //! - **D2** Whoever moves more than one task into its own queue announces: while they were in its hands,
 //!   nobody could see them.
 
@@ -30,13 +32,13 @@ use stealyard_park::idle::{Active, Recheck, Searching, Sleeping, Woken};
 use stealyard_sync::hint::spin_loop;
 use stealyard_sync::time::Instant;
 
-use crate::hooks::Hooks;
 use crate::metrics::DISTANCES;
 use crate::place;
-use crate::policy::Turn;
+use crate::policy::{StealAmount, Turn};
 use crate::processor::{Processor, Remote};
 use crate::shared::Shared;
 use crate::task::Task;
+use crate::task::running::Code;
 use crate::wake;
 use crate::watch;
 
@@ -62,6 +64,8 @@ pub(crate) enum Found {
 /// Looks for a task until there is one, or the scheduler is closed.
 #[cold]
 pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Found {
+    // No task runs: hooks and policies have no budget.
+    processor.budget.set(u32::MAX);
     let mut state = Woken::Active(active);
     loop {
         if shared.life.is_closed() {
@@ -70,6 +74,10 @@ pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Fo
         }
         if let Some(task) = place::take_bound(processor) {
             return Found::Bound(awake(shared, processor, state), task);
+        }
+        // What hooks and policies made; there was none when the worker came here.
+        if let Some(task) = processor.next_local() {
+            return found(shared, processor, state, task);
         }
         if let Some(task) = processor.remote.mail.pop() {
             return found(shared, processor, state, task);
@@ -280,7 +288,8 @@ fn steal_pass(shared: &Shared, processor: &Processor, pass: u32, passes: u32) ->
     };
     let mut found = None;
     while turn.step <= 2 * remotes.len() {
-        let Some(victim) = policy.victim(&mut turn) else {
+        let victim = shared.call_user(Code::Policy, || policy.victim(&mut turn));
+        let Some(victim) = victim.flatten() else {
             break;
         };
         turn.step += 1;
@@ -288,13 +297,14 @@ fn steal_pass(shared: &Shared, processor: &Processor, pass: u32, passes: u32) ->
             continue;
         };
         let before = processor.queue.len();
-        found = steal_from(processor, remote, policy.amount().limit())
-            .or_else(|| ask_for_a_job(remote));
+        let amount = shared.call_user(Code::Policy, || policy.amount());
+        let amount = amount.unwrap_or(StealAmount::Half);
+        found = steal_from(processor, remote, amount.limit()).or_else(|| ask_for_a_job(remote));
         if found.is_none() && pass + 1 == passes {
             found = steal_slot(shared, processor, remote).or_else(|| remote.mail.pop());
         }
         let took = found.iter().count() + processor.queue.len().saturating_sub(before);
-        policy.outcome(turn.memory, victim, took);
+        let _told = shared.call_user(Code::Policy, || policy.outcome(turn.memory, victim, took));
         if found.is_some() {
             count_steal(processor, victim, took);
             break;
@@ -407,8 +417,11 @@ pub(crate) fn force(processor: &Processor, victim: usize, remote: &Remote) -> St
 
 /// Sleeps until woken; the watcher may bring a task with it.
 fn sleep(shared: &Shared, processor: &Processor, sleeping: Sleeping) -> (Woken, Option<Task>) {
-    let hooks = &shared.config.hooks;
-    Hooks::call(hooks.on_park.as_ref(), processor.index);
+    shared.call_hook(Code::OnPark, processor.index);
+    if processor.has_own() {
+        // The hook made work, or a policy did: nobody else need know of it, so the sleep is over before it begins.
+        shared.idle.nudge(processor.index);
+    }
     processor.counters().parks.add(1);
     let mut task = None;
     let woken = sleeping.sleep(|| task = watch::sleep(shared, processor));
@@ -416,6 +429,6 @@ fn sleep(shared: &Shared, processor: &Processor, sleeping: Sleeping) -> (Woken, 
         processor.counters().woken_to_search.add(1);
         processor.woken_at.set(Some(shared.clock.elapsed()));
     }
-    Hooks::call(hooks.on_unpark.as_ref(), processor.index);
+    shared.call_hook(Code::OnUnpark, processor.index);
     (woken, task)
 }

@@ -96,6 +96,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use stealyard_sync::cell::UnsafeCell;
 
 use crate::task::StackJob;
+use crate::user_code::swallow;
 
 pub use jobs::{Crew, Entered, Jobs};
 pub use scope::{Scope, scope};
@@ -160,12 +161,12 @@ impl<B: FnOnce() -> RB, RB> Drop for Retract<'_, B, RB> {
     fn drop(&mut self) {
         if self.jobs.pop(self.place, &self.half.pending) {
             // SAFETY: 1. not run, and ours.
-            drop(unsafe { self.half.take_closure() });
+            swallow(unsafe { self.half.take_closure() });
         } else {
             // The first half's panic goes on; the second one's result or panic is dropped.
             // SAFETY: 1. run elsewhere, done, and taken once.
             let result = unsafe { self.half.take_result() };
-            drop(catch_unwind(AssertUnwindSafe(|| drop(result))));
+            swallow(result);
         }
     }
 }

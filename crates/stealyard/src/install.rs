@@ -10,7 +10,8 @@ use stealyard_sync::Arc;
 use crate::block_on::wait_for;
 use crate::current;
 use crate::shared::Shared;
-use crate::task;
+use crate::task::{self, JoinError};
+use crate::user_code::{NoBlocking, refuse};
 use crate::wake;
 
 /// Ends the process if it is dropped: the caller's frame is borrowed by a worker and must not be left.
@@ -23,27 +24,31 @@ impl Drop for MustNotUnwind {
 }
 
 /// See `Handle::install`.
+#[track_caller]
 pub(crate) fn install<R, F>(shared: &Arc<Shared>, call: F) -> R
 where
     F: FnOnce() -> R + Send,
     R: Send,
 {
-    let here = current::with(|context| {
-        context.is_some_and(|context| context.processor_of(shared).is_some())
+    let here = current::with_worker(|worker| {
+        worker.is_some_and(|worker| worker.processor_of(shared).is_some())
     });
     if here {
         return call();
     }
-    assert!(
-        !current::is_worker(),
-        "install was called inside a task of another scheduler, where it would stop that one's worker: `.await` a \
-         task of this scheduler, or call install inside `spawn_blocking`"
-    );
-    assert!(
-        !shared.life.is_copy(),
-        "install: this process was forked from the one with the scheduler's workers; build a scheduler after the \
-         fork"
-    );
+    if let Some(here) = NoBlocking::here() {
+        refuse(
+            call,
+            here.message("install", "`.await` a task of this scheduler"),
+        );
+    }
+    if shared.life.is_copy() {
+        refuse(
+            call,
+            "install: this process was forked from the one with the scheduler's workers; build a scheduler after \
+             the fork",
+        );
+    }
     // SAFETY: 1. the closure is `Send`; 2. so is its output; 3. what the closure borrows outlives the
     // task: this frame is not left before the handle says that the task has ended, when the future is
     // gone, and anything that would unwind through here first ends the process.
@@ -54,6 +59,11 @@ where
     core::mem::forget(guard);
     match result {
         Ok(output) => output,
+        Err(JoinError::Cancelled) => {
+            panic!(
+                "install: the scheduler has ended, and the closure was dropped without being called"
+            )
+        }
         Err(error) => error.resume(),
     }
 }

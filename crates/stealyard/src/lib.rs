@@ -32,6 +32,7 @@ mod scheduler;
 mod shared;
 mod shutdown;
 mod task;
+mod user_code;
 mod wake;
 mod watch;
 mod worker;

@@ -24,6 +24,8 @@ use crate::schedtrace;
 use crate::shared::Shared;
 use crate::shutdown::Life;
 use crate::task::Memory;
+use crate::task::running::{self, Code};
+use crate::user_code::{Quiet, catch, dispose, tell};
 use crate::watch::{Asleep, Watch};
 use crate::worker;
 
@@ -155,11 +157,18 @@ impl Layout {
 }
 
 /// A boxed order of waking, as one.
-struct Order(Box<dyn WakeOrder>);
+struct Order(Quiet<Box<dyn WakeOrder>>);
 
 impl WakeOrder for Order {
+    /// The user's code, in the middle of a wake that must not be left.
     fn choose(&self, from: Option<usize>, sleepers: &SleeperSet<'_>) -> Option<usize> {
-        self.0.choose(from, sleepers)
+        match running::within(Code::Policy, || catch(|| self.0.choose(from, sleepers))) {
+            Ok(choice) => choice,
+            Err(panic) => {
+                dispose(panic);
+                None
+            }
+        }
     }
 }
 
@@ -190,7 +199,9 @@ fn build(config: Config, layout: &Layout) -> Result<(Arc<Shared>, Vec<Processor>
     let wakers = processors
         .iter()
         .map(|processor| processor.parker.unparker());
-    let order = Order(config.steal_policy.wake_order(&layout.distances));
+    let order = Order(Quiet::new(
+        config.steal_policy.wake_order(&layout.distances),
+    ));
     let idle = Idle::with_order(wakers, order);
     let shared = Arc::new(Shared {
         remotes: remotes.into(),
@@ -204,8 +215,9 @@ fn build(config: Config, layout: &Layout) -> Result<(Arc<Shared>, Vec<Processor>
         wake_began: CachePadded::default(),
         outside_wakes: Counter::default(),
         panics: Counter::default(),
+        refused: Counter::default(),
         start_failures: Counter::default(),
-        config,
+        config: Quiet::new(config),
     });
     Ok((shared, processors))
 }
@@ -269,11 +281,13 @@ fn start(
             Err(error) => {
                 shared.life.worker_failed();
                 shared.start_failures.add_shared(1);
-                tracing::error!(
-                    %error,
-                    "worker thread {index} of {wanted} could not be started: {} go on without it",
-                    threads.len()
-                );
+                tell(|| {
+                    tracing::error!(
+                        %error,
+                        "worker thread {index} of {wanted} could not be started: {} go on without it",
+                        threads.len()
+                    );
+                });
                 failure.get_or_insert(error);
             }
         }
@@ -286,13 +300,21 @@ fn start(
         && let Err((worker, error)) = pins.wait_for(threads.len())
     {
         shared.life.close(&shared);
-        for thread in threads {
-            drop(thread.join());
-        }
+        join_all(threads);
         return Err(BuildError::Pin { worker, error });
     }
     threads.extend(schedtrace::start(&shared));
     Ok(Assembled { shared, threads })
+}
+
+/// Waits for threads that end.
+pub(crate) fn join_all(threads: Vec<ThreadHandle<()>>) {
+    for thread in threads {
+        // A worker that panicked (in a queue of the user's) has left in good order.
+        if let Err(panic) = thread.join() {
+            dispose(panic);
+        }
+    }
 }
 
 /// Binds the calling thread, before it touches the memory it will work on.
@@ -301,7 +323,7 @@ fn take_seat(worker: usize, seat: Option<&Seat>) -> Result<(), (usize, PinError)
     match seat.take() {
         Ok(_pinned) => Ok(()),
         Err(error) => {
-            tracing::warn!(worker, %error, "the worker could not be bound to its CPUs");
+            tell(|| tracing::warn!(worker, %error, "the worker could not be bound to its CPUs"));
             Err((worker, error))
         }
     }

@@ -191,8 +191,12 @@ pub struct Metrics {
     pub blocking_queued: usize,
     /// Threads that could not be started so far, workers' and blocking ones'.
     pub thread_start_failures: u64,
-    /// Tasks that panicked so far.
+    /// Panics caught so far: of tasks; of destructors of what no handle took or whose handle was dropped; of joiners'
+    /// wakers, hooks and policies.
     pub panics: u64,
+    /// Tasks that were cancelled when they were spawned, because the scheduler had ended, was being drained and the
+    /// caller outside, or was the copy in a forked child.
+    pub refused: u64,
 }
 
 impl Metrics {

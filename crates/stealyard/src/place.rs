@@ -32,10 +32,11 @@ use core::task::{Context, Poll};
 use stealyard_sync::atomic::{AtomicUsize, Ordering};
 use stealyard_sync::{Arc, thread};
 
-use crate::current;
+use crate::current::{self, Role};
 use crate::processor::Processor;
 use crate::shared::Shared;
 use crate::task::{self, JoinHandle, Local, Memory, Schedule, Task, Why};
+use crate::user_code::refuse;
 
 /// Where a task would rather run; a hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,12 +127,13 @@ impl Bound {
     }
 }
 
-// SAFETY: 1. the pool is a field, made for these tasks; 2. they never use a worker's own lists.
+// SAFETY: 1. the pool is a field, made for these tasks; 2. they never use a worker's own lists; 4. no code of the
+// user's is called, but by `Shared::task_panicked`, which catches its panics.
 unsafe impl Schedule for Bound {
     fn schedule(&self, task: Task, _why: Why) {
         self.shared.remotes[self.worker].bound.push(task);
-        let own = current::with(|context| {
-            let processor = context.and_then(|context| context.processor_of(&self.shared));
+        let own = current::with_worker(|worker| {
+            let processor = worker.and_then(|worker| worker.processor_of(&self.shared));
             processor.is_some_and(|processor| processor.index == self.worker)
         });
         if !own {
@@ -190,22 +192,20 @@ impl<F: Future> Future for Counted<F> {
 /// Spawns a task that only this thread runs.
 ///
 /// # Panics
-/// If this thread runs no worker of a scheduler.
+/// If this thread runs no worker of a scheduler, or one that has stopped.
 #[track_caller]
 pub(crate) fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
 {
-    current::with(|context| {
-        let held = context.and_then(|context| {
-            let processor = context.processor_of(context.shared())?;
-            Some((context.shared(), processor))
+    current::with_worker(|worker| {
+        let held = worker.and_then(|worker| {
+            let processor = worker.processor_of(worker.shared())?;
+            Some((worker.shared(), processor))
         });
         let Some((shared, processor)) = held else {
-            panic!(
-                "spawn_local: this thread is no worker's, and a task bound to it would never run: call it inside a task"
-            );
+            refuse(future, no_worker(worker.is_some()));
         };
         let home = processor.bound.get_or_init(|| {
             Arc::new(Bound {
@@ -225,6 +225,28 @@ where
         processor.remote.bound.push(task);
         handle
     })
+}
+
+/// Why `spawn_local` cannot be called here.
+fn no_worker(has_stopped: bool) -> &'static str {
+    if has_stopped {
+        return "spawn_local: the scheduler is at its end, and this worker has run its last task: spawn in a task, before \
+                the end";
+    }
+    match current::role() {
+        Some(Role::Blocking) => {
+            "spawn_local: this thread runs a blocking call and is no worker's, so a task bound to it would never run: \
+             call it inside a task"
+        }
+        Some(Role::Guest | Role::Worker) => {
+            "spawn_local: this thread is inside block_on and is no worker's, so a task bound to it would never run: \
+             call it inside a task"
+        }
+        None => {
+            "spawn_local: this thread is no worker's, or not any more, and a task bound to it would never run: call \
+             it inside a task"
+        }
+    }
 }
 
 /// Runs one bound task of this worker, if any is ready.

@@ -129,7 +129,8 @@ pub trait StealPolicy: fmt::Debug + Send + Sync {
     /// The next victim of this pass; none ends the pass. The thief itself, or a worker that does not
     /// exist, is passed over. A pass has at most twice as many steps as there are workers.
     ///
-    /// Must not panic: a panic here ends the worker's thread.
+    /// A panic here, and in the other two methods that a worker calls, ends the pass, or is as if the default had been
+    /// given; it is counted and told to the panic hook.
     fn victim(&self, turn: &mut Turn<'_>) -> Option<usize>;
 
     /// How much to take. Default: half.
@@ -142,7 +143,8 @@ pub trait StealPolicy: fmt::Debug + Send + Sync {
         let _ = (memory, victim, took);
     }
 
-    /// Whom to wake, to go with the order of stealing. Default: whoever fell asleep last.
+    /// Whom to wake, to go with the order of stealing. Default: whoever fell asleep last. Called by `build`. A panic of
+    /// the order itself is taken for no choice.
     fn wake_order(&self, distances: &Matrix) -> Box<dyn WakeOrder> {
         let _ = distances;
         Box::new(MostRecent)

@@ -157,6 +157,13 @@ impl Processor {
         self.barrier.set(self.barrier.get().after_wake(time));
     }
 
+    /// Whether anything waits for this worker, its own queues only.
+    pub(crate) fn has_own(&self) -> bool {
+        let remote = &self.remote;
+        let queued = !remote.slot.is_empty() || !self.queue.is_empty();
+        queued || !remote.bound.is_empty() || !remote.mail.is_empty()
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.remote.counters
     }

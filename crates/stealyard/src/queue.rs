@@ -16,6 +16,7 @@ use stealyard_sync::Arc;
 
 use crate::error::BuildError;
 use crate::task::Task;
+use crate::user_code::Quiet;
 
 /// How many tasks are taken at once into a queue that has no bound of its own.
 const BATCH: usize = 256;
@@ -98,7 +99,7 @@ impl LocalQueue {
             Self::Split { capacity } => Split::with_capacity(*capacity).map(Queue::Split),
             Self::ChaseLev { order: Order::Lifo } => Ok(Queue::Lifo(ChaseLev::lifo())),
             Self::ChaseLev { order: Order::Fifo } => Ok(Queue::Fifo(ChaseLev::<Task>::fifo())),
-            Self::Custom(custom) => Ok(Queue::Custom(custom.0())),
+            Self::Custom(custom) => Ok(Queue::Custom(Quiet::new(custom.0()))),
         };
         match made {
             Ok(queue) => queue,
@@ -186,7 +187,7 @@ pub(crate) enum Queue {
     Split(Split<Task>),
     Lifo(ChaseLev<Task, Lifo>),
     Fifo(ChaseLev<Task, Fifo>),
-    Custom(Box<dyn AnyWorker>),
+    Custom(Quiet<Box<dyn AnyWorker>>),
 }
 
 /// The thieves' end.
@@ -195,7 +196,7 @@ pub(crate) enum QueueStealer {
     Split(SplitStealer<Task>),
     Lifo(ChaseLevStealer<Task, Lifo>),
     Fifo(ChaseLevStealer<Task, Fifo>),
-    Custom(Box<dyn AnyStealer>),
+    Custom(Quiet<Box<dyn AnyStealer>>),
 }
 
 impl Queue {
@@ -269,7 +270,7 @@ impl Queue {
             Self::Split(split) => QueueStealer::Split(split.stealer()),
             Self::Lifo(deque) => QueueStealer::Lifo(deque.stealer()),
             Self::Fifo(deque) => QueueStealer::Fifo(deque.stealer()),
-            Self::Custom(custom) => QueueStealer::Custom(custom.stealer()),
+            Self::Custom(custom) => QueueStealer::Custom(Quiet::new(custom.stealer())),
         }
     }
 }
@@ -282,7 +283,7 @@ impl QueueStealer {
             (Self::Split(from), Queue::Split(to)) => from.steal_batch_and_pop(to, limit),
             (Self::Lifo(from), Queue::Lifo(to)) => from.steal_batch_and_pop(to, limit),
             (Self::Fifo(from), Queue::Fifo(to)) => from.steal_batch_and_pop(to, limit),
-            (Self::Custom(from), Queue::Custom(to)) => from.steal(&**to, limit, false),
+            (Self::Custom(from), Queue::Custom(to)) => from.steal(&***to, limit, false),
             _ => unreachable!("all queues of a scheduler are of one kind"),
         }
     }
@@ -295,7 +296,7 @@ impl QueueStealer {
             // It hides nothing.
             (Self::Lifo(from), Queue::Lifo(to)) => from.steal_batch_and_pop(to, limit),
             (Self::Fifo(from), Queue::Fifo(to)) => from.steal_batch_and_pop(to, limit),
-            (Self::Custom(from), Queue::Custom(to)) => from.steal(&**to, limit, true),
+            (Self::Custom(from), Queue::Custom(to)) => from.steal(&***to, limit, true),
             _ => unreachable!("all queues of a scheduler are of one kind"),
         }
     }

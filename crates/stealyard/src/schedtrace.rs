@@ -14,6 +14,7 @@ use stealyard_sync::thread::JoinHandle as ThreadHandle;
 use stealyard_sync::time::{Duration, Instant};
 
 use crate::shared::Shared;
+use crate::user_code::tell;
 
 /// Starts the thread, if lines are wanted. It ends when the workers have.
 pub(crate) fn start(shared: &Arc<Shared>) -> Option<ThreadHandle<()>> {
@@ -24,7 +25,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Option<ThreadHandle<()>> {
     match shared.config.starter.start(name, None, body) {
         Ok(thread) => Some(thread),
         Err(error) => {
-            tracing::warn!(%error, "the thread for schedtrace lines could not be started");
+            tell(|| tracing::warn!(%error, "the thread for schedtrace lines could not be started"));
             None
         }
     }

@@ -17,7 +17,8 @@ use crate::metrics::Metrics;
 use crate::place::{self, NoSuchPlace, Place};
 use crate::shared::Shared;
 use crate::shutdown::{Shutdown, ShutdownReport};
-use crate::task::{self, JoinHandle};
+use crate::task::{self, JoinHandle, trampoline};
+use crate::user_code::{refuse, tell};
 use crate::wake;
 
 /// A scheduler and its worker threads. Dropping it is [`Shutdown::Cancel`].
@@ -109,16 +110,15 @@ fn end_and_wait(
         Shutdown::DrainFor(time) => Instant::now().checked_add(time),
         Shutdown::Drain | Shutdown::Cancel => None,
     };
+    // What this thread has put off may be tasks of this scheduler (TR4).
+    trampoline::catch_up();
     if how != Shutdown::Cancel {
         let _done = shared.life.drain(shared, deadline);
     }
     shared.life.close(shared);
     let workers_running = shared.life.wait(deadline);
     if workers_running == 0 {
-        for thread in threads {
-            // A worker that panicked (in a policy of the user's) has left in good order.
-            drop(thread.join());
-        }
+        machine::join_all(threads);
     }
     shared.life.report(shared, workers_running)
 }
@@ -137,10 +137,12 @@ fn end_from_inside(
         });
         match shared.config.starter.start(name, None, body) {
             Ok(_detached) => return ShutdownReport::default(),
-            Err(error) => tracing::error!(
-                %error,
-                "the thread to drain the scheduler could not be started: its tasks are cancelled"
-            ),
+            Err(error) => tell(|| {
+                tracing::error!(
+                    %error,
+                    "the thread to drain the scheduler could not be started: its tasks are cancelled"
+                );
+            }),
         }
     }
     shared.life.close(&shared);
@@ -180,6 +182,7 @@ impl Handle {
     ///
     /// If the scheduler has ended, or is being drained and the caller is outside, or is the copy in a forked
     /// child, the task is cancelled at once: its handle gives [`JoinError::Cancelled`](crate::JoinError::Cancelled).
+    /// Inside the destructor of a task that is cancelled in this manner, "at once" is when that has returned.
     #[inline]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -203,13 +206,14 @@ impl Handle {
         if self.takes_new() {
             place::submit(shared, place, task);
         } else {
-            drop(task);
+            shared.refuse(task, true);
         }
         Ok(handle)
     }
 
     /// As [`spawn`](Self::spawn), for a future that nobody will wait for: cheaper by the handle. A panic in
-    /// it reaches the panic hook and no one else.
+    /// it reaches the panic hook and no one else. If the task is cancelled at once, [`Metrics::refused`] counts it, and in
+    /// a forked child an event says so.
     #[inline]
     pub fn spawn_detached<F>(&self, future: F)
     where
@@ -223,7 +227,7 @@ impl Handle {
                     processor.counters().spawned.add(1);
                     wake::push_next(shared, processor, task);
                 }
-                None => submit_new(shared, task::spawn_detached(shared, None, future)),
+                None => submit_new(shared, task::spawn_detached(shared, None, future), false),
             },
         );
     }
@@ -243,7 +247,7 @@ impl Handle {
         if self.takes_new() {
             blocking::run(shared, task);
         } else {
-            drop(task);
+            shared.refuse(task, true);
         }
         handle
     }
@@ -257,8 +261,8 @@ impl Handle {
     /// [`spawn`](crate::spawn) goes to this scheduler. The future need not be `Send`.
     ///
     /// # Panics
-    /// Inside a task, where it would stop a worker, also in a blocking call that a worker runs because no
-    /// thread could be started; and if the future panics.
+    /// Where it would stop a worker: inside a task, also in a blocking call that a worker runs because no
+    /// thread could be started, in a destructor that a worker runs, in a hook. And if the future panics.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         block_on::block_on(&self.shared, future)
     }
@@ -267,8 +271,9 @@ impl Handle {
     /// in it use this scheduler's workers. On a worker of this scheduler it calls it directly.
     ///
     /// # Panics
-    /// If `call` panics, with its payload; if the scheduler has ended; inside a task of another scheduler, where
-    /// it would stop a worker; in a forked child, which has no workers.
+    /// If `call` panics, with its payload; if the scheduler has ended; where it would stop a worker: inside a task of
+    /// another scheduler, in a destructor that a worker runs at the end, in a hook of another scheduler; in a forked
+    /// child, which has no workers.
     pub fn install<R, F>(&self, call: F) -> R
     where
         F: FnOnce() -> R + Send,
@@ -316,7 +321,7 @@ where
 {
     current::with(|context| match context {
         Some(context) => spawn_here(context.shared(), future),
-        None => panic!("spawn: {NoScheduler}"),
+        None => refuse(future, format!("spawn: {NoScheduler}")),
     })
 }
 
@@ -332,7 +337,7 @@ where
 {
     match Handle::current() {
         Ok(handle) => handle.spawn_detached(future),
-        Err(error) => panic!("spawn_detached: {error}"),
+        Err(error) => refuse(future, format!("spawn_detached: {error}")),
     }
 }
 
@@ -343,7 +348,8 @@ where
 /// When the scheduler ends, in whatever manner, the worker cancels what is bound to it and has not ended.
 ///
 /// # Panics
-/// If the thread is no worker's: call it inside a task, not in `block_on` or a blocking call.
+/// If the thread is no worker's: call it inside a task, not in `block_on` or a blocking call. If the worker has stopped,
+/// because the scheduler ends: in the destructor of a task that is cancelled, and in the hook `on_worker_stop`.
 #[track_caller]
 pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where
@@ -365,7 +371,7 @@ where
 {
     match Handle::current() {
         Ok(handle) => handle.spawn_blocking(call),
-        Err(error) => panic!("spawn_blocking: {error}"),
+        Err(error) => refuse(call, format!("spawn_blocking: {error}")),
     }
 }
 
@@ -384,28 +390,25 @@ where
             }
             None => {
                 let (task, handle) = task::spawn(shared, None, future);
-                submit_new(shared, task);
+                submit_new(shared, task, true);
                 handle
             }
         },
     )
 }
 
-fn submit_new(shared: &Arc<Shared>, task: task::Task) {
+fn submit_new(shared: &Arc<Shared>, task: task::Task, has_handle: bool) {
     if takes_new(shared) {
         wake::submit(shared, task);
     } else {
-        drop(task);
+        shared.refuse(task, has_handle);
     }
 }
 
+/// Whether a new task from this thread is taken: while draining, only those from inside, however far in this thread is
+/// inside of another scheduler as well.
 fn takes_new(shared: &Arc<Shared>) -> bool {
-    let from_inside = || {
-        current::with(|context| {
-            context.is_some_and(|context| Arc::ptr_eq(context.shared(), shared))
-        })
-    };
-    shared.life.is_open() || (!shared.life.is_copy() && from_inside())
+    shared.life.is_open() || (!shared.life.is_copy() && current::works_for(shared))
 }
 
 impl fmt::Debug for Scheduler {

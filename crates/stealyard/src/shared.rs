@@ -14,13 +14,15 @@ use crate::global::Global;
 use crate::metrics::{Clock, Counter, Metrics, WakeBegan, WorkerMetrics};
 use crate::processor::Remote;
 use crate::shutdown::Life;
+use crate::task::running::{self, Code};
 use crate::task::{Local, Memory, Schedule, Task, Why};
+use crate::user_code::{Panic, Quiet, catch, dispose, tell};
 use crate::wake;
 use crate::watch::Watch;
 
 /// What all threads of a scheduler share; kept by its handles, its threads and its tasks.
 pub(crate) struct Shared {
-    pub(crate) config: Config,
+    pub(crate) config: Quiet<Config>,
     /// One for each P.
     pub(crate) remotes: Box<[Arc<Remote>]>,
     pub(crate) idle: Idle,
@@ -33,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) wake_began: CachePadded<WakeBegan>,
     pub(crate) outside_wakes: Counter,
     pub(crate) panics: Counter,
+    pub(crate) refused: Counter,
     pub(crate) start_failures: Counter,
 }
 
@@ -43,6 +46,49 @@ impl Shared {
             remote.stealer.len() > 0 || remote.jobs.has_offer() || !remote.mail.is_empty()
         };
         !self.global.is_empty() || self.remotes.iter().any(holds)
+    }
+
+    /// Calls code of the user's. None if it panicked, which is counted and told to the panic hook.
+    pub(crate) fn call_user<R>(&self, code: Code, call: impl FnOnce() -> R) -> Option<R> {
+        match running::within(code, || catch(call)) {
+            Ok(result) => Some(result),
+            Err(panic) => {
+                self.caught(panic);
+                None
+            }
+        }
+    }
+
+    /// Calls a hook of a worker's.
+    pub(crate) fn call_hook(&self, code: Code, worker: usize) {
+        if let Some(hook) = self.config.hooks.of_worker(code) {
+            // A hook that panics is as if it had returned.
+            let _called = self.call_user(code, || hook(worker));
+        }
+    }
+
+    /// A panic of the user's code that is no task's result: counts it and tells the hook. Does not unwind.
+    #[cold]
+    pub(crate) fn caught(&self, panic: Panic) {
+        self.task_panicked(&*panic);
+        dispose(panic);
+    }
+
+    /// A task came when the scheduler takes none: it is cancelled. Without a handle to say so, an event does where it
+    /// could not be expected.
+    #[cold]
+    pub(crate) fn refuse(&self, task: Task, has_handle: bool) {
+        self.refused.add_shared(1);
+        if !has_handle && self.life.is_copy() {
+            tell(|| {
+                tracing::error!(
+                    scheduler = %self.config.name,
+                    "spawn_detached: this process was forked from the one with the scheduler's workers, so the task is \
+                     cancelled: build a scheduler after the fork"
+                );
+            });
+        }
+        task.cancel();
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
@@ -66,6 +112,7 @@ impl Shared {
             blocking_queued: blocking.queued,
             thread_start_failures: self.start_failures.get() + blocking.start_failures,
             panics: self.panics.get(),
+            refused: self.refused.get(),
         }
     }
 }
@@ -100,7 +147,7 @@ impl Crew for Shared {
 
 // SAFETY: 1. the pool is a field, made for this scheduler's tasks; 2. the lists belong to a P of this
 // scheduler, as `processor_of` checks; 3. a thread's context keeps what it belongs to, and is left after all
-// that runs within it.
+// that runs within it; 4. what calls code of the user's catches its panics, and the rest has none.
 unsafe impl Schedule for Shared {
     #[inline]
     fn schedule(&self, task: Task, _why: Why) {
@@ -134,7 +181,13 @@ unsafe impl Schedule for Shared {
 
     fn task_panicked(&self, payload: &(dyn Any + Send)) {
         self.panics.add_shared(1);
-        self.config.hooks.panicked(payload);
+        if let Some(hook) = &self.config.hooks.on_panic
+            && let Err(panic) = running::within(Code::OnPanic, || catch(|| hook(payload)))
+        {
+            // Not told to the hook, or one that always panics would be called for ever.
+            self.panics.add_shared(1);
+            dispose(panic);
+        }
     }
 }
 

@@ -12,7 +12,11 @@
 //!
 //! Destructors of cancelled tasks run on workers, as long as there is one. They may spawn and wake:
 //! before step 6 that goes to the global queue, which step 6 empties; afterwards whoever puts a task
-//! into the global queue cancels it.
+//! into the global queue cancels it. A chain of destructors that do so takes no more stack than one
+//! (`task/trampoline.rs`), during the end and after it.
+//!
+//! The hook `on_worker_stop` comes after all that on its thread, between steps 6 and 7: it is the last code of the
+//! user's there but for destructors of thread-locals, and what it makes is cancelled.
 //!
 //! Nobody waits for himself: inside a task of the scheduler steps 1 and 2 are another thread's, and so are they
 //! inside a blocking call of it, which step 2 waits for; step 7 is nobody's in a task.
@@ -51,13 +55,13 @@ use stealyard_sync::atomic::{AtomicUsize, Ordering};
 use stealyard_sync::time::{Duration, Instant};
 use stealyard_sync::{Condvar, Mutex, MutexGuard, asymmetric, fork};
 
-use crate::current;
 use crate::global::LaneId;
 use crate::metrics::Counter;
 use crate::place;
 use crate::processor::Processor;
 use crate::shared::Shared;
 use crate::task::Task;
+use crate::task::running::Code;
 
 const RUNNING: usize = 0;
 const DRAINING: usize = 1;
@@ -72,13 +76,16 @@ const LOOK_EVERY: Duration = Duration::from_micros(500);
 pub enum Shutdown {
     /// First runs everything that can run, and what that spawns and wakes, until nothing can run any more
     /// and no blocking call is under way; then cancels the tasks that still sleep. New tasks from
-    /// outside are cancelled from the start. Takes as long as it takes.
+    /// outside are cancelled from the start. Takes as long as it takes: for ever, if tasks respawn themselves.
     Drain,
     /// Cancels what is queued and what sleeps; waits for the tasks that are running at this moment to
-    /// return. What dropping the scheduler does.
+    /// return. What dropping the scheduler does. Destructors of cancelled tasks run on workers; one that spawns what
+    /// has the same destructor keeps this from returning, and so does a task that waits, in the same manner, for the end of
+    /// another scheduler whose task waits for this one.
     Cancel,
     /// As `Drain`, for this long at the most; then as `Cancel`, but without waiting for tasks and blocking
-    /// calls that do not return: the report says how many are left, and how many tasks wait behind them.
+    /// calls that do not return: the report says how many are left, and how many tasks wait behind them. The way
+    /// out where the other two might not return; a limit of zero cancels at once.
     DrainFor(Duration),
 }
 
@@ -184,25 +191,23 @@ impl Life {
     }
 
     /// Steps 4 to 6, on the worker's thread, which does not hold the P any more: what destructors wake
-    /// and spawn goes to the global queue.
+    /// and spawn goes to the global queue. Then the hook.
     pub(crate) fn worker_leaves(&self, shared: &Shared, processor: &Processor) {
         let closed = self.is_closed();
-        current::draining(|| {
-            let next = || {
-                let remote = &processor.remote;
-                let own = remote.slot.take().or_else(|| processor.queue.pop());
-                own.or_else(|| remote.mail.pop())
-            };
-            while let Some(task) = next() {
-                if closed {
-                    self.cancel(task);
-                } else {
-                    // The worker's thread ends by a panic in the user's policy: others go on.
-                    shared.global.push(processor.remote.lane, task);
-                }
+        let next = || {
+            let remote = &processor.remote;
+            let own = remote.slot.take().or_else(|| processor.queue.pop());
+            own.or_else(|| remote.mail.pop())
+        };
+        while let Some(task) = next() {
+            if closed {
+                self.cancel(task);
+            } else {
+                // The worker's thread ends by a panic in the user's queue: others go on.
+                shared.global.push(processor.remote.lane, task);
             }
-            place::cancel_bound(processor, |task| self.cancel(task));
-        });
+        }
+        place::cancel_bound(processor, |task| self.cancel(task));
         processor.memory.flush(&shared.memory);
         // Ordering: AcqRel (G3); the last one sees what the others put into the global queue, and the tasks that
         // fell asleep on them. Unmodelled: the models with two workers pass without it, at 0 preemptions and
@@ -217,6 +222,7 @@ impl Life {
         } else if !closed {
             shared.idle.announce(1);
         }
+        shared.call_hook(Code::OnStop, processor.index);
         let mut left = self.lock();
         *left -= 1;
         if *left == 0 {
@@ -226,20 +232,18 @@ impl Life {
 
     /// Step 6: until there is nothing left, because each destructor may bring more.
     fn sweep(&self, shared: &Shared) {
-        current::draining(|| {
-            loop {
-                self.drain_global(shared);
-                let mut claimed = 0_usize;
-                shared.memory.claim_idle(|task| {
-                    claimed += 1;
-                    self.cancel(task);
-                });
-                let mail = shared.remotes.iter().any(|remote| !remote.mail.is_empty());
-                if claimed == 0 && shared.global.is_empty() && !mail {
-                    return;
-                }
+        loop {
+            self.drain_global(shared);
+            let mut claimed = 0_usize;
+            shared.memory.claim_idle(|task| {
+                claimed += 1;
+                self.cancel(task);
+            });
+            let mail = shared.remotes.iter().any(|remote| !remote.mail.is_empty());
+            if claimed == 0 && shared.global.is_empty() && !mail {
+                return;
             }
-        });
+        }
     }
 
     fn drain_global(&self, shared: &Shared) {
@@ -250,18 +254,21 @@ impl Life {
         }
     }
 
-    /// Ends a task that was not run, or not to its end.
+    /// Ends a task that was not run, or not to its end: at once, or when a destructor of a task of this scheduler has
+    /// returned, if this thread is inside of one (TR1).
     pub(crate) fn cancel(&self, task: Task) {
         self.cancelled.add_shared(1);
         task.cancel();
     }
 
-    /// A task was put into the global queue (L2). The announcement before has passed a light fence.
+    /// A task was put into the global queue (L2). The announcement before has passed a light fence. Whatever else this
+    /// thread is inside of, it takes out what is there: a destructor that the end of another scheduler runs may have
+    /// come here.
     #[inline]
     pub(crate) fn after_submit(&self, shared: &Shared) {
         // Ordering: Relaxed (G1); behind the light fence of `Idle::announce`, partner G2.
         if self.state.load(Ordering::Relaxed) == GONE {
-            current::draining(|| self.drain_global(shared));
+            self.drain_global(shared);
         }
     }
 

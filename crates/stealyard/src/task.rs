@@ -13,7 +13,8 @@
 //! | [`waker`](self::waker)        | wakers                                             |
 //! | [`join`](self::join)          | the handle                                         |
 //! | [`memory`](self::memory)      | blocks, slabs, and the register of all tasks       |
-//! | [`running`](self::running)    | the self-wake flag                                 |
+//! | [`running`](self::running)    | the self-wake flag; what a thread is inside of     |
+//! | [`trampoline`](self::trampoline) | destructors one after the other, not one in the other |
 //!
 //! # Operations
 //! | operation                | caller      | cost                                               |
@@ -46,8 +47,9 @@ mod cell;
 mod header;
 mod join;
 mod memory;
-mod running;
+pub(crate) mod running;
 mod state;
+pub(crate) mod trampoline;
 mod unpark;
 mod waker;
 
@@ -85,6 +87,7 @@ pub enum Ran {
 /// 2. `with_local` gives a [`Local`] that is used with this scheduler's memory only.
 /// 3. If `is_kept_by_this_thread`, the scheduler exists until the code that asked returns, whatever becomes of
 ///    its tasks.
+/// 4. None of them unwinds.
 pub unsafe trait Schedule: Send + Sync + Sized + 'static {
     /// Takes a task that was woken or aborted. Any thread calls it, also inside a worker, also when
     /// the scheduler is closed: it then drops the task.
@@ -103,7 +106,8 @@ pub unsafe trait Schedule: Send + Sync + Sized + 'static {
     /// and holds its P.
     fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R;
 
-    /// A task panicked, on this thread. A joiner will get the payload afterwards, if there is one.
+    /// A task panicked, on this thread, or what was dropped of it. A joiner will get the payload afterwards, if there
+    /// is one. Does not unwind.
     fn task_panicked(&self, _payload: &(dyn core::any::Any + Send)) {}
 }
 
@@ -187,17 +191,14 @@ impl Task {
         }
     }
 
-    /// Ends the task without running it, on this thread. Half of a join cannot be cancelled, since
-    /// its owner waits for the result: it is run.
+    /// Ends the task without running it, on this thread: now, or inside a destructor of a task of the same scheduler
+    /// that is cancelled on this thread, when that has returned. Half of a join cannot be cancelled, since its owner
+    /// waits for the result: it is run. Panics do not come out.
     #[cold]
     pub fn cancel(self) {
         match self.kind() {
-            Kind::Block(task) => {
-                // SAFETY: 1. the `Task` keeps its memory.
-                let vtable = unsafe { Header::vtable(task) };
-                // SAFETY: 1. it was the only `Task`, used up here.
-                unsafe { (vtable.cancel)(task) };
-            }
+            // SAFETY: 1. it was the only `Task`, used up here.
+            Kind::Block(task) => unsafe { trampoline::cancel(task) },
             Kind::Job(job) => execute(job),
         }
     }
@@ -230,7 +231,7 @@ fn execute(job: NonNull<StackJob>) {
     let outer = running::enter(job.cast());
     // SAFETY: 1. called once, since its only `Task` is used up.
     unsafe { execute(job) };
-    running::leave(outer);
+    let _nobody_wakes_a_job = running::leave(outer);
 }
 
 impl Drop for Task {
@@ -293,7 +294,8 @@ where
 /// 1. If the future is not `Send`, every `Task` made for it, now and by `schedule`, is run or dropped
 ///    on this thread.
 /// 2. If its output is not `Send`, so is the handle used on this thread only.
-/// 3. What the future borrows outlives the task.
+/// 3. What the future borrows outlives the task; what its output borrows does, too, and the handle is not dropped
+///    with an output in it, unless no destructor is running on this thread.
 #[inline(always)]
 pub unsafe fn spawn_unchecked<F, S>(
     home: &Arc<S>,

@@ -7,34 +7,35 @@ use stealyard_sync::time::Instant;
 
 use crate::current::{self, Context, Role};
 use crate::find::{self, Found};
-use crate::hooks::Hooks;
 use crate::place;
 use crate::processor::{Next, Processor};
 use crate::shared::Shared;
+use crate::task::running::Code;
 use crate::task::{Ran, Task};
 use crate::wake;
 
 /// Runs tasks with the P until the scheduler is closed.
 pub(crate) fn run(shared: Arc<Shared>, processor: Processor) {
-    let hooks = &shared.config.hooks;
     let index = processor.index;
     let context = Context::new(Arc::clone(&shared), Role::Worker);
     let entered = current::enter(&context);
     // SAFETY: 1. one thread holds the P; 2. dropped below, when no task runs any more; 3. it is in `Shared`,
     // which every worker keeps until it has ended.
     let joining = unsafe { processor.remote.jobs.enter(&*shared) };
-    // Also if a policy of the user's panics: a shutdown must not wait for this worker for ever.
+    // Also if a queue of the user's panics: a shutdown must not wait for this worker for ever.
     let leave = Leave {
         shared: &shared,
         processor: &processor,
     };
-    Hooks::call(hooks.on_start.as_ref(), index);
     let active = shared.idle.join(index);
     debug_assert!(active.is_some(), "one thread holds a P");
     if let Some(active) = active {
-        context.holding(&processor, || work(&shared, &context, active));
+        context.holding(&processor, || {
+            // With the P, so that what it spawns runs here.
+            shared.call_hook(Code::OnStart, index);
+            work(&shared, &context, active);
+        });
     }
-    Hooks::call(hooks.on_stop.as_ref(), index);
     drop(joining);
     drop(leave);
     drop(entered);

@@ -32,6 +32,7 @@ use stealyard_sync::{Arc, Mutex, MutexGuard};
 use super::jobs::{self, SPINS};
 use super::sleeper::Sleeper;
 use crate::task::{StackJob, Task};
+use crate::user_code::swallow;
 
 /// How many jobs a ticket runs before it goes to the back of its worker's queue.
 const JOBS_PER_TURN: u32 = 32;
@@ -104,9 +105,17 @@ pub fn scope<'scope, R>(body: impl FnOnce(&Scope<'scope>) -> R) -> R {
     scope.ended();
     scope.wait(&parker);
     let panic = lock(&scope.shared.panic).take();
+    // What is not given is dropped here: a panic of its destructor would end the process while the other unwinds.
     match (result, panic) {
         (Ok(value), None) => value,
-        (Err(panic), _) | (Ok(_), Some(panic)) => resume_unwind(panic),
+        (Err(panic), other) => {
+            swallow(other);
+            resume_unwind(panic)
+        }
+        (Ok(value), Some(panic)) => {
+            swallow(value);
+            resume_unwind(panic)
+        }
     }
 }
 
@@ -174,9 +183,7 @@ impl<'scope> Scope<'scope> {
                 }
             };
             // A payload's destructor is the user's code: without the lock, and its panic ends here.
-            if let Err(third) = catch_unwind(AssertUnwindSafe(|| drop(second))) {
-                core::mem::forget(third);
-            }
+            swallow(second);
         }
         self.ended();
         true

@@ -4,18 +4,19 @@
 //! # Panics of the user's code
 //! A panic is caught where it happens and becomes the task's result: in a poll or a closure; in the
 //! destructor of a future that is done, which loses the output; in the destructor of a future that is
-//! cancelled. A second panic, while something that panicked is dropped, is dropped itself. An output
-//! that nobody awaits may panic in its destructor; that panic goes to the scheduler's hook only.
-//! A panic while the same thread already unwinds is an abort, as everywhere in Rust.
+//! cancelled. A future that panicked is dropped while the panic unwinds, as the locals of a function are, so its
+//! destructors see `std::thread::panicking()` (`docs/decisions/0006-*.md`).
+//! Panics that can be no result go to the scheduler's counter and hook only: a second one, while something that
+//! panicked is dropped; one of an output that no handle took, or whose handle was dropped; one of the joiner's waker.
+//! What a payload's destructor throws ends there (UC1). So nothing in here unwinds. A panic that leaves a
+//! destructor which itself runs because of a panic is an abort, as everywhere in Rust.
 
 use core::alloc::Layout;
-use core::any::Any;
 use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use stealyard_sync::Arc;
 use stealyard_sync::cell::UnsafeCell;
@@ -23,8 +24,10 @@ use stealyard_sync::cell::UnsafeCell;
 use super::header::{Header, Joiner, Link, Vtable};
 use super::join::{JoinError, Payload, take_waker};
 use super::memory::{Class, Farewell, Local};
+use super::running::Code;
 use super::state::{Begin, Complete, Pause, Release, Wake, WakeAndRelease};
 use super::{Ran, Schedule, Task, Why, running, waker};
+use crate::user_code::{Panic, catch, discard, dispose};
 
 /// What a task runs.
 ///
@@ -34,13 +37,17 @@ use super::{Ran, Schedule, Task, Why, running, waker};
 pub(super) unsafe trait Body {
     type Output;
 
+    /// Tells `second` of a panic that comes after the one that is the result.
+    ///
     /// # Safety
     /// 1. `body` is valid, pinned, and the caller's alone.
     /// 2. It is not used again after `Ready`.
+    /// 3. `second` does not unwind.
     unsafe fn advance(
         body: NonNull<Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Self::Output, Box<dyn Any + Send>>>;
+        second: impl Fn(Panic),
+    ) -> Poll<Result<Self::Output, Panic>>;
 }
 
 /// A future as a task's body.
@@ -51,7 +58,23 @@ pub(super) struct Async<F>(pub(super) F);
 #[repr(transparent)]
 pub(super) struct Call<F>(pub(super) F);
 
-// SAFETY: both panics are caught; the future stays where it is on `Pending`, and is dropped otherwise.
+/// Drops a future that panicked while the panic unwinds; keeps the panic of its destructor.
+struct DropFuture<'a, F> {
+    future: *mut F,
+    second: &'a mut Option<Panic>,
+}
+
+impl<F> Drop for DropFuture<'_, F> {
+    #[cold]
+    fn drop(&mut self) {
+        // SAFETY: 1. valid, the runner's, and not used again: it has panicked.
+        let dropped = catch(|| unsafe { self.future.drop_in_place() });
+        *self.second = dropped.err();
+    }
+}
+
+// SAFETY: all panics are caught, and `second` does not unwind (3); the future stays where it is on `Pending`, and is
+// dropped otherwise.
 unsafe impl<F: Future> Body for Async<F> {
     type Output = F::Output;
 
@@ -59,32 +82,39 @@ unsafe impl<F: Future> Body for Async<F> {
     unsafe fn advance(
         body: NonNull<Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Result<F::Output, Box<dyn Any + Send>>> {
+        second: impl Fn(Panic),
+    ) -> Poll<Result<F::Output, Panic>> {
         let future = body.as_ptr().cast::<F>();
-        let polled = catch_unwind(AssertUnwindSafe(|| {
+        let mut of_future = None;
+        let polled = catch(|| {
+            let unwinding = DropFuture {
+                future,
+                second: &mut of_future,
+            };
             // SAFETY: 1. valid and ours (1).
             let future = unsafe { &mut *future };
             // SAFETY: 1. pinned (1): it lies in its task until it is dropped.
-            unsafe { Pin::new_unchecked(future) }.poll(context)
-        }));
-        if matches!(polled, Ok(Poll::Pending)) {
-            return Poll::Pending;
-        }
+            let polled = unsafe { Pin::new_unchecked(future) }.poll(context);
+            core::mem::forget(unwinding);
+            polled
+        });
+        let output = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => output,
+            Err(panic) => {
+                // The future was dropped on the way.
+                of_future.into_iter().for_each(second);
+                return Poll::Ready(Err(panic));
+            }
+        };
         // SAFETY: 1. valid and ours (1), not used again (2).
-        let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { future.drop_in_place() }));
-        Poll::Ready(match (polled, dropped) {
-            (Ok(Poll::Ready(output)), Ok(())) => Ok(output),
-            (Ok(output), Err(panic)) => {
-                discard(output);
-                Err(panic)
+        match catch(|| unsafe { future.drop_in_place() }) {
+            Ok(()) => Poll::Ready(Ok(output)),
+            Err(panic) => {
+                discard(output).into_iter().for_each(second);
+                Poll::Ready(Err(panic))
             }
-            (Err(panic), Ok(())) => Err(panic),
-            (Err(panic), Err(second)) => {
-                discard(second);
-                Err(panic)
-            }
-            (Ok(Poll::Pending), Ok(())) => unreachable!("returned above"),
-        })
+        }
     }
 }
 
@@ -96,17 +126,12 @@ unsafe impl<T, F: FnOnce() -> T> Body for Call<F> {
     unsafe fn advance(
         body: NonNull<Self>,
         _context: &mut Context<'_>,
-    ) -> Poll<Result<T, Box<dyn Any + Send>>> {
+        _second: impl Fn(Panic),
+    ) -> Poll<Result<T, Panic>> {
         // SAFETY: 1. valid and ours (1), not used again (2).
         let call = unsafe { body.read() }.0;
-        Poll::Ready(catch_unwind(AssertUnwindSafe(call)))
+        Poll::Ready(catch(call))
     }
-}
-
-/// Drops what the user's code left; a panic in its destructor is the panic's loss.
-fn discard<T>(value: T) -> Option<Box<dyn Any + Send>> {
-    let panic = catch_unwind(AssertUnwindSafe(|| drop(value))).err()?;
-    Some(panic)
 }
 
 /// First the body, then the output; both begin where the stage begins.
@@ -178,6 +203,7 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         drop_output: Self::drop_output,
         joiner: Self::joiner,
         vacate: Self::vacate,
+        report: Self::report,
     };
 
     /// # Safety
@@ -203,13 +229,17 @@ impl<B: Body, S: Schedule> Cell<B, S> {
     /// Called on the stage of an active task that its runner has not completed.
     #[inline(always)]
     fn advance(
+        task: NonNull<Header>,
         stage: *mut Stage<B>,
         context: &mut Context<'_>,
-    ) -> Poll<Result<B::Output, Box<dyn Any + Send>>> {
+    ) -> Poll<Result<B::Output, Panic>> {
         // SAFETY: 1. a stage is in a cell, never null.
         let body = unsafe { NonNull::new_unchecked(stage.cast::<B>()) };
-        // SAFETY: 1. valid and pinned in its cell, ours by S2; 2. the runner finishes after `Ready`.
-        unsafe { B::advance(body, context) }
+        // SAFETY: 1. an active task has a reference of its own.
+        let second = |panic| unsafe { Self::report(task, panic) };
+        // SAFETY: 1. valid and pinned in its cell, ours by S2; 2. the runner finishes after `Ready`; 3. `report`
+        // does not.
+        unsafe { B::advance(body, context, second) }
     }
 
     unsafe fn run(task: NonNull<Header>) -> Ran {
@@ -226,48 +256,66 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         let outer = running::enter(task);
         // SAFETY: 1. of this type, kept by its `Task`.
         let stage = &unsafe { Self::rest(task) }.stage;
-        let polled = stage.with_mut(|stage| Self::advance(stage, &mut context));
-        let again = running::leave(outer);
-        match polled {
-            Poll::Ready(result) => {
-                let result = result.map_err(|panic| JoinError::Panic(Payload::new(panic)));
-                // SAFETY: 1. we hold the `Task` and use it up; the body is gone.
-                unsafe { Self::finish(task, result) };
-                Ran::Done
+        let polled = stage.with_mut(|stage| Self::advance(task, stage, &mut context));
+        let result = match polled {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                let again = running::leave(outer);
+                // SAFETY: 1. we hold the `Task` and use it up.
+                return unsafe { Self::paused(task, again) };
             }
-            Poll::Pending if again => {
+        };
+        let result = result.map_err(|panic| JoinError::Panic(Payload::new(panic)));
+        // Still inside the task: an output without a handle and the joiner's waker are the user's code. None of
+        // that runs once the memory is given back and may be another task's.
+        // SAFETY: 1. we hold the `Task` and use it up; the body is gone.
+        unsafe { Self::finish(task, result) };
+        let _it_is_complete = running::leave(outer);
+        Ran::Done
+    }
+
+    /// The poll gave `Pending`; `again` if the task woke itself.
+    ///
+    /// # Safety
+    /// 1. The caller holds the `Task`, which is used up.
+    #[inline(always)]
+    unsafe fn paused(task: NonNull<Header>, again: bool) -> Ran {
+        if again {
+            // SAFETY: 1. it is still active, and the one we got was used up.
+            return Ran::Again(unsafe { Task::from_header(task) });
+        }
+        // SAFETY: 1. the `Task` keeps its memory.
+        let state = unsafe { Header::state(task) };
+        match state.pause() {
+            Pause::Idle => Ran::Pending,
+            Pause::Again => {
                 // SAFETY: 1. it is still active, and the one we got was used up.
                 Ran::Again(unsafe { Task::from_header(task) })
             }
-            Poll::Pending => match state.pause() {
-                Pause::Idle => Ran::Pending,
-                Pause::Again => {
-                    // SAFETY: 1. it is still active, and the one we got was used up.
-                    Ran::Again(unsafe { Task::from_header(task) })
-                }
-                Pause::Cancel => {
-                    // SAFETY: 1. we hold the `Task` and use it up.
-                    unsafe { Self::cancel(task) };
-                    Ran::Done
-                }
-            },
+            Pause::Cancel => {
+                // SAFETY: 1. we hold the `Task` and use it up.
+                unsafe { Self::cancel(task) };
+                Ran::Done
+            }
         }
     }
 
     #[cold]
     unsafe fn cancel(task: NonNull<Header>) {
-        // SAFETY: 1. of this type, kept by its `Task`.
-        let stage = &unsafe { Self::rest(task) }.stage;
-        let dropped = catch_unwind(AssertUnwindSafe(|| {
-            // SAFETY: 1. active, not complete, and ours (S2): the stage is the body.
-            stage.with_mut(|stage| unsafe { stage.cast::<B>().drop_in_place() });
-        }));
-        let error = match dropped {
-            Ok(()) => JoinError::Cancelled,
-            Err(panic) => JoinError::Panic(Payload::new(panic)),
-        };
-        // SAFETY: 1. we hold the `Task` and use it up; the body is gone.
-        unsafe { Self::finish(task, Err(error)) };
+        running::within(Code::Destructor, || {
+            // SAFETY: 1. of this type, kept by its `Task`.
+            let stage = &unsafe { Self::rest(task) }.stage;
+            let dropped = catch(|| {
+                // SAFETY: 1. active, not complete, and ours (S2): the stage is the body.
+                stage.with_mut(|stage| unsafe { stage.cast::<B>().drop_in_place() });
+            });
+            let error = match dropped {
+                Ok(()) => JoinError::Cancelled,
+                Err(panic) => JoinError::Panic(Payload::new(panic)),
+            };
+            // SAFETY: 1. we hold the `Task` and use it up; the body is gone.
+            unsafe { Self::finish(task, Err(error)) };
+        });
     }
 
     /// # Safety
@@ -299,7 +347,7 @@ impl<B: Body, S: Schedule> Cell<B, S> {
                     let joiner = unsafe { joiner.as_ref() };
                     // SAFETY: 1. there is a waker, and it is ours (S3).
                     let joiner = unsafe { take_waker(joiner) };
-                    if let Some(panic) = discard_wake(joiner) {
+                    if let Err(panic) = catch(|| joiner.wake()) {
                         // SAFETY: 1. our reference keeps the scheduler.
                         unsafe { Self::report(task, panic) };
                     }
@@ -345,15 +393,12 @@ impl<B: Body, S: Schedule> Cell<B, S> {
     /// # Safety
     /// 1. The caller has a reference.
     #[cold]
-    unsafe fn report(task: NonNull<Header>, panic: Box<dyn Any + Send>) {
+    unsafe fn report(task: NonNull<Header>, panic: Panic) {
         // SAFETY: 1. the caller has a reference (1).
         let home = unsafe { Self::home(task) };
         // SAFETY: 1. a reference keeps the scheduler (1).
         unsafe { home.as_ref() }.task_panicked(&*panic);
-        // The payload's own destructor is the user's code too: a panic there ends here.
-        if let Some(second) = discard(panic) {
-            core::mem::forget(second);
-        }
+        dispose(panic);
     }
 
     /// # Safety
@@ -415,7 +460,8 @@ impl<B: Body, S: Schedule> Cell<B, S> {
     unsafe fn drop_output(task: NonNull<Header>) {
         // SAFETY: 1. complete, and the output is the caller's (S4).
         let output = unsafe { Self::read_output(task) };
-        drop(output);
+        // SAFETY: 1. the handle's reference is given up later.
+        unsafe { Self::drop_unwanted(task, output) };
     }
 
     unsafe fn joiner(task: NonNull<Header>) -> NonNull<Joiner> {
@@ -449,9 +495,4 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         // Possibly the last reference to the scheduler: no reference into it is left here.
         drop(farewell);
     }
-}
-
-/// Wakes, and catches what the user's waker throws.
-fn discard_wake(waker: core::task::Waker) -> Option<Box<dyn Any + Send>> {
-    catch_unwind(AssertUnwindSafe(|| waker.wake())).err()
 }

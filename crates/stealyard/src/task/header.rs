@@ -23,6 +23,7 @@ use stealyard_sync::cell::UnsafeCell;
 
 use super::state::State;
 use super::{Ran, Why};
+use crate::user_code::Panic;
 
 /// The functions of one kind of task.
 ///
@@ -34,7 +35,10 @@ use super::{Ran, Why};
 /// 3. one of `output` and `drop_output` is called, by the handle, once, after completion (S4); `output` gives
 ///    the place of a `Result<T, JoinError>`, which the handle moves out before it gives up its reference;
 /// 4. `joiner` may be called by anyone with a reference;
-/// 5. `vacate` is called by who gave up the last reference (S5).
+/// 5. `vacate` is called by who gave up the last reference (S5);
+/// 6. `report` may be called by anyone with a reference.
+///
+/// None of them unwinds.
 pub(super) struct Vtable {
     pub(super) run: unsafe fn(NonNull<Header>) -> Ran,
     pub(super) cancel: unsafe fn(NonNull<Header>),
@@ -44,6 +48,7 @@ pub(super) struct Vtable {
     pub(super) drop_output: unsafe fn(NonNull<Header>),
     pub(super) joiner: unsafe fn(NonNull<Header>) -> NonNull<Joiner>,
     pub(super) vacate: unsafe fn(NonNull<Header>),
+    pub(super) report: unsafe fn(NonNull<Header>, Panic),
 }
 
 /// The slot of the joiner's waker (S3).

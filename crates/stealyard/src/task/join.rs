@@ -14,7 +14,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 
 use super::header::{Header, Joiner};
 use super::state::{DropHandle, IsComplete, State, Wake};
-use super::{Why, running, unpark, waker};
+use super::{Why, trampoline, unpark, waker};
+use crate::user_code::{NoBlocking, discard};
 
 /// A task that was spawned. Dropping it detaches the task, which runs on.
 ///
@@ -84,14 +85,16 @@ impl<T> JoinHandle<T> {
     /// [`JoinError::Panic`] if it panicked.
     ///
     /// # Panics
-    /// If it is called inside a task, where it would stop a worker; `.await` the handle there. Within
-    /// `spawn_blocking` it is allowed, unless a worker runs the call because no thread could be started.
+    /// Where it would stop a worker, even if the task has ended: inside a task (`.await` the handle there), in a
+    /// destructor that a worker runs, and in a hook. Within `spawn_blocking` it is allowed, unless a worker runs the
+    /// call because no thread could be started. The message says where it was called, and what to do.
     pub fn join(mut self) -> Result<T, JoinError> {
-        assert!(
-            !running::is_any() || crate::current::may_block(),
-            "JoinHandle::join blocks the thread and was called inside a task: `.await` the handle \
-             instead (a blocking call is inside a task if no thread could be started for it)"
-        );
+        if let Some(here) = NoBlocking::here() {
+            panic!(
+                "{}",
+                here.message("JoinHandle::join", "`.await` the handle")
+            );
+        }
         if let Some(result) = self.try_take() {
             return result;
         }
@@ -191,17 +194,9 @@ pub(super) unsafe fn take_waker(slot: &Joiner) -> Waker {
     unsafe { waker.assume_init() }
 }
 
-/// Gives up the handle's reference also if the output's destructor panics.
-struct ReleaseOnDrop(NonNull<Header>);
-
-impl Drop for ReleaseOnDrop {
-    fn drop(&mut self) {
-        // SAFETY: 1. the handle's reference, given up here.
-        unsafe { waker::release(self.0) };
-    }
-}
-
 impl<T> Drop for JoinHandle<T> {
+    /// A panic in the destructor of an output that was not taken, or of a waker that the handle was polled with, is
+    /// told to the scheduler's panic hook and counted; it does not come out.
     fn drop(&mut self) {
         let Some(task) = self.task.take() else { return };
         // SAFETY: 1. the handle's reference keeps the task.
@@ -211,19 +206,21 @@ impl<T> Drop for JoinHandle<T> {
         match state.drop_handle() {
             DropHandle::Detached => {}
             DropHandle::DropWaker => {
-                let _release = ReleaseOnDrop(task);
                 // SAFETY: 1. our reference is given up last.
                 let slot = unsafe { (vtable.joiner)(task) };
                 // SAFETY: 1. in the task's memory.
                 let slot: &Joiner = unsafe { slot.as_ref() };
                 // SAFETY: 1. it was there, and is ours again (S3).
-                drop(unsafe { take_waker(slot) });
+                let waker = unsafe { take_waker(slot) };
+                if let Some(panic) = discard(waker) {
+                    // SAFETY: 1. our reference is given up below.
+                    unsafe { (vtable.report)(task, panic) };
+                }
+                // SAFETY: 1. the handle's reference, given up here.
+                unsafe { waker::release(task) };
             }
-            DropHandle::DropOutput => {
-                let _release = ReleaseOnDrop(task);
-                // SAFETY: 1. complete, and the output was not taken.
-                unsafe { (vtable.drop_output)(task) };
-            }
+            // SAFETY: 1. the handle's reference; complete, and the output was not taken.
+            DropHandle::DropOutput => unsafe { trampoline::drop_output(task) },
         }
     }
 }

@@ -1,11 +1,13 @@
-//! Which task this thread is polling, so that a task that wakes itself only sets a flag.
+//! What of the user's code this thread is inside of: which task it polls, so that a task that wakes itself only
+//! sets a flag, or what else the library calls.
 //!
-//! A future that yields wakes itself from inside its poll. Whoever polls looks at the flag right
-//! after, on the same thread, so no atomic operation is needed: a comparison and a store.
+//! A future that yields wakes itself from inside its poll. The thread that polls looks at the flag right
+//! after, so no atomic operation is needed: a comparison and a store.
 //!
 //! The word holds the address of the running task's header, with its lowest bit set once the task has
-//! woken itself; zero while no task runs. Polls may nest (a task that runs others while it waits):
-//! each keeps the word it found and puts it back. Half of a join that runs on another thread than the
+//! woken itself; a small even number where other code of the user's runs, a hook or a destructor (see
+//! `user_code.rs`); zero otherwise. Calls may nest (a task that runs others while it waits, a destructor in a
+//! poll): each keeps the word it found and puts it back. Half of a join that runs on another thread than the
 //! one that joins is entered like a task, by its own address.
 
 use core::cell::Cell;
@@ -21,7 +23,51 @@ const_thread_local! {
     static RUNNING: Cell<usize> = Cell::new(0);
 }
 
-/// The poll before this one on this thread; give it back with [`leave`].
+/// Code of the user's that is not a task's poll. Even numbers that are no addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Code {
+    /// The destructor of something that the library drops.
+    Destructor = 2,
+    /// A steal policy, or its order of waking.
+    Policy = 4,
+    /// The hook `on_worker_start`.
+    OnStart = 6,
+    /// The hook `on_worker_stop`.
+    OnStop = 8,
+    /// The hook `on_park`.
+    OnPark = 10,
+    /// The hook `on_unpark`.
+    OnUnpark = 12,
+    /// The hook `on_task_panic`.
+    OnPanic = 14,
+    /// A subscriber of events.
+    Subscriber = 16,
+}
+
+const CODES: [Code; 8] = [
+    Code::Destructor,
+    Code::Policy,
+    Code::OnStart,
+    Code::OnStop,
+    Code::OnPark,
+    Code::OnUnpark,
+    Code::OnPanic,
+    Code::Subscriber,
+];
+
+/// What this thread is inside of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inside {
+    /// None of the user's code that the library called.
+    Nothing,
+    /// A task, or half of a join.
+    Task,
+    /// Other code.
+    Code(Code),
+}
+
+/// What this thread was inside of before; give it back with [`leave`].
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Outer(usize);
@@ -29,13 +75,33 @@ pub(super) struct Outer(usize);
 /// This thread begins to poll the task.
 #[inline(always)]
 pub(super) fn enter(task: NonNull<Header>) -> Outer {
-    RUNNING.with(|running| Outer(running.replace(task.as_ptr().addr())))
+    enter_word(task.as_ptr().addr())
+}
+
+#[inline(always)]
+fn enter_word(word: usize) -> Outer {
+    // A thread whose locals are gone is inside of nothing that anything would ask about.
+    let before = RUNNING.try_with(|running| running.replace(word));
+    Outer(before.unwrap_or(0))
 }
 
 /// This thread has polled the task: whether it woke itself.
 #[inline(always)]
 pub(super) fn leave(outer: Outer) -> bool {
-    RUNNING.with(|running| running.replace(outer.0) & AGAIN != 0)
+    let word = RUNNING.try_with(|running| running.replace(outer.0));
+    word.unwrap_or(0) & AGAIN != 0
+}
+
+/// Calls `f`, which is or calls code of the user's of this kind. It may unwind.
+pub(crate) fn within<R>(code: Code, f: impl FnOnce() -> R) -> R {
+    struct Restore(usize);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let _ended: bool = leave(Outer(self.0));
+        }
+    }
+    let _restore = Restore(enter_word(code as usize).0);
+    f()
 }
 
 /// If this thread is polling the task, notes that it woke itself.
@@ -53,9 +119,13 @@ pub(super) fn wake_if_running(task: NonNull<Header>) -> bool {
         .unwrap_or(false)
 }
 
-/// Whether this thread is inside a task.
-pub(super) fn is_any() -> bool {
-    RUNNING
-        .try_with(|running| running.get() != 0)
-        .unwrap_or(false)
+/// What this thread is inside of, innermost.
+pub(crate) fn inside() -> Inside {
+    match RUNNING.try_with(Cell::get).unwrap_or(0) {
+        0 => Inside::Nothing,
+        word => match CODES.into_iter().find(|&code| code as usize == word) {
+            Some(code) => Inside::Code(code),
+            None => Inside::Task,
+        },
+    }
 }

@@ -37,6 +37,47 @@ pub(crate) fn wait_until(condition: impl Fn() -> bool, state: impl Fn() -> Strin
     }
 }
 
+/// Runs `test` on a thread of its own, which must end: a hang fails instead of going on.
+pub(crate) fn ends<R: Send + 'static>(what: &str, test: impl FnOnce() -> R + Send + 'static) -> R {
+    let thread = std::thread::Builder::new()
+        .name("test-0".to_owned())
+        .spawn(test);
+    let thread = thread.unwrap();
+    wait_until(|| thread.is_finished(), || what.to_owned());
+    match thread.join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Silences the messages of panics that say "on purpose", that a test expects, or that carry no text.
+pub(crate) fn silence() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let expected = |text: &str| {
+                let parts = ["on purpose", " was called ", "spawn_local: ", "install: "];
+                parts.iter().any(|part| text.contains(part))
+            };
+            if info.payload_as_str().is_some_and(|text| !expected(text)) {
+                loud(info);
+            }
+        }));
+    });
+}
+
+/// The text of a panic.
+pub(crate) fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    match panic.downcast_ref::<&str>() {
+        Some(text) => (*text).to_owned(),
+        None => panic.downcast_ref::<String>().cloned().unwrap_or_default(),
+    }
+}
+
+/// The number of workers for tests of what depends on it.
+pub(crate) const FEW_AND_MANY: [usize; 4] = [1, 2, 3, 8];
+
 /// Four nodes of two CPUs; node 1 is nearer to node 0 than 2 and 3 are.
 pub(crate) fn four_node_machine() -> Topology {
     let near_and_far = [
