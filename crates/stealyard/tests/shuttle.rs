@@ -7,5 +7,7 @@
 mod ledger;
 #[path = "shuttle/life.rs"]
 mod life;
+#[path = "shuttle/meeting.rs"]
+mod meeting;
 #[path = "shuttle/work.rs"]
 mod work;
