@@ -7,13 +7,46 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use stealyard::{Builder, JoinError, Scheduler, Shutdown};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// How many errors were told.
+static TOLD: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts the errors that this crate tells.
+struct Counts;
+
+impl Subscriber for Counts {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("stealyard") && *metadata.level() == Level::ERROR
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn event(&self, _event: &Event<'_>) {
+        TOLD.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
+}
 
 /// The child's answer when all was right.
 const RIGHT: i32 = 42;
 
 #[test]
 fn o9_a_forked_child_accepts_nothing_that_would_never_run() {
+    tracing::subscriber::set_global_default(Counts).unwrap();
     let scheduler = Builder::new().parallelism(2).build().unwrap();
     let other = Builder::new().parallelism(1).build().unwrap();
     for number in 0..10 {
@@ -41,7 +74,7 @@ fn o9_a_forked_child_accepts_nothing_that_would_never_run() {
 fn in_child(scheduler: Scheduler, other: Scheduler) -> ! {
     // SAFETY: 1. it takes a number: after a minute the child hangs, and is ended.
     unsafe { libc::alarm(60) };
-    let steps: [fn(&Scheduler) -> bool; 4] = [
+    let steps: [fn(&Scheduler) -> bool; 6] = [
         |scheduler| matches!(scheduler.spawn(async {}).join(), Err(JoinError::Cancelled)),
         |scheduler| {
             matches!(
@@ -50,6 +83,17 @@ fn in_child(scheduler: Scheduler, other: Scheduler) -> ! {
             )
         },
         |scheduler| catch_unwind(AssertUnwindSafe(|| scheduler.install(|| 1))).is_err(),
+        |scheduler| {
+            // A detached task has no handle to say that it was cancelled: an event does, and a count.
+            let before = scheduler.metrics().refused;
+            scheduler.spawn_detached(async {});
+            scheduler.metrics().refused == before + 1 && TOLD.load(Ordering::SeqCst) == 1
+        },
+        |scheduler| {
+            // With a handle there is no event.
+            drop(scheduler.spawn(async {}));
+            TOLD.load(Ordering::SeqCst) == 1
+        },
         |_| {
             let new = Builder::new().parallelism(2).build().unwrap();
             let there = new.block_on(async { stealyard::spawn(async { 6 * 7 }).await });
