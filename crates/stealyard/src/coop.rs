@@ -10,6 +10,7 @@ use core::pin::{Pin, pin};
 use core::task::{Context as PollContext, Poll};
 
 use crate::current;
+use crate::task::running;
 
 /// Lets the other tasks of this worker run first: the task goes to the back of the queue.
 ///
@@ -56,6 +57,10 @@ pub fn poll_proceed(context: &mut PollContext<'_>) -> Poll<()> {
 
 /// What is left of the running task's budget, before the change; always some where no task of a scheduler runs.
 fn change_budget(change: impl FnOnce(u32) -> u32) -> u32 {
+    if !running::is_task() {
+        // A hook or a destructor, whatever the last task left.
+        return u32::MAX;
+    }
     current::with_worker(|worker| {
         let processor = worker.and_then(|worker| worker.processor_of(worker.shared()));
         processor.map_or(u32::MAX, |processor| {

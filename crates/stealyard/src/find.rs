@@ -22,10 +22,10 @@
 //! ```
 //!
 //! - **D1** The last look covers every place that is announced (V1): the global queue, all queues and all mail.
-//! - **D3** *A worker that has something of its own does not sleep.* Hooks and policies run after the looks and may put
-//!   something into its slot, which is announced to nobody; so it looks there last.
 //! - **D2** Whoever moves more than one task into its own queue announces: while they were in its hands,
 //!   nobody could see them.
+//! - **D3** *A worker that has something of its own does not sleep.* Hooks and policies run after the looks and may put
+//!   something into its slot, which is announced to nobody; so it looks there last.
 
 use stealyard_deque::Steal;
 use stealyard_park::idle::{Active, Recheck, Searching, Sleeping, Woken};
@@ -64,8 +64,6 @@ pub(crate) enum Found {
 /// Looks for a task until there is one, or the scheduler is closed.
 #[cold]
 pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Found {
-    // No task runs: hooks and policies have no budget.
-    processor.budget.set(u32::MAX);
     let mut state = Woken::Active(active);
     loop {
         if shared.life.is_closed() {

@@ -32,7 +32,8 @@ pub type PanicHook = Arc<dyn Fn(&(dyn Any + Send)) + Send + Sync>;
 /// | `shutdown`, dropping the scheduler | it ends; does not wait                 | it is ending already | it ends; does not wait for this thread |
 /// | `metrics`                       | counts so far                             | the same             | the same             |
 ///
-/// After the scheduler was closed, what any hook makes is cancelled.
+/// After the scheduler was closed, what any hook makes is cancelled. To end *another* scheduler in a hook waits for that
+/// one's workers, as in a task.
 #[derive(Clone, Default)]
 pub struct Hooks {
     /// On each worker thread before its first task. What it makes is run by this worker, first thing.

@@ -263,6 +263,7 @@ impl Handle {
     /// # Panics
     /// Where it would stop a worker: inside a task, also in a blocking call that a worker runs because no
     /// thread could be started, in a destructor that a worker runs, in a hook. And if the future panics.
+    #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         block_on::block_on(&self.shared, future)
     }
@@ -274,6 +275,7 @@ impl Handle {
     /// If `call` panics, with its payload; if the scheduler has ended; where it would stop a worker: inside a task of
     /// another scheduler, in a destructor that a worker runs at the end, in a hook of another scheduler; in a forked
     /// child, which has no workers.
+    #[track_caller]
     pub fn install<R, F>(&self, call: F) -> R
     where
         F: FnOnce() -> R + Send,

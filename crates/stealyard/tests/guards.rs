@@ -365,6 +365,9 @@ fn t17_every_hook() {
                 let probe = Probe::new();
                 let builder = set(Builder::new().parallelism(count), probe.clone());
                 let scheduler = builder.build().unwrap();
+                // So that there is a sleep, and an end of one.
+                let all_asleep = || scheduler.metrics().sleeping == count;
+                wait_until(all_asleep, || "awake".to_owned());
                 let task = scheduler.spawn(async { panic!("on purpose") });
                 assert!(task.join().unwrap_err().is_panic());
                 drop(scheduler);

@@ -181,6 +181,31 @@ fn tr3_chains_of_destructors_through_many_schedulers() {
     }
 }
 
+/// A task of each scheduler owns the next one: the end of the first is the end of all, each on a thread of the one before.
+#[test]
+fn t19_a_chain_of_schedulers_that_tasks_own_ends() {
+    for count in [1, 3] {
+        ends("chain of schedulers", move || {
+            let census = Census::default();
+            let mut last = workers(count);
+            for _ in 0..60 {
+                let scheduler = workers(count);
+                let (started, starts) = std::sync::mpsc::channel();
+                let citizen = census.citizen();
+                scheduler.spawn_detached(async move {
+                    let _owns = (last, citizen);
+                    started.send(()).unwrap();
+                    pending::<()>().await;
+                });
+                starts.recv().unwrap();
+                last = scheduler;
+            }
+            drop(last);
+            census.assert_nobody_is_left();
+        });
+    }
+}
+
 /// Outputs that own handles of tasks with outputs that own handles.
 #[test]
 fn tr3_a_chain_of_outputs() {

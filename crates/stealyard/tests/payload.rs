@@ -453,6 +453,32 @@ fn t6_halves_of_joins_and_jobs_of_scopes() {
     });
 }
 
+/// A handle that is dropped by a thread that unwinds: what its output throws must not end the process.
+#[test]
+fn t5_a_handle_that_is_dropped_by_a_panic() {
+    each("dropped by a panic", |count, fuse| {
+        let scheduler = workers(count);
+        let handles = [
+            scheduler.spawn(async move { Bomb(fuse) }),
+            scheduler.spawn(async move { explode(fuse) }),
+        ];
+        handles.iter().for_each(finished);
+        let inner = scheduler.spawn(async move { Bomb(fuse) });
+        finished(&inner);
+        let caught = catch_unwind(AssertUnwindSafe(move || {
+            let _held = handles;
+            panic!("on purpose");
+        }));
+        assert!(caught.is_err());
+        let task = scheduler.spawn(async move {
+            let _held = inner;
+            panic!("on purpose");
+        });
+        assert!(task.join().unwrap_err().is_panic());
+        works_and_ends(scheduler);
+    });
+}
+
 /// What a caller passes in vain is dropped before the panic that says so.
 #[test]
 fn t5_arguments_of_calls_that_are_refused() {

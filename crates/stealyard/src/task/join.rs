@@ -88,6 +88,7 @@ impl<T> JoinHandle<T> {
     /// Where it would stop a worker, even if the task has ended: inside a task (`.await` the handle there), in a
     /// destructor that a worker runs, and in a hook. Within `spawn_blocking` it is allowed, unless a worker runs the
     /// call because no thread could be started. The message says where it was called, and what to do.
+    #[track_caller]
     pub fn join(mut self) -> Result<T, JoinError> {
         if let Some(here) = NoBlocking::here() {
             panic!(

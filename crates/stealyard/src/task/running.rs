@@ -41,7 +41,7 @@ pub(crate) enum Code {
     OnUnpark = 12,
     /// The hook `on_task_panic`.
     OnPanic = 14,
-    /// A subscriber of events.
+    /// A subscriber of events; the greatest.
     Subscriber = 16,
 }
 
@@ -117,6 +117,12 @@ pub(super) fn wake_if_running(task: NonNull<Header>) -> bool {
             is_it
         })
         .unwrap_or(false)
+}
+
+/// Whether this thread is inside a task, and not in a hook or a destructor further in.
+#[inline(always)]
+pub(crate) fn is_task() -> bool {
+    RUNNING.try_with(Cell::get).unwrap_or(0) > Code::Subscriber as usize
 }
 
 /// What this thread is inside of, innermost.
