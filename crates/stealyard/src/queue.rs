@@ -58,7 +58,8 @@ type Make = Box<dyn Fn() -> Box<dyn AnyWorker> + Send + Sync>;
 impl LocalQueue {
     /// A queue of one's own: any type that implements `stealyard_deque::Worker` for this crate's
     /// [`Task`]. The conformance suite of `stealyard-deque` (feature `conformance`) tells whether it keeps
-    /// the promises that the scheduler relies on. Each operation costs an indirect call.
+    /// the promises that the scheduler relies on. Each operation costs an indirect call. It must not panic: a panic in
+    /// the worker's loop ends that worker's thread, and the others run its tasks; the last one's is the end.
     ///
     /// ```
     /// use stealyard::{Builder, LocalQueue, Task};

@@ -62,6 +62,7 @@ use crate::processor::Processor;
 use crate::shared::Shared;
 use crate::task::Task;
 use crate::task::running::Code;
+use crate::user_code::catch;
 
 const RUNNING: usize = 0;
 const DRAINING: usize = 1;
@@ -196,7 +197,7 @@ impl Life {
         let closed = self.is_closed();
         let next = || {
             let remote = &processor.remote;
-            let own = remote.slot.take().or_else(|| processor.queue.pop());
+            let own = remote.slot.take().or_else(|| pop_whatever(shared, processor));
             own.or_else(|| remote.mail.pop())
         };
         while let Some(task) = next() {
@@ -333,6 +334,18 @@ impl Life {
         match self.left.lock() {
             Ok(guard) => guard,
             Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+}
+
+/// The next task of the queue. One of the user's own may panic, which may be why the worker leaves; what it keeps is
+/// cancelled when it is dropped.
+fn pop_whatever(shared: &Shared, processor: &Processor) -> Option<Task> {
+    match catch(|| processor.queue.pop()) {
+        Ok(task) => task,
+        Err(panic) => {
+            shared.caught(panic);
+            None
         }
     }
 }

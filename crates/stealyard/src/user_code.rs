@@ -24,7 +24,7 @@
 //! | the hook `on_task_panic`                      | where the panic was caught | that hook | is caught, and not told to itself |
 //! | a steal policy: `victim`, `amount`, `outcome` | a worker                   | policy    | is caught; as if it had named no victim |
 //! | an order of waking                            | any that makes work        | policy    | is swallowed; as if it had chosen none |
-//! | a queue's methods                             | a worker                   | what the caller is inside of | ends the thread, as README says |
+//! | a queue's methods                             | a worker                   | what the caller is inside of | goes on there: in a spawn it is the task's, in the worker's loop it ends the thread, whose tasks the others run |
 //! | destructors of hooks, policies, queues        | the last to let go of the scheduler | destructor | is swallowed           |
 //! | a subscriber of `tracing` events              | the one that tells         | subscriber | is swallowed                   |
 //! | destructors of thread-locals                  | a worker, when it has left | nothing   | ends the process, as in any thread |

@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 
-use stealyard::{Builder, Handle, JoinError, Scheduler, StealPolicy};
+use stealyard::{Builder, Handle, JoinError, LocalQueue, Scheduler, StealPolicy, Task};
+use stealyard_deque::{Promises, Ring, Steal, Stealer, Worker};
 use support::{Census, FEW_AND_MANY, ends, silence, wait_until, workers};
 
 /// Panics when it is dropped, with another of its kind, so many times.
@@ -450,6 +451,105 @@ fn t6_halves_of_joins_and_jobs_of_scopes() {
             }
         }
         works_and_ends(scheduler);
+    });
+}
+
+/// A queue of the user's that panics now and then, as it should not.
+struct Broken(Ring<Task>, AtomicUsize, u32);
+
+struct BrokenStealer(<Ring<Task> as Worker>::Stealer);
+
+impl Clone for BrokenStealer {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl Drop for Broken {
+    fn drop(&mut self) {
+        // Its tasks, whose futures are the user's as well; and then it panics once more.
+        while self.0.pop().is_some() {}
+        explode(self.2);
+    }
+}
+
+impl Worker for Broken {
+    type Item = Task;
+    type Stealer = BrokenStealer;
+    const PROMISES: Promises = <Ring<Task> as Worker>::PROMISES;
+
+    fn push(&self, task: Task) -> Result<(), Task> {
+        self.0.push(task)
+    }
+
+    fn push_or_overflow(&self, task: Task, overflow: impl FnMut(Task)) {
+        self.0.push_or_overflow(task, overflow);
+    }
+
+    fn pop(&self) -> Option<Task> {
+        if self.1.fetch_add(1, Ordering::SeqCst) > 20 {
+            explode(self.2);
+        }
+        self.0.pop()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        Worker::capacity(&self.0)
+    }
+
+    fn stealer(&self) -> BrokenStealer {
+        BrokenStealer(self.0.stealer())
+    }
+}
+
+impl Stealer for BrokenStealer {
+    type Item = Task;
+    type Worker = Broken;
+
+    fn steal(&self) -> Steal<Task> {
+        self.0.steal()
+    }
+
+    fn steal_batch(&self, dest: &Broken, limit: usize) -> Steal<usize> {
+        self.0.steal_batch(&dest.0, limit)
+    }
+
+    fn steal_batch_and_pop(&self, dest: &Broken, limit: usize) -> Steal<Task> {
+        self.0.steal_batch_and_pop(&dest.0, limit)
+    }
+
+    fn len(&self) -> usize {
+        Stealer::len(&self.0)
+    }
+}
+
+/// It ends its workers, one after the other, but neither the process nor a task without an answer.
+#[test]
+fn t5_a_queue_that_panics() {
+    each("queue", |count, fuse| {
+        let census = Census::default();
+        let queue = LocalQueue::custom(move || Broken(Ring::new(), AtomicUsize::new(0), fuse));
+        let scheduler = Builder::new().parallelism(count).local_queue(queue).build().unwrap();
+        let tasks: Vec<_> = (0..200)
+            .map(|_| {
+                let citizen = census.citizen();
+                scheduler.spawn(async move {
+                    stealyard::yield_now().await;
+                    citizen.finish();
+                })
+            })
+            .collect();
+        for task in tasks {
+            finished(&task);
+            // What its queue did not give back was cancelled with it.
+            assert!(task.join().map_or_else(|error| error.is_cancelled(), |()| true));
+        }
+        drop(scheduler);
+        census.assert_nobody_is_left();
     });
 }
 
