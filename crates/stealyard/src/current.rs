@@ -20,7 +20,7 @@
 //! | that it runs a blocking call as a worker | the worker's context | a thread is one worker                         |
 //! | the budget of the running task   | the P                    | the worker's, whatever was entered further in     |
 //! | what of the user's code it is inside of, that a task woke itself | `task/running.rs` | one word, put back by each call; addresses differ between schedulers |
-//! | cancellations under way          | `task/trampoline.rs`     | a frame for each scheduler (TR2)                  |
+//! | cancellations under way          | `task/trampoline.rs`     | a few frames inside each other, whichever scheduler each is of (TR2) |
 //! | joins that are under way         | `fork_join/jobs.rs`      | set by the worker's loop alone, so they are the worker's own, also in a destructor of another scheduler's task: its thieves are workers, and any worker can run a half |
 //! | what it waits with               | `block_on.rs`            | taken out for each wait: a wait further in makes its own, and a token left over costs one poll |
 //! | a P's spill, random numbers, policy memory | the P          | the scheduler's own; borrowed for a step that calls no code of the user's but the policy, which is given them |

@@ -182,7 +182,8 @@ impl Handle {
     ///
     /// If the scheduler has ended, or is being drained and the caller is outside, or is the copy in a forked
     /// child, the task is cancelled at once: its handle gives [`JoinError::Cancelled`](crate::JoinError::Cancelled).
-    /// Inside the destructor of a task that is cancelled in this manner, "at once" is when that has returned.
+    /// Deep inside the destructors of tasks that are cancelled in this manner, "at once" is when the innermost has
+    /// returned, or when this thread waits for the handle.
     #[inline]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where

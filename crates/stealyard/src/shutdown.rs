@@ -197,7 +197,10 @@ impl Life {
         let closed = self.is_closed();
         let next = || {
             let remote = &processor.remote;
-            let own = remote.slot.take().or_else(|| pop_whatever(shared, processor));
+            let own = remote
+                .slot
+                .take()
+                .or_else(|| pop_whatever(shared, processor));
             own.or_else(|| remote.mail.pop())
         };
         while let Some(task) = next() {
@@ -255,8 +258,8 @@ impl Life {
         }
     }
 
-    /// Ends a task that was not run, or not to its end: at once, or when a destructor of a task of this scheduler has
-    /// returned, if this thread is inside of one (TR1).
+    /// Ends a task that was not run, or not to its end: at once, or if this thread is deep inside of destructors, when
+    /// the innermost has returned (TR1).
     pub(crate) fn cancel(&self, task: Task) {
         self.cancelled.add_shared(1);
         task.cancel();

@@ -191,8 +191,8 @@ impl Task {
         }
     }
 
-    /// Ends the task without running it, on this thread: now, or inside a destructor of a task of the same scheduler
-    /// that is cancelled on this thread, when that has returned. Half of a join cannot be cancelled, since its owner
+    /// Ends the task without running it, on this thread: now, or deep inside other destructors that cancel tasks, when
+    /// the innermost has returned. Half of a join cannot be cancelled, since its owner
     /// waits for the result: it is run. Panics do not come out.
     #[cold]
     pub fn cancel(self) {

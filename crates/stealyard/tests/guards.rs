@@ -438,9 +438,11 @@ fn tr4_a_destructor_on_a_thread_of_the_users_waits_for_nothing_that_it_has_put_o
             };
             let next = Self(self.0.clone(), left, Arc::clone(&self.2));
             let handle = self.0.spawn(async move { drop(next) });
-            let cancelled = match left % 2 {
+            let cancelled = match left % 3 {
                 0 => handle.join().is_err(),
-                _ => self.0.block_on(handle).is_err(),
+                1 => self.0.block_on(handle).is_err(),
+                // Of another crate, which knows nothing of what is put off.
+                _ => futures_lite::future::block_on(handle).is_err(),
             };
             self.2.fetch_add(usize::from(cancelled), Ordering::SeqCst);
         }
@@ -455,6 +457,43 @@ fn tr4_a_destructor_on_a_thread_of_the_users_waits_for_nothing_that_it_has_put_o
             let first = Waits(handle.clone(), 100, Arc::clone(&cancelled));
             drop(handle.spawn(async move { drop(first) }));
             assert_eq!(cancelled.load(Ordering::SeqCst), 100);
+        });
+    }
+}
+
+/// The same at the very end, on the last worker, where `join` panics: polling the handle is enough.
+#[test]
+fn tr4_a_destructor_at_the_end_sees_the_end_of_what_it_spawned() {
+    struct Polls(Handle, u32, Arc<AtomicUsize>);
+    impl Drop for Polls {
+        fn drop(&mut self) {
+            let Some(left) = self.1.checked_sub(1) else {
+                return;
+            };
+            // Only the last worker cancels what sleeps, when no worker runs anything any more.
+            let next = Self(self.0.clone(), left, Arc::clone(&self.2));
+            let mut handle = self.0.spawn(async move { drop(next) });
+            let mut context = Context::from_waker(Waker::noop());
+            if let Poll::Ready(Err(_)) = Pin::new(&mut handle).poll(&mut context) {
+                self.2.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+    silence();
+    for count in FEW_AND_MANY {
+        ends("at the end", move || {
+            let scheduler = workers(count);
+            let seen = Arc::new(AtomicUsize::new(0));
+            let held = Polls(scheduler.handle().clone(), 100, Arc::clone(&seen));
+            let (send, started) = std::sync::mpsc::channel();
+            scheduler.spawn_detached(async move {
+                let _held = held;
+                send.send(()).unwrap();
+                pending::<()>().await;
+            });
+            started.recv().unwrap();
+            drop(scheduler);
+            assert_eq!(seen.load(Ordering::SeqCst), 100);
         });
     }
 }

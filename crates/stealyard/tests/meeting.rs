@@ -244,8 +244,9 @@ fn tr2_inside_the_end_of_one_scheduler_tasks_of_another_are_cancelled_at_once() 
         fn drop(&mut self) {
             let census = Census::default();
             let citizen = census.citizen();
-            self.0.spawn_detached(async move { citizen.finish() });
-            self.1.store(census.died() == 1, Ordering::SeqCst);
+            let handle = self.0.spawn(async move { citizen.finish() });
+            let both = census.died() == 1 && handle.is_finished();
+            self.1.store(both, Ordering::SeqCst);
         }
     }
     for count in FEW_AND_MANY {

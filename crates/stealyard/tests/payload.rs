@@ -533,7 +533,11 @@ fn t5_a_queue_that_panics() {
     each("queue", |count, fuse| {
         let census = Census::default();
         let queue = LocalQueue::custom(move || Broken(Ring::new(), AtomicUsize::new(0), fuse));
-        let scheduler = Builder::new().parallelism(count).local_queue(queue).build().unwrap();
+        let scheduler = Builder::new()
+            .parallelism(count)
+            .local_queue(queue)
+            .build()
+            .unwrap();
         let tasks: Vec<_> = (0..200)
             .map(|_| {
                 let citizen = census.citizen();
@@ -546,7 +550,10 @@ fn t5_a_queue_that_panics() {
         for task in tasks {
             finished(&task);
             // What its queue did not give back was cancelled with it.
-            assert!(task.join().map_or_else(|error| error.is_cancelled(), |()| true));
+            assert!(
+                task.join()
+                    .map_or_else(|error| error.is_cancelled(), |()| true)
+            );
         }
         drop(scheduler);
         census.assert_nobody_is_left();

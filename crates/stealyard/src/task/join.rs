@@ -125,6 +125,12 @@ impl<T> JoinHandle<T> {
 
     /// Leaves the poller's waker, or takes a result that came meanwhile.
     fn wait(&mut self, context: &Context<'_>) -> Poll<Result<T, JoinError>> {
+        // What this thread has put off may be what the handle waits for (TR4).
+        if trampoline::catch_up()
+            && let Some(result) = self.try_take()
+        {
+            return Poll::Ready(result);
+        }
         match self.register(context.waker().clone()) {
             Ok(()) => Poll::Pending,
             Err(IsComplete) => match self.try_take() {

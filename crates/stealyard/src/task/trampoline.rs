@@ -2,32 +2,35 @@
 //!
 //! Cancelling a task runs the destructor of its future, which may spawn or wake another task of a scheduler that
 //! has ended, which is cancelled on the spot in its turn. A chain of such destructors would cost a stack frame for each
-//! link. So a thread notes which cancellations it is inside of, a *frame* for each on its stack, and what would
-//! be cancelled inside a frame of the same scheduler is left to that frame, which does it when the destructor has
-//! returned. The same holds of outputs that own handles of tasks with outputs that own handles.
+//! link. So a thread notes which cancellations it is inside of, a *frame* for each on its stack. Up to a few they are
+//! inside each other; what comes then is left to the innermost frame, which does it when the destructor that it runs
+//! has returned. The same holds of outputs that own handles of tasks with outputs that own handles.
 //!
 //! ```text
-//!   cancel a1 (of A)        frame A: left = [a2, a3]  <- what a1's and b1's destructors cancel of A
+//!   cancel a1 (of A)            frame 1
 //!     destructor of a1
-//!       cancel b1 (of B)    frame B: left = [b2]      <- what b1's destructor cancels of B
-//!         destructor of b1
+//!       cancel b1 (of B)        frame 2
+//!         ...
+//!           cancel a9 (of A)    frame DEPTH_MAX: left = [b9, a10]  <- what a9's destructor cancels, of any scheduler
+//!             destructor of a9
 //! ```
 //!
 //! # Invariants
 //! - **TR1** *Nothing is skipped.* A task that is left is in the list of a frame on this thread's own stack, and a frame
 //!   does not end before its list is empty.
-//! - **TR2** *Schedulers do not wait for each other.* A frame takes over tasks of its own scheduler only. Inside a
-//!   destructor of A's, what is cancelled of B is cancelled at once, in a frame of B's.
-//! - **TR3** *The stack is bounded.* There is at most one frame for each scheduler, and never more than
-//!   [`DEPTH_MAX`]: beyond that, the outermost frame takes over tasks of any scheduler, and outputs.
-//! - **TR4** *A thread that waits has nothing left.* Before it sleeps for a task, or for the end of a scheduler, it does
-//!   what its frames have left, or it might wait for itself ([`catch_up`]). Workers never wait.
+//! - **TR2** *Schedulers do not wait for each other.* Which scheduler a task is of decides nothing. What is left waits for
+//!   one destructor to return, the one in which it was cancelled, and not for the end of any scheduler.
+//! - **TR3** *The stack is bounded*: there are never more than [`DEPTH_MAX`] frames, but for those that a thread
+//!   makes which waits inside a destructor (TR4).
+//! - **TR4** *A thread that waits has nothing left.* Before it sleeps for a task or for the end of a scheduler, and before
+//!   it is told that a task has not ended, it does what its frames have left, or it might wait for itself
+//!   ([`catch_up`]).
 //!
 //! # Why not …
 //! One flag for a thread ("somebody further out drains"), as this crate had: inside the end of A it made the
 //! thread believe that it was draining B. A list for each scheduler, shared by its threads: a thread would find
-//! its task taken by another, which may be held up. No depth at all for other schedulers: then a destructor of A's
-//! that waits until a future of B's is gone would wait for ever.
+//! its task taken by another, which may be held up. No nesting at all: a destructor that looks whether a task which it
+//! spawned after the end is finished would look for ever.
 
 use core::cell::{Cell, RefCell};
 use core::ptr::{self, NonNull};
@@ -38,8 +41,9 @@ use stealyard_sync::const_thread_local;
 use super::header::Header;
 use super::waker;
 
-/// How many frames a thread's stack may hold.
-const DEPTH_MAX: usize = 32;
+/// How many frames a thread's stack may hold: enough for destructors that look at what they made, few enough for
+/// destructors that need a lot of stack.
+const DEPTH_MAX: usize = 8;
 
 const_thread_local! {
     static INNERMOST: Cell<*const Frame> = Cell::new(ptr::null());
@@ -56,8 +60,6 @@ enum Left {
 
 /// A cancellation that is under way on this thread, on its stack.
 struct Frame {
-    /// The scheduler whose tasks it takes over; null if none.
-    home: *const (),
     outer: *const Frame,
     left: RefCell<VecDeque<Left>>,
 }
@@ -93,31 +95,26 @@ fn frames<'a>() -> impl Iterator<Item = &'a Frame> {
     core::iter::successors(innermost, |frame| unsafe { frame.outer.as_ref() })
 }
 
-/// Cancels a task: now, or when a destructor that this thread is inside of has returned.
+/// Cancels a task: now, or if that would go too deep, when the destructor that this thread is inside of has returned.
 ///
 /// # Safety
 /// 1. The caller holds the task's only `Task`, which is used up.
 #[cold]
 pub(super) unsafe fn cancel(task: NonNull<Header>) {
-    // SAFETY: 1. its `Task` keeps its memory (1).
-    let home = unsafe { Header::home(task) };
-    match frames().find(|frame| ptr::eq(frame.home, home)) {
-        Some(frame) => frame.left.borrow_mut().push_back(Left::Cancel(task)),
-        None => run(Left::Cancel(task), home),
-    }
+    run(Left::Cancel(task));
 }
 
 /// Drops the output of a task that is complete and gives up the handle's reference: now, or if that would go too
-/// deep, when a destructor that this thread is inside of has returned.
+/// deep, when the destructor that this thread is inside of has returned.
 ///
 /// # Safety
 /// 1. The caller has the handle's reference, which is used up, and the output was not taken.
 pub(super) unsafe fn drop_output(task: NonNull<Header>) {
-    run(Left::Output(task), ptr::null());
+    run(Left::Output(task));
 }
 
-/// Does `first` in a frame of its own, and then what that has left; or leaves it to the outermost frame (TR3).
-fn run(first: Left, home: *const ()) {
+/// Does `first` in a frame of its own, and then what that has left; or leaves it to the innermost frame (TR3).
+fn run(first: Left) {
     struct Leave(*const Frame);
     impl Drop for Leave {
         fn drop(&mut self) {
@@ -125,12 +122,13 @@ fn run(first: Left, home: *const ()) {
             let _ = INNERMOST.try_with(|innermost| innermost.set(self.0));
         }
     }
-    if let Some(outermost) = frames().skip(DEPTH_MAX - 1).last() {
-        outermost.left.borrow_mut().push_back(first);
+    if frames().nth(DEPTH_MAX - 1).is_some()
+        && let Some(innermost) = frames().next()
+    {
+        innermost.left.borrow_mut().push_back(first);
         return;
     }
     let frame = Frame {
-        home,
         outer: INNERMOST.try_with(Cell::get).unwrap_or(ptr::null()),
         left: RefCell::new(VecDeque::new()),
     };
@@ -149,8 +147,14 @@ impl Frame {
 }
 
 /// Does what the frames of this thread have left, because it is about to wait for something (TR4). True if there was
-/// anything.
+/// anything. A load where there is no frame.
+#[inline(always)]
 pub(crate) fn catch_up() -> bool {
+    frames().next().is_some() && catch_up_now()
+}
+
+#[cold]
+fn catch_up_now() -> bool {
     let mut any = false;
     while let Some(left) = frames().find_map(|frame| frame.left.borrow_mut().pop_front()) {
         left.run();

@@ -7,8 +7,6 @@ use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use stealyard_park::{Parker, Unparker};
 use stealyard_sync::Arc;
 
-use super::trampoline;
-
 /// The standard library's `Wake` knows only its own `Arc`.
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
@@ -56,9 +54,6 @@ pub(super) fn block_on<F: Future + Unpin>(future: &mut F) -> F::Output {
         if let Poll::Ready(output) = Pin::new(&mut *future).poll(&mut context) {
             return output;
         }
-        // What this thread has put off may be what it waits for (TR4).
-        if !trampoline::catch_up() {
-            parker.park();
-        }
+        parker.park();
     }
 }
