@@ -14,8 +14,14 @@ impl futures_task::Spawn for Handle {
         &self,
         future: futures_task::FutureObj<'static, ()>,
     ) -> Result<(), futures_task::SpawnError> {
-        self.status()?;
-        self.spawn_detached(future);
+        match self.status() {
+            Ok(()) => self.spawn_detached(future),
+            // A panic of its destructor is not the caller's.
+            Err(error) => {
+                self.drop_unwanted(future);
+                return Err(error);
+            }
+        }
         Ok(())
     }
 

@@ -31,7 +31,8 @@ impl Wake for Unpark {
 #[track_caller]
 pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output {
     if let Some(here) = NoBlocking::here() {
-        refuse(future, here.message("block_on", "`.await` the future"));
+        shared.drop_unwanted(future);
+        refuse((), here.message("block_on", "`.await` the future"));
     }
     let context = Context::new(Arc::clone(shared), Role::Guest);
     let _entered = current::enter(&context);

@@ -96,7 +96,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use stealyard_sync::cell::UnsafeCell;
 
 use crate::task::StackJob;
-use crate::user_code::swallow;
+use crate::user_code::drop_unwanted;
 
 pub use jobs::{Crew, Entered, Jobs};
 pub use scope::{Scope, scope};
@@ -161,12 +161,12 @@ impl<B: FnOnce() -> RB, RB> Drop for Retract<'_, B, RB> {
     fn drop(&mut self) {
         if self.jobs.pop(self.place, &self.half.pending) {
             // SAFETY: 1. not run, and ours.
-            swallow(unsafe { self.half.take_closure() });
+            drop_unwanted(unsafe { self.half.take_closure() });
         } else {
             // The first half's panic goes on; the second one's result or panic is dropped.
             // SAFETY: 1. run elsewhere, done, and taken once.
             let result = unsafe { self.half.take_result() };
-            swallow(result);
+            drop_unwanted(result);
         }
     }
 }

@@ -42,7 +42,8 @@ pub struct Hooks {
     /// `on_start` set up for the thread can be taken down: only destructors of thread-locals come later.
     pub on_stop: Option<WorkerHook>,
     /// On a worker thread that has found nothing to do, before it sleeps. If the hook makes work for it, it does not
-    /// sleep; `on_unpark` is called all the same. A hook that always makes work keeps its worker awake for ever.
+    /// sleep; `on_unpark` is called all the same. A hook that always makes work keeps its worker awake for ever, and
+    /// a `Drain` waiting.
     pub on_park: Option<WorkerHook>,
     /// On a worker thread after it slept, before it looks for work. Every call of `on_park` has one.
     pub on_unpark: Option<WorkerHook>,

@@ -37,14 +37,16 @@ where
         return call();
     }
     if let Some(here) = NoBlocking::here() {
+        shared.drop_unwanted(call);
         refuse(
-            call,
+            (),
             here.message("install", "`.await` a task of this scheduler"),
         );
     }
     if shared.life.is_copy() {
+        shared.drop_unwanted(call);
         refuse(
-            call,
+            (),
             "install: this process was forked from the one with the scheduler's workers; build a scheduler after \
              the fork",
         );

@@ -196,13 +196,17 @@ impl Handle {
     /// worker takes the task if it would sleep otherwise.
     ///
     /// # Errors
-    /// [`NoSuchPlace`] if the scheduler has no such worker or node; the future is dropped.
+    /// [`NoSuchPlace`] if the scheduler has no such worker or node; the future is dropped, and a panic of its destructor
+    /// caught as that of a task's.
     pub fn spawn_on<F>(&self, place: Place, future: F) -> Result<JoinHandle<F::Output>, NoSuchPlace>
     where
         F: Future<Output: Send> + Send + 'static,
     {
         let shared = &self.shared;
-        place::check(shared, place)?;
+        if let Err(error) = place::check(shared, place) {
+            shared.drop_unwanted(future);
+            return Err(error);
+        }
         let (task, handle) = task::spawn(shared, None, future);
         if self.takes_new() {
             place::submit(shared, place, task);
@@ -256,6 +260,12 @@ impl Handle {
     /// Whether a new task from this thread is taken: while draining, only those from inside.
     pub(crate) fn takes_new(&self) -> bool {
         takes_new(&self.shared)
+    }
+
+    /// Drops what a caller passed in vain.
+    #[cfg(feature = "futures")]
+    pub(crate) fn drop_unwanted<T>(&self, value: T) {
+        self.shared.drop_unwanted(value);
     }
 
     /// Runs `future` on the calling thread until it is ready, and gives its output. What it spawns with

@@ -16,7 +16,7 @@ use crate::processor::Remote;
 use crate::shutdown::Life;
 use crate::task::running::{self, Code};
 use crate::task::{Local, Memory, Schedule, Task, Why};
-use crate::user_code::{Panic, Quiet, catch, dispose, tell};
+use crate::user_code::{Panic, Quiet, catch, discard, dispose, tell};
 use crate::wake;
 use crate::watch::Watch;
 
@@ -72,6 +72,14 @@ impl Shared {
     pub(crate) fn caught(&self, panic: Panic) {
         self.task_panicked(&*panic);
         dispose(panic);
+    }
+
+    /// Drops what a caller passed in vain.
+    #[cold]
+    pub(crate) fn drop_unwanted<T>(&self, value: T) {
+        if let Some(panic) = discard(value) {
+            self.caught(panic);
+        }
     }
 
     /// A task came when the scheduler takes none: it is cancelled. Without a handle to say so, an event does where it

@@ -19,7 +19,7 @@
 //! | the joiner's waker: `wake`                    | where the task ended       | task or destructor | is caught              |
 //! | the joiner's waker: `drop`, with the handle   | the one that drops the handle | whatever that is inside of | is caught   |
 //! | the joiner's waker: `clone`, and `drop` of one that is replaced | the one that polls the handle | whatever that is inside of | goes on there: it is the poller's own |
-//! | the other half of a `join` whose first half panicked, its result; of the panics of a `scope` all but the first, and its result | the one that joins | whatever that is inside of | is swallowed |
+//! | the other half of a `join` whose first half panicked, its result; of the panics of a `scope` all but the first, and its result | the one that joins | whatever that is inside of | is caught |
 //! | the hooks of a worker                         | that worker                | that hook | is caught                       |
 //! | the hook `on_task_panic`                      | where the panic was caught | that hook | is caught, and not told to itself |
 //! | a steal policy: `victim`, `amount`, `outcome` | a worker                   | policy    | is caught; as if it had named no victim |
@@ -28,10 +28,12 @@
 //! | destructors of hooks, policies, queues        | the last to let go of the scheduler | destructor | is swallowed           |
 //! | a subscriber of `tracing` events              | the one that tells         | subscriber | is swallowed                   |
 //! | destructors of thread-locals                  | a worker, when it has left | nothing   | ends the process, as in any thread |
-//! | a future of `block_on`, what a caller passes to a function that panics | the caller's | nothing | goes on there        |
+//! | a future of `block_on`                        | the caller's               | whatever that is inside of | goes on there  |
+//! | a future or closure whose call is refused: its destructor | the caller's   | whatever that is inside of | is caught      |
 //!
-//! *Caught* means: counted in `Metrics::panics`, told to `on_task_panic`, and disposed of. *Swallowed* means disposed of,
-//! where there is no scheduler left to tell, or telling would call the same code again.
+//! *Caught* means: counted in `Metrics::panics` of the scheduler that it belongs to, or else that the thread works for,
+//! if it does; told to `on_task_panic`; and disposed of. *Swallowed* means disposed of, where there is no scheduler left
+//! to tell, or telling would call the same code again.
 //!
 //! **What it may do.** Inside anything on a worker's thread, and inside a hook on any thread, to block panics:
 //! `JoinHandle::join`, `block_on`, and `install` for another scheduler. Spawning and waking are always allowed. To end a
@@ -82,10 +84,14 @@ pub(crate) fn discard<T>(value: T) -> Option<Panic> {
     catch(|| drop(value)).err()
 }
 
-/// Drops what the user's code left, and swallows a panic of its destructor. Does not unwind (UC1).
-pub(crate) fn swallow<T>(value: T) {
+/// Drops what the user's code left. A panic of its destructor is the business of the scheduler that this thread works
+/// for, if it does. Does not unwind (UC1).
+pub(crate) fn drop_unwanted<T>(value: T) {
     if let Some(panic) = discard(value) {
-        dispose(panic);
+        match current::shared() {
+            Some(shared) => shared.caught(panic),
+            None => dispose(panic),
+        }
     }
 }
 
@@ -125,7 +131,9 @@ impl<T> Drop for Quiet<T> {
     fn drop(&mut self) {
         // SAFETY: 1. dropped here, and used by nothing afterwards.
         let value = unsafe { ManuallyDrop::take(&mut self.0) };
-        running::within(Code::Destructor, || swallow(value));
+        if let Some(panic) = running::within(Code::Destructor, || discard(value)) {
+            dispose(panic);
+        }
     }
 }
 
@@ -212,7 +220,7 @@ impl NoBlocking {
 #[cold]
 #[track_caller]
 pub(crate) fn refuse<T>(value: T, message: impl Into<Cow<'static, str>>) -> ! {
-    swallow(value);
+    drop_unwanted(value);
     match message.into() {
         Cow::Borrowed(message) => panic_any(message),
         Cow::Owned(message) => panic_any(message),

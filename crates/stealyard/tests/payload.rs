@@ -610,6 +610,13 @@ fn t5_arguments_of_calls_that_are_refused() {
             }
         });
         task.join().unwrap();
+        // The future's; the closure's is the other scheduler's.
+        panics_of(&scheduler, 1);
+        let nowhere = stealyard::Place::Worker(count);
+        let bomb = Bomb(fuse);
+        let refused = scheduler.spawn_on(nowhere, async move { drop(bomb) });
+        assert!(refused.is_err());
+        panics_of(&scheduler, 2);
         let bomb = Bomb(fuse);
         let outside = catch_unwind(AssertUnwindSafe(|| {
             stealyard::spawn_detached(async move { drop(bomb) });

@@ -32,7 +32,7 @@ use stealyard_sync::{Arc, Mutex, MutexGuard};
 use super::jobs::{self, SPINS};
 use super::sleeper::Sleeper;
 use crate::task::{StackJob, Task};
-use crate::user_code::swallow;
+use crate::user_code::drop_unwanted;
 
 /// How many jobs a ticket runs before it goes to the back of its worker's queue.
 const JOBS_PER_TURN: u32 = 32;
@@ -109,11 +109,11 @@ pub fn scope<'scope, R>(body: impl FnOnce(&Scope<'scope>) -> R) -> R {
     match (result, panic) {
         (Ok(value), None) => value,
         (Err(panic), other) => {
-            swallow(other);
+            drop_unwanted(other);
             resume_unwind(panic)
         }
         (Ok(value), Some(panic)) => {
-            swallow(value);
+            drop_unwanted(value);
             resume_unwind(panic)
         }
     }
@@ -183,7 +183,7 @@ impl<'scope> Scope<'scope> {
                 }
             };
             // A payload's destructor is the user's code: without the lock, and its panic ends here.
-            swallow(second);
+            drop_unwanted(second);
         }
         self.ended();
         true
