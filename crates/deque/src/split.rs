@@ -48,7 +48,8 @@
 //! - **SP6** The owner owns the position it has lowered `bottom` to, if after a light barrier that position
 //!   is not below `limit`, or if it has settled a split that is not above that position.
 //! - **SP7** A request stands, in `limit` and in `ceiling`, until the owner settles; and a settle leaves something
-//!   shared, or nothing private. Nothing else lowers `limit`, or overwrites a zero in `ceiling` for good.
+//!   shared, or the queue empty and the request in `ceiling`. Nothing else lowers `limit`, or overwrites a zero in
+//!   `ceiling` for good.
 //!
 //! Why SP4: `settle` writes the limit, then exchanges the index, counting up its tag. A force reads the
 //! index, then asks (it writes `ASKED` to the limit, or has seen it there), then exchanges what it read. Say
@@ -73,7 +74,9 @@
 //! settle wrote to `limit` and `ceiling` is before what the thief wrote or saw there, and overwrote nothing of
 //! it. So a request that no settle has answered stands in both words; a pop is below the limit, a push at the
 //! ceiling, and each settles: a pop always, unless it finds the queue empty; a push unless there is only one
-//! private item, which is left alone and the request standing, for it would be popped next. A settle fails only
+//! private item, which is left alone and the request standing, for it would be popped next. A pop that takes the last
+//! item has nothing to answer with: then the request waits in the ceiling for what comes in first, by pushes or in a
+//! batch that the owner steals. A settle fails only
 //! if another thread was served, and leaves the request standing. A push that was at its ceiling without a
 //! request exchanges the ceiling for the new one, so that it sees one that came meanwhile.
 //!

@@ -650,7 +650,7 @@ fn t5_what_a_hook_holds_when_the_last_waker_goes() {
 }
 
 /// `std::thread::panicking()` in the destructors of a future whose poll panicked, as in the locals of a function
-/// (`docs/decisions/0006-*.md`): so a destructor that checks it does not panic a second time.
+/// (`docs/decisions/0007-*.md`): so a destructor that checks it does not panic a second time.
 #[test]
 fn t5_destructors_of_what_panicked_see_that_it_panics() {
     struct Notes(Arc<AtomicUsize>, bool);

@@ -105,17 +105,20 @@ impl<T: Word> Shared<T> {
 
     /// The owner makes `top..split` the shared part, if the index is still `seen`. Afterwards the owner
     /// holds what is above; its limit is `split` and its ceiling is right for `top`, or they tell of a request newer
-    /// than that (SP4, SP7). If the index has changed, both signals ask for another attempt.
+    /// than that, or not answered (SP4, SP7). If the index has changed, both signals ask for another attempt.
     ///
-    /// The caller sees to it that something is shared afterwards, or nothing private (SP7).
+    /// The caller sees to it that something is shared afterwards, or the queue is empty (SP7).
     pub(super) fn settle(&self, seen: Index, top: u64, split: u64) -> bool {
         debug_assert!(top <= split, "{top}..{split} after {seen:?}");
         // Ordering: Relaxed; a force that this overwrites read the index before the exchange below, and
         // will fail (SP4); one that reads it afterwards writes the limit afterwards, by SO2 and SO4.
         self.limit().store(split, Ordering::Relaxed);
-        // Ordering: Relaxed; as above, of any request (SP7).
-        self.ceiling()
-            .store(top + self.capacity() as u64, Ordering::Relaxed);
+        // With nothing to answer with, a request stands in the ceiling, which is not too high for a later `top`.
+        if split > top {
+            // Ordering: Relaxed; as above, of any request (SP7).
+            self.ceiling()
+                .store(top + self.capacity() as u64, Ordering::Relaxed);
+        }
         let (old, new) = (seen.bits(), seen.moved(top, split - top).bits());
         // Ordering: Release on success (SO2): the items in `top..split`, the signals above, and `bottom` as
         // it is now. Relaxed on failure: the caller looks again.

@@ -104,6 +104,10 @@ impl<T: Word> SplitStealer<T> {
         let moved = count - keep;
         // Ordering: Release (SO1); who forces `dest` and sees the new bottom sees the items.
         to.bottom().store(bottom + moved, Ordering::Release);
+        // Ordering: Relaxed; zero is the whole message.
+        if moved > 0 && to.ceiling().load(Ordering::Relaxed) == 0 {
+            dest.answer(bottom + moved);
+        }
         Steal::Success(Batch { kept, moved })
     }
 

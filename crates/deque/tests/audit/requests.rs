@@ -1,6 +1,6 @@
 //! What a thief may expect of a [`Split`] that keeps its items to itself: a request is answered at the owner's
-//! next call, and force makes everything visible. A request lapses when something is shared, and when a call of
-//! the owner's leaves nothing private, for then there is nothing to answer it with. Programs of up to a few dozen calls, in every order that a
+//! next call, and force makes everything visible. A request lapses when something is shared; one that there is nothing
+//! to answer with stands. Programs of up to a few dozen calls, in every order that a
 //! generator thinks of, on one thread, where there is no excuse.
 
 use std::sync::Barrier;
@@ -112,8 +112,8 @@ impl Pair {
             Call::NewStealer => self.stealer = self.queue.stealer(),
         }
         let owners = matches!(call, Call::Push | Call::PushOrOverflow | Call::Pop);
-        // Answered, or forced; or there was nothing to answer with.
-        self.asked &= self.visible() == 0 && (!owners || self.private() > 0);
+        // Answered, or forced. A request that there was nothing to answer with stands.
+        self.asked &= self.visible() == 0;
         owners
     }
 

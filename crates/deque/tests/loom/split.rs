@@ -365,9 +365,17 @@ fn sp5_a_round_of_forced_items_against_a_thief_that_sleeps() {
 type Work = fn(&Split<Box<Item>>);
 
 /// Before a thief asks, and while it does. What is shared meanwhile only that thief could take.
-const WORK: [(Work, Work); 7] = [
+const WORK: [(Work, Work); 8] = [
     (|_| (), |split| push_all(split, 2..3)),
     (|_| (), |split| drop(pop_some(split, 1))),
+    // Has nothing to answer with, and then one item.
+    (
+        |split| drop(pop_some(split, 1)),
+        |split| {
+            drop(pop_some(split, 1));
+            push_all(split, 2..3);
+        },
+    ),
     // Settles without a request.
     (share, |split| {
         drop(pop_some(split, 2));

@@ -5,7 +5,7 @@
 //! A panic is caught where it happens and becomes the task's result: in a poll or a closure; in the
 //! destructor of a future that is done, which loses the output; in the destructor of a future that is
 //! cancelled. A future that panicked is dropped while the panic unwinds, as the locals of a function are, so its
-//! destructors see `std::thread::panicking()` (`docs/decisions/0006-*.md`).
+//! destructors see `std::thread::panicking()` (`docs/decisions/0007-*.md`).
 //! Panics that can be no result go to the scheduler's counter and hook only: a second one, while something that
 //! panicked is dropped; one of an output that no handle took, or whose handle was dropped; one of the joiner's waker.
 //! What a payload's destructor throws ends there (UC1). So nothing in here unwinds. A panic that leaves a
