@@ -78,7 +78,8 @@ pub struct Config {
     pub slot_grace: Duration,
     /// How long a sleeping worker lets a task wait in the run-next slot of a busy worker before it looks
     /// there, at first; doubles up to `watch_max` while there is nothing to find. Default: 200 µs: long
-    /// beside the wake (10 to 50 µs), short beside what people notice. `Duration::MAX` turns it off.
+    /// beside the wake (10 to 50 µs), short beside what people notice. `Duration::MAX` turns it off: then what is
+    /// alone in a slot, or private to a join, may wait behind a task until that ends, whatever the others do.
     pub watch_min: Duration,
     /// See `watch_min`. Default: 10 ms: 100 looks a second, and only while another worker runs tasks.
     pub watch_max: Duration,

@@ -14,7 +14,7 @@
 //! | `Jobs::want`      | a hungry worker | wait-free | a load, a store                             |
 //! | `Jobs::steal`     | a hungry worker | wait-free | a load; one RMW if there is a job           |
 //! | `Jobs::force`     | a worker about to sleep | wait-free | a heavy fence, one RMW              |
-//! | `Scope::spawn`    | anyone in the scope | blocks on a lock | an allocation, a lock              |
+//! | `Scope::spawn`    | anyone in the scope | blocks on a lock | an allocation, a lock; a second lock for the first job of a list |
 //!
 //! # Layout
 //! ```text
@@ -85,6 +85,7 @@
 //! deques*, 2013. U. Acar and others, *Heartbeat scheduling*, 2018. D. Wagner, B. Calder,
 //! *Leapfrogging*, 1993.
 
+mod board;
 mod jobs;
 mod scope;
 mod sleeper;
@@ -94,14 +95,24 @@ use core::ptr::NonNull;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use stealyard_sync::cell::UnsafeCell;
+use stealyard_sync::{Mutex, MutexGuard};
 
 use crate::task::StackJob;
 use crate::user_code::drop_unwanted;
 
+pub use board::Boards;
 pub use jobs::{Crew, Entered, Jobs};
 pub use scope::{Scope, scope};
 
 use jobs::{Pending, Place};
+
+/// No code of a user's runs under the locks of scopes and boards, so a poisoned one is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    match mutex.lock() {
+        Ok(guard) => guard,
+        Err(poisoned) => poisoned.into_inner(),
+    }
+}
 
 /// The second half of a join, in the frame of the thread that joins.
 #[repr(C)]

@@ -16,7 +16,7 @@ use crate::blocking::Blocking;
 use crate::config::{Config, PARALLELISM_MAX, PinFailure};
 use crate::environment;
 use crate::error::BuildError;
-use crate::fork_join::Jobs;
+use crate::fork_join::{Boards, Jobs};
 use crate::global::{Global, LaneId};
 use crate::metrics::{Clock, Counter};
 use crate::processor::{Processor, Remote, padded_counters};
@@ -206,6 +206,7 @@ fn build(config: Config, layout: &Layout) -> Result<(Arc<Shared>, Vec<Processor>
     let shared = Arc::new(Shared {
         remotes: remotes.into(),
         idle,
+        boards: Arc::new(Boards::new(layout.lanes.len())),
         global: Global::new(layout.lane_orders.clone(), layout.lane_of_node.clone()),
         watch: Watch::new(layout.lanes.len(), config.watch_min),
         life: Life::new(),

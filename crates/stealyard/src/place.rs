@@ -29,7 +29,7 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use stealyard_sync::atomic::{AtomicUsize, Ordering};
+use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
 use stealyard_sync::{Arc, thread};
 
 use crate::current::{self, Role};
@@ -80,6 +80,10 @@ pub(crate) fn submit(shared: &Arc<Shared>, place: Place, task: Task) {
         Place::Worker(worker) => {
             let remote = &shared.remotes[worker];
             remote.mail.push(task);
+            // Ordering: SeqCst (PL1); partner: the fence behind which a worker that says "awake" takes its mail (G5):
+            // it is seen awake, or sees the task. Unmodelled: the mail's own lock orders it on every machine
+            // that the models know.
+            fence(Ordering::SeqCst);
             // PL1; a worker that falls asleep in this moment looks at all mail before.
             if remote.asleep.get() {
                 shared.idle.nudge(worker);

@@ -9,7 +9,7 @@ use stealyard_sync::{Arc, CachePadded};
 use crate::blocking::Blocking;
 use crate::config::Config;
 use crate::current;
-use crate::fork_join::Crew;
+use crate::fork_join::{Boards, Crew};
 use crate::global::Global;
 use crate::metrics::{Clock, Counter, Metrics, WakeBegan, WorkerMetrics};
 use crate::processor::Remote;
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     /// One for each P.
     pub(crate) remotes: Box<[Arc<Remote>]>,
     pub(crate) idle: Idle,
+    /// Where scopes show their jobs.
+    pub(crate) boards: Arc<Boards>,
     pub(crate) global: Global,
     pub(crate) watch: Watch,
     pub(crate) life: Life,
@@ -148,8 +150,15 @@ impl Crew for Shared {
         );
     }
 
-    fn workers(&self) -> usize {
-        self.remotes.len()
+    fn boards(&self) -> &Arc<Boards> {
+        &self.boards
+    }
+
+    fn index(&self) -> usize {
+        current::with(|context| {
+            let processor = context.and_then(|context| context.processor_of(self));
+            processor.map_or(0, |processor| processor.index)
+        })
     }
 }
 

@@ -6,5 +6,7 @@
 mod fork_join;
 #[path = "loom/scheduler.rs"]
 mod scheduler;
+#[path = "loom/scope.rs"]
+mod scope;
 #[path = "loom/task.rs"]
 mod task;

@@ -9,14 +9,15 @@ use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
 use stealyard_park::Parker;
-use stealyard_sync::CachePadded;
 use stealyard_sync::asymmetric;
 use stealyard_sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 use stealyard_sync::cell::UnsafeCell;
 use stealyard_sync::const_thread_local;
 use stealyard_sync::hint::spin_loop;
 use stealyard_sync::thread::panicking;
+use stealyard_sync::{Arc, CachePadded};
 
+use super::board::Boards;
 use super::sleeper::Sleeper;
 use crate::task::{Ran, StackJob, Task};
 
@@ -39,11 +40,14 @@ pub trait Crew: Sync {
     /// Whether a worker searches or sleeps: then the next join offers a job, too.
     fn hungry(&self) -> bool;
 
-    /// Puts a task into the calling worker's queue.
+    /// Puts a task into the calling worker's queue, or where the workers find it if the thread is no worker's.
     fn push(&self, task: Task);
 
-    /// How many workers there are.
-    fn workers(&self) -> usize;
+    /// Where the scopes of this crew show their jobs.
+    fn boards(&self) -> &Arc<Boards>;
+
+    /// The number of the calling worker.
+    fn index(&self) -> usize;
 }
 
 const_thread_local! {

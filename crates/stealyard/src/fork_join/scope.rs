@@ -1,21 +1,25 @@
 //! A scope: any number of closures that borrow, all ended when the scope ends.
 //!
 //! The scope owns a list of its jobs. The thread that opened it runs jobs of the list when its body
-//! has ended, so it runs nothing else while it waits. Workers get at the list by *tickets*: tasks that
-//! run jobs of the list as long as there are any. There are never more tickets than workers, however
-//! many jobs there are; a ticket that comes late finds an empty list and is gone.
+//! has ended, so it runs nothing else while it waits. Workers find the list on a board, and are sent there by
+//! tickets (see [`board`](super::board)).
 //!
 //! # Invariants
-//! - **P1** `pending` counts the jobs that were spawned and have not ended, and the body. It reaches
+//! - **SC1** `pending` counts the jobs that were spawned and have not ended, and the body. It reaches
 //!   zero once, when nothing of the scope can run any more.
-//! - **P2** A job is in the list or with the thread that runs it.
-//! - **P3** What a ticket needs is in the `Arc` it shares with the scope: it may come after the end.
+//! - **SC2** A job is in the list or with the thread that runs it.
+//! - **SC3** What a ticket needs is in the `Arc` it shares with the scope: it may look at the list after the end.
+//! - **SC4** The crew outlives the scope: the thread that opened it is inside the worker's loop until the scope
+//!   has ended, and whoever spawns or takes a job does so while that job or the body is pending (SC1).
+//! - **SC5** *A worker is told of each job*, whoever spawns it, also while the opener is busy or blocked in the body:
+//!   SB4. It takes another worker to run it; with one worker, or when the others are blocked or have left because
+//!   the scheduler ends, a body that waits for a job waits for ever.
 //!
 //! # Orderings
 //! | label | operation                    | partner | publishes                          |
 //! |-------|------------------------------|---------|------------------------------------|
-//! | P1    | job done: sub `pending`, Release | P1b | all the job did                    |
-//! | P1b   | wait: load `pending`, Acquire | P1     | –                                  |
+//! | SO1   | job done: sub `pending`, Release | SO2 | all the job did                    |
+//! | SO2   | wait: load `pending`, Acquire | SO1    | –                                  |
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -25,55 +29,79 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use stealyard_park::Parker;
-use stealyard_sync::atomic::{AtomicUsize, Ordering};
+use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
 use stealyard_sync::hint::spin_loop;
-use stealyard_sync::{Arc, Mutex, MutexGuard};
+use stealyard_sync::{Arc, Mutex};
 
-use super::jobs::{self, SPINS};
+use super::board::Boards;
+use super::jobs::{self, Crew, SPINS};
+use super::lock;
 use super::sleeper::Sleeper;
-use crate::task::{StackJob, Task};
 use crate::user_code::drop_unwanted;
-
-/// How many jobs a ticket runs before it goes to the back of its worker's queue.
-const JOBS_PER_TURN: u32 = 32;
 
 type JobOf<'scope> = Box<dyn FnOnce(&Scope<'scope>) + Send + 'scope>;
 type Job = JobOf<'static>;
 
-struct Shared {
+/// What a scope shares with the tickets that run its jobs.
+pub(super) struct ScopeState {
     list: Mutex<VecDeque<Job>>,
     pending: AtomicUsize,
-    tickets: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     sleeper: Sleeper,
+    home: Option<Home>,
+}
+
+/// The workers that may run jobs of the scope.
+struct Home {
+    crew: NonNull<dyn Crew>,
+    /// The worker that opened it.
+    worker: usize,
+}
+
+// SAFETY: 1. a crew is `Sync`, and it is there as long as it is asked (SC4).
+unsafe impl Send for Home {}
+// SAFETY: 1. as above.
+unsafe impl Sync for Home {}
+
+impl Home {
+    /// That of the calling thread, if it is a worker's and there are others.
+    fn here() -> Option<Self> {
+        // SAFETY: 1. used in this call only.
+        let crew = unsafe { jobs::current() }?.crew()?;
+        crew.boards().are_of_use().then(|| {
+            let worker = crew.index();
+            // SAFETY: 1. only the lifetime changes: it is not used after the scope's end (SC4).
+            let crew = unsafe {
+                core::mem::transmute::<NonNull<dyn Crew + '_>, NonNull<dyn Crew + 'static>>(
+                    NonNull::from(crew),
+                )
+            };
+            Self { crew, worker }
+        })
+    }
+
+    /// # Safety
+    /// 1. The scope has not ended.
+    unsafe fn crew(&self) -> &dyn Crew {
+        // SAFETY: 1. it outlives the scope (SC4, 1).
+        unsafe { self.crew.as_ref() }
+    }
 }
 
 /// What jobs that borrow are spawned on; see [`scope`].
 pub struct Scope<'scope> {
-    shared: Arc<Shared>,
+    state: Arc<ScopeState>,
     /// Invariant in the lifetime; the jobs are sent to other threads.
     jobs: PhantomData<Mutex<JobOf<'scope>>>,
-}
-
-/// A task that runs jobs of a scope; the first field makes it one.
-#[repr(C)]
-struct Ticket {
-    job: StackJob,
-    scope: Scope<'static>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    match mutex.lock() {
-        Ok(guard) => guard,
-        Err(poisoned) => poisoned.into_inner(),
-    }
 }
 
 /// Runs `body`, which may spawn closures that borrow what outlives the scope, and returns when all of
 /// them have ended.
 ///
-/// On a worker of a scheduler the closures may run on other workers. Anywhere else they run on this
-/// thread when the body has ended, in the order they were spawned in.
+/// On a worker of a scheduler the closures may run on other workers, from the moment they are spawned. Anywhere else
+/// they run on this thread when the body has ended, in the order they were spawned in. A body, or a closure, that
+/// waits for another closure to have run relies on there being a second worker that is not blocked and does not
+/// leave because the scheduler ends; else it waits for ever.
 ///
 /// # Panics
 /// With the body's payload if it panics, else with that of the first closure that did; in both cases
@@ -92,19 +120,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub fn scope<'scope, R>(body: impl FnOnce(&Scope<'scope>) -> R) -> R {
     let (sleeper, parker) = Sleeper::new();
     let scope = Scope {
-        shared: Arc::new(Shared {
+        state: Arc::new(ScopeState {
             list: Mutex::new(VecDeque::new()),
             pending: AtomicUsize::new(1),
-            tickets: AtomicUsize::new(0),
             panic: Mutex::new(None),
             sleeper,
+            home: Home::here(),
         }),
         jobs: PhantomData,
     };
     let result = catch_unwind(AssertUnwindSafe(|| body(&scope)));
     scope.ended();
     scope.wait(&parker);
-    let panic = lock(&scope.shared.panic).take();
+    let panic = lock(&scope.state.panic).take();
     // What is not given is dropped here: a panic of its destructor would end the process while the other unwinds.
     match (result, panic) {
         (Ok(value), None) => value,
@@ -128,52 +156,63 @@ impl<'scope> Scope<'scope> {
         F: FnOnce(&Scope<'scope>) + Send + 'scope,
     {
         let job: JobOf<'scope> = Box::new(job);
-        // SAFETY: 1. only lifetimes change: `scope` does not return before the job has ended (P1).
+        // SAFETY: 1. only lifetimes change: `scope` does not return before the job has ended (SC1).
         let job = unsafe { core::mem::transmute::<JobOf<'scope>, Job>(job) };
-        // Ordering: Relaxed; it cannot be zero: the caller is the body or a job (P1), and the list's
+        let state = &self.state;
+        // Ordering: Relaxed; it cannot be zero: the caller is the body or a job (SC1), and the list's
         // lock publishes the job.
-        self.shared.pending.fetch_add(1, Ordering::Relaxed);
-        lock(&self.shared.list).push_back(job);
-        self.shared.sleeper.wake();
-        // SAFETY: 1. used in this call only.
-        let crew = unsafe { jobs::current() }.and_then(jobs::Jobs::crew);
-        let Some(crew) = crew else { return };
-        // Ordering: Relaxed; a count of its own, which bounds the tickets.
-        let ticket =
-            self.shared
-                .tickets
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tickets| {
-                    (tickets + 1 < crew.workers()).then_some(tickets + 1)
-                });
-        if ticket.is_ok() {
-            crew.push(self.ticket());
+        state.pending.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: 1. the job is pending.
+        let home = unsafe { self.home() };
+        let mut list = lock(&state.list);
+        list.push_back(job);
+        if let Some((crew, worker)) = home
+            && list.len() == 1
+        {
+            crew.boards().hang(worker, Arc::clone(state));
+        }
+        drop(list);
+        // Ordering: SeqCst (TB1, Z2); partners TB2, Z1.
+        fence(Ordering::SeqCst);
+        state.sleeper.wake_after_fence();
+        if let Some((crew, _)) = home
+            && let Some(ticket) = Boards::issue(crew.boards())
+        {
+            crew.push(ticket);
         }
     }
 
-    fn ticket(&self) -> Task {
-        let ticket = Box::new(Ticket {
-            job: StackJob {
-                execute: Ticket::execute,
-            },
-            scope: Scope {
-                shared: Arc::clone(&self.shared),
-                jobs: PhantomData,
-            },
-        });
-        let ticket = NonNull::from(Box::leak(ticket)).cast::<StackJob>();
-        // SAFETY: 1. on the heap until it was executed, and this is its only `Task`.
-        unsafe { Task::from_job(ticket) }
+    /// The workers that may run jobs, and the number of the one that opened the scope.
+    ///
+    /// # Safety
+    /// 1. The scope has not ended.
+    unsafe fn home(&self) -> Option<(&dyn Crew, usize)> {
+        let home = self.state.home.as_ref()?;
+        // SAFETY: 1. as the caller promises (1).
+        Some((unsafe { home.crew() }, home.worker))
+    }
+
+    /// Takes the next job of the list.
+    fn next(&self) -> Option<Job> {
+        let mut list = lock(&self.state.list);
+        let job = list.pop_front()?;
+        // SAFETY: 1. the job is pending.
+        if let Some((crew, worker)) = unsafe { self.home() }
+            && list.is_empty()
+        {
+            crew.boards().remove(worker, &self.state);
+        }
+        Some(job)
     }
 
     /// Runs the next job of the list; false if there is none.
-    fn run_one(&self) -> bool {
-        let job = lock(&self.shared.list).pop_front();
-        let Some(job) = job else { return false };
+    pub(super) fn run_one(&self) -> bool {
+        let Some(job) = self.next() else { return false };
         // SAFETY: 1. only the lifetime changes, which the job was made with.
         let scope = unsafe { core::mem::transmute::<&Self, &Scope<'static>>(self) };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(scope))) {
             let second = {
-                let mut first = lock(&self.shared.panic);
+                let mut first = lock(&self.state.panic);
                 match *first {
                     Some(_) => Some(panic),
                     None => {
@@ -191,18 +230,18 @@ impl<'scope> Scope<'scope> {
 
     /// The body or a job has ended.
     fn ended(&self) {
-        // Ordering: Release (P1); the release sequence of the count carries all jobs.
-        if self.shared.pending.fetch_sub(1, Ordering::Release) == 1 {
-            // The caller shares the `Arc` (P3): the scope may have returned.
-            self.shared.sleeper.wake();
+        // Ordering: Release (SO1); the release sequence of the count carries all jobs.
+        if self.state.pending.fetch_sub(1, Ordering::Release) == 1 {
+            // The caller shares the `Arc` (SC3): the scope may have returned.
+            self.state.sleeper.wake();
         }
     }
 
     /// Until all jobs have ended: runs those of the list, looks a while, sleeps.
     fn wait(&self, parker: &Parker) {
         let has_ended = || {
-            // Ordering: Acquire (P1b).
-            self.shared.pending.load(Ordering::Acquire) == 0
+            // Ordering: Acquire (SO2).
+            self.state.pending.load(Ordering::Acquire) == 0
         };
         let mut spins = 0;
         while !has_ended() {
@@ -212,38 +251,20 @@ impl<'scope> Scope<'scope> {
                 spins += 1;
                 spin_loop();
             } else {
-                self.shared.sleeper.sleep_unless(parker, || {
-                    has_ended() || !lock(&self.shared.list).is_empty()
-                });
+                self.state
+                    .sleeper
+                    .sleep_unless(parker, || has_ended() || !lock(&self.state.list).is_empty());
             }
         }
     }
 }
 
-impl Ticket {
-    /// Runs jobs of the scope; see [`StackJob::execute`].
-    unsafe fn execute(job: NonNull<StackJob>) {
-        // SAFETY: 1. leaked in `ticket`, and this is its only use.
-        let ticket = unsafe { Box::from_raw(job.cast::<Self>().as_ptr()) };
-        let scope = &ticket.scope;
-        // SAFETY: 1. used in this call only.
-        let crew = unsafe { jobs::current() }.and_then(jobs::Jobs::crew);
-        let mut left = JOBS_PER_TURN;
-        loop {
-            if !scope.run_one() {
-                // Ordering: Relaxed; a count of its own. A job that is spawned now gets a ticket of its
-                // own, or is met by one that is left; the scope's thread runs what nobody meets.
-                scope.shared.tickets.fetch_sub(1, Ordering::Relaxed);
-                return;
-            }
-            left -= 1;
-            if left == 0 {
-                if let Some(crew) = crew {
-                    crew.push(scope.ticket());
-                    return;
-                }
-                left = JOBS_PER_TURN;
-            }
+impl Scope<'static> {
+    /// The scope as a ticket sees it, which does not know its lifetime.
+    pub(super) fn of(state: Arc<ScopeState>) -> Self {
+        Self {
+            state,
+            jobs: PhantomData,
         }
     }
 }
@@ -251,7 +272,7 @@ impl Ticket {
 impl fmt::Debug for Scope<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Ordering: Relaxed; for show.
-        let pending = self.shared.pending.load(Ordering::Relaxed);
+        let pending = self.state.pending.load(Ordering::Relaxed);
         f.debug_struct("Scope")
             .field("pending", &pending)
             .finish_non_exhaustive()

@@ -1,14 +1,21 @@
 //! A crew for tests: the test's own thread is the one that joins; thieves ask it, and each other, for
 //! jobs all the time.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 
-use stealyard::internals::{self, Jobs, Ran, Task};
+use stealyard::internals::{self, Boards, Jobs, Ran, Task};
+
+thread_local! {
+    /// The number of the worker that this thread is.
+    static WORKER: Cell<usize> = const { Cell::new(0) };
+}
 
 struct Shared {
+    boards: Arc<Boards>,
     jobs: Vec<Jobs>,
     queue: Mutex<VecDeque<Task>>,
     stop: AtomicBool,
@@ -36,8 +43,12 @@ impl internals::Crew for Shared {
         self.queue.lock().unwrap().push_back(task);
     }
 
-    fn workers(&self) -> usize {
-        self.jobs.len()
+    fn boards(&self) -> &Arc<Boards> {
+        &self.boards
+    }
+
+    fn index(&self) -> usize {
+        WORKER.get()
     }
 }
 
@@ -78,6 +89,7 @@ impl Shared {
     }
 
     fn thief(&self, index: usize) {
+        WORKER.set(index);
         // SAFETY: 1. each thread its own; 2. dropped at the end of this function; 3. `Crew` joins the
         // threads before the jobs are dropped.
         let _entered = unsafe { self.jobs[index].enter(self) };
@@ -113,6 +125,7 @@ impl Crew {
 
     pub(crate) fn with_stack(thieves: usize, stack: usize) -> Self {
         let shared = Arc::new(Shared {
+            boards: Arc::new(Boards::new(thieves + 1)),
             jobs: (0..=thieves).map(|_| Jobs::new()).collect(),
             queue: Mutex::default(),
             stop: AtomicBool::new(false),

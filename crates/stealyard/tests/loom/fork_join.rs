@@ -7,13 +7,14 @@
 
 use std::collections::VecDeque;
 
-use stealyard::internals::{self, Jobs, Ran, Task};
+use stealyard::internals::{self, Boards, Jobs, Ran, Task};
 use stealyard::{join, scope};
 use stealyard_sync::atomic::{AtomicBool, Ordering};
 use stealyard_sync::cell::UnsafeCell;
 use stealyard_sync::{Arc, Mutex, model, thread};
 
 struct Crew {
+    boards: Arc<Boards>,
     jobs: [Jobs; 2],
     queue: Mutex<VecDeque<Task>>,
 }
@@ -29,14 +30,19 @@ impl internals::Crew for Crew {
         self.queue.lock().unwrap().push_back(task);
     }
 
-    fn workers(&self) -> usize {
-        2
+    fn boards(&self) -> &Arc<Boards> {
+        &self.boards
+    }
+
+    fn index(&self) -> usize {
+        0
     }
 }
 
 impl Crew {
     fn new() -> Arc<Self> {
         Arc::new(Self {
+            boards: Arc::new(Boards::new(2)),
             jobs: [Jobs::new(), Jobs::new()],
             queue: Mutex::new(VecDeque::new()),
         })
@@ -224,7 +230,7 @@ fn f6_the_owner_helps_its_thief() {
 
 /// A scope's jobs end before it does; the ticket may come late.
 #[test]
-fn p1_a_scope_ends_after_its_jobs() {
+fn sc1_a_scope_ends_after_its_jobs() {
     model::check(4, || {
         let crew = Crew::new();
         let thief = {
@@ -250,7 +256,7 @@ fn p1_a_scope_ends_after_its_jobs() {
 
 /// A job that runs elsewhere spawns another when the scope's own thread may sleep already.
 #[test]
-fn p1_a_late_job_wakes_the_scope() {
+fn sc1_a_late_job_wakes_the_scope() {
     model::check(4, || {
         let value = Arc::new(Watched::new());
         let spawner = Arc::clone(&value);

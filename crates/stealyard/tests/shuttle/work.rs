@@ -7,10 +7,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use stealyard::{Handle, JoinError, Place};
-use stealyard::{Shutdown, join, scope};
+use stealyard::{Scope, Shutdown, join, scope};
 use stealyard_sync::atomic::{AtomicUsize, Ordering};
 use stealyard_sync::replay::{check, pick};
-use stealyard_sync::thread;
+use stealyard_sync::{Condvar, Mutex, thread};
 
 use crate::ledger::{Bell, EVERY_DAY, Ledger, any};
 
@@ -352,5 +352,54 @@ fn join_and_scope() {
         drop(scheduler);
         ledger.all_ran();
         scoped.all_ran();
+    });
+}
+
+/// Scopes whose bodies block until each job has run, one inside another and one in a task at the same time if there
+/// is a third worker. A job of which no worker is told is waited for for ever.
+#[test]
+fn pipeline() {
+    fn through(ledger: &Ledger, places: core::ops::Range<usize>) {
+        let (gate, opened) = (&Mutex::new(0), &Condvar::new());
+        scope(|scope| {
+            for (before, place) in places.enumerate() {
+                let job = move |_: &Scope<'_>| {
+                    ledger.entry(place).ran();
+                    *gate.lock().unwrap() += 1;
+                    opened.notify_one();
+                };
+                scope.spawn(job);
+                let mut ran = gate.lock().unwrap();
+                while *ran <= before {
+                    ran = opened.wait(ran).unwrap();
+                }
+            }
+        });
+    }
+    check("pipeline", EVERY_DAY, || {
+        let (ledger, count) = (Ledger::new(9), 2 + pick(2));
+        let scheduler = any(count).build().unwrap();
+        let beside = (count > 2).then(|| {
+            let ledger = ledger.clone();
+            scheduler.spawn(async move { through(&ledger, 0..3) })
+        });
+        if beside.is_none() {
+            (0..3).for_each(|place| ledger.entry(place).ran());
+        }
+        scheduler.install(|| {
+            through(&ledger, 3..5);
+            // The tickets of a scope that has ended are about.
+            scope(|scope| {
+                scope.spawn(|_| ledger.entry(5).ran());
+                scope.spawn(|_| ledger.entry(6).ran());
+                through(&ledger, 7..9);
+            });
+        });
+        if let Some(beside) = beside {
+            beside.join().unwrap();
+        }
+        let report = scheduler.shutdown(Shutdown::Drain);
+        assert_eq!(report.cancelled, 0);
+        ledger.all_ran();
     });
 }
