@@ -4,6 +4,7 @@
 //! why; [`Config::validate`] looks at the whole of it without building anything.
 
 use core::fmt;
+use core::ops::RangeInclusive;
 
 use stealyard_park::SpinConfig;
 use stealyard_sync::time::Duration;
@@ -19,13 +20,26 @@ use crate::queue::LocalQueue;
 /// supports by default (2,048 in the common configurations).
 pub const PARALLELISM_MAX: usize = 4096;
 
+/// No count of turns may be greater, so that a task that waits for its turn waits for a moment, and not for hours:
+/// 65,536 short tasks take a millisecond.
+const TURNS_MAX: u32 = 1 << 16;
+/// Passes after which every victim has been asked often enough; a pass looks at no other source of tasks.
+const PASSES_MAX: u32 = 64;
+/// The longest a thief may stand beside a run-next slot, where it looks at nothing else.
+const GRACE_MAX: Duration = Duration::from_millis(1);
+/// The longest spin. A thread that waits longer had better sleep.
+const SPIN_MAX: Duration = Duration::from_millis(100);
+const STACK_MIN: usize = 16 * 1024;
+/// The platform rounds up to whole pages, which must not overflow. Whether so much can be mapped it says itself.
+const STACK_MAX: usize = isize::MAX as usize;
+
 /// When a worker looks at the global queue although its own has work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GlobalInterval {
-    /// Every so many tasks. Go uses 61: not a power of two, so that it falls into no rhythm.
+    /// Every so many tasks, from 1 to 65,536. Go uses 61: not a power of two, so that it falls into no rhythm.
     Tasks(u32),
-    /// About every so long: the number of tasks follows their mean length, within 2 to 127. A task in
-    /// the global queue then waits about as long behind long tasks as behind short ones.
+    /// About every so long, longer than zero: the number of tasks follows their mean length, within 2 to 127. A
+    /// task in the global queue then waits about as long behind long tasks as behind short ones.
     Time(Duration),
 }
 
@@ -41,6 +55,9 @@ pub enum PinFailure {
 }
 
 /// The configuration of a scheduler. Plain data; `..Config::default()` fills the rest.
+///
+/// Every number has a range, which its field states; what lies outside is refused by name. Where none is stated,
+/// every value works.
 #[derive(Clone)]
 pub struct Config {
     /// What the worker threads are named: this, a hyphen and the worker's number; threads for blocking
@@ -50,8 +67,8 @@ pub struct Config {
     /// the environment if it is set, else what the affinity mask and the CPU quotas of this cgroup and
     /// its ancestors allow (see `stealyard_topology::available_parallelism`).
     pub parallelism: Option<usize>,
-    /// The stack of each worker and blocking thread, in bytes, at least 16 KiB. Default: `None`, the
-    /// platform's usual size (2 MiB in Rust).
+    /// The stack of each worker and blocking thread, in bytes, from 16 KiB to `isize::MAX`; what the system cannot map
+    /// is a thread that cannot be started. Default: `None`, the platform's usual size (2 MiB in Rust).
     pub stack_size: Option<usize>,
     /// To which CPUs the workers are bound. Default: `Placement::None`: binding helps a program that has
     /// the machine to itself and hurts all others.
@@ -71,35 +88,36 @@ pub struct Config {
     /// How many tasks in a row may come from the run-next slot before the queue has its turn; they
     /// share the time slice of the task that woke the first. Default: 3: message passing keeps its warm
     /// caches, and a pair that wakes each other for ever delays others by four tasks at the most.
-    /// Zero turns the slot off.
+    /// Zero turns the slot off; at most 65,536.
     pub slot_streak_max: u32,
     /// How long a thief that found a task in a run-next slot waits before it takes it, because its owner
-    /// is about to run it. Default: 3 µs, as Go.
+    /// is about to run it. Default: 3 µs, as Go. At most 1 ms.
     pub slot_grace: Duration,
-    /// How long a sleeping worker lets a task wait in the run-next slot of a busy worker before it looks
-    /// there, at first; doubles up to `watch_max` while there is nothing to find. Default: 200 µs: long
+    /// How long, but not zero, a sleeping worker lets a task wait in the run-next slot of a busy worker before it
+    /// looks there, at first; doubles up to `watch_max` while there is nothing to find. Default: 200 µs: long
     /// beside the wake (10 to 50 µs), short beside what people notice. `Duration::MAX` turns it off: then what is
     /// alone in a slot, or private to a join, may wait behind a task until that ends, whatever the others do.
     pub watch_min: Duration,
-    /// See `watch_min`. Default: 10 ms: 100 looks a second, and only while another worker runs tasks.
+    /// See `watch_min`; not zero. Default: 10 ms: 100 looks a second, and only while another worker runs tasks.
     pub watch_max: Duration,
     /// How many operations a task may do before [`coop`](crate::coop) makes it yield. Default: 128, as
-    /// tokio: some microseconds of channel operations. At least 1.
+    /// tokio: some microseconds of channel operations. From 1 to 65,536.
     pub budget: u32,
     /// Whom to steal from, how much, and whom to wake. Default: [`Random`]; `Nearest` pays where workers
     /// are bound on a machine with several caches or nodes.
     pub steal_policy: Arc<dyn StealPolicy>,
     /// How often a thief goes through the others before it gives up; the run-next slots are looked at in
-    /// the last pass. Default: 4, as Go. At least 1.
+    /// the last pass. Default: 4, as Go. From 1 to 64.
     pub steal_passes: u32,
     /// How long a worker that found nothing goes on looking, and then spins on its own word, before it
     /// sleeps: learned within these bounds, from measured wakes and, for the first of the two, from measured
     /// barriers on the way to sleep, which interrupt the other cores. Default: see [`SpinConfig`]; off where
-    /// only one CPU is to be had.
+    /// only one CPU is to be had. `min` and `max` are at most 100 ms.
     pub spin: Option<SpinConfig>,
-    /// Never more threads for blocking calls than this. Default: 512, as the peers.
+    /// Never more threads for blocking calls than this, at least 1. Default: 512, as the peers.
     pub blocking_threads_max: usize,
-    /// How long an idle thread for blocking calls waits for the next before it ends. Default: 10 s.
+    /// How long an idle thread for blocking calls waits for the next before it ends. Default: 10 s. Zero ends it at
+    /// once; `Duration::MAX` keeps it until the scheduler ends.
     pub blocking_keep_alive: Duration,
     /// What is called when threads start, stop, park and unpark, and when a task panics. Default: nothing.
     pub hooks: Hooks,
@@ -149,14 +167,8 @@ impl Config {
     /// [`BuildError::Config`] names the first field that makes no sense, its value and what would be
     /// right.
     pub fn validate(&self) -> Result<(), BuildError> {
-        let workers = || format!("from 1 to {PARALLELISM_MAX}");
         if let Some(count) = self.parallelism {
-            check(
-                "parallelism",
-                count,
-                (1..=PARALLELISM_MAX).contains(&count),
-                workers,
-            )?;
+            within("parallelism", count, 1..=PARALLELISM_MAX)?;
         }
         let no_zero = || "a name without zero bytes".to_owned();
         check(
@@ -166,57 +178,83 @@ impl Config {
             no_zero,
         )?;
         if let Some(bytes) = self.stack_size {
-            let wanted = || "at least 16384 bytes".to_owned();
-            check("stack_size", bytes, bytes >= 16 * 1024, wanted)?;
+            within("stack_size", bytes, STACK_MIN..=STACK_MAX)?;
         }
         self.local_queue.validate()?;
-        match self.global_interval {
-            GlobalInterval::Tasks(tasks) => {
-                check(
-                    "global_interval",
-                    format!("Tasks({tasks})"),
-                    tasks > 0,
-                    || "at least Tasks(1)".to_owned(),
-                )?;
-            }
-            GlobalInterval::Time(time) => {
-                check(
-                    "global_interval",
-                    format!("Time({time:?})"),
-                    !time.is_zero(),
-                    || "longer than zero".to_owned(),
-                )?;
-            }
-        }
-        let one = || "at least 1".to_owned();
-        check("budget", self.budget, self.budget > 0, one)?;
-        check(
-            "steal_passes",
-            self.steal_passes,
-            self.steal_passes > 0,
-            one,
-        )?;
-        let threads = self.blocking_threads_max;
-        check("blocking_threads_max", threads, threads > 0, one)?;
-        check(
-            "watch_min",
-            format!("{:?}", self.watch_min),
-            !self.watch_min.is_zero(),
-            || "longer than zero (Duration::MAX turns it off)".to_owned(),
-        )?;
-        check(
-            "watch_max",
-            format!("{:?}", self.watch_max),
-            !self.watch_max.is_zero(),
-            || "longer than zero".to_owned(),
-        )?;
-        if let Some(every) = self.schedtrace {
-            let wanted = || "at least 1ms".to_owned();
-            let fits = every >= Duration::from_millis(1);
-            check("schedtrace", format!("{every:?}"), fits, wanted)?;
-        }
-        Ok(())
+        self.validate_turns()?;
+        self.validate_times()?;
+        within(
+            "blocking_threads_max",
+            self.blocking_threads_max,
+            1..=usize::MAX,
+        )
     }
+
+    /// What is counted in tasks, operations or passes.
+    fn validate_turns(&self) -> Result<(), BuildError> {
+        if let GlobalInterval::Tasks(tasks) = self.global_interval {
+            let fits = (1..=TURNS_MAX).contains(&tasks);
+            check("global_interval", format!("Tasks({tasks})"), fits, || {
+                format!("from Tasks(1) to Tasks({TURNS_MAX})")
+            })?;
+        }
+        within("slot_streak_max", self.slot_streak_max, 0..=TURNS_MAX)?;
+        within("budget", self.budget, 1..=TURNS_MAX)?;
+        within("steal_passes", self.steal_passes, 1..=PASSES_MAX)
+    }
+
+    fn validate_times(&self) -> Result<(), BuildError> {
+        if let GlobalInterval::Time(time) = self.global_interval {
+            let wanted = || "longer than Time(0ns)".to_owned();
+            check(
+                "global_interval",
+                format!("Time({time:?})"),
+                !time.is_zero(),
+                wanted,
+            )?;
+        }
+        time("slot_grace", self.slot_grace, Duration::ZERO..=GRACE_MAX)?;
+        let any = Duration::from_nanos(1)..=Duration::MAX;
+        time("watch_min", self.watch_min, any.clone())?;
+        time("watch_max", self.watch_max, any)?;
+        if let Some(spin) = self.spin {
+            time("spin.min", spin.min, Duration::ZERO..=SPIN_MAX)?;
+            time("spin.max", spin.max, Duration::ZERO..=SPIN_MAX)?;
+        }
+        match self.schedtrace {
+            Some(every) => time(
+                "schedtrace",
+                every,
+                Duration::from_millis(1)..=Duration::MAX,
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks a number against its range.
+fn within<T>(field: &'static str, value: T, range: RangeInclusive<T>) -> Result<(), BuildError>
+where
+    T: PartialOrd + fmt::Display,
+{
+    check(field, &value, range.contains(&value), || {
+        format!("from {} to {}", range.start(), range.end())
+    })
+}
+
+/// Checks a time against its range.
+fn time(
+    field: &'static str,
+    value: Duration,
+    range: RangeInclusive<Duration>,
+) -> Result<(), BuildError> {
+    check(field, format!("{value:?}"), range.contains(&value), || {
+        let (from, to) = (range.start(), range.end());
+        match *to {
+            Duration::MAX => format!("at least {from:?}"),
+            to => format!("from {from:?} to {to:?}"),
+        }
+    })
 }
 
 fn check(

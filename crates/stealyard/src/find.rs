@@ -101,6 +101,10 @@ pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Fo
                     searching.park()
                 }
             },
+            Err(active) if has_own(processor) => {
+                state = Woken::Active(active);
+                continue;
+            }
             Err(active) => {
                 ask_everybody(shared, processor);
                 active.park()
@@ -217,7 +221,9 @@ fn wait_to_search(
     };
     let began = Instant::now();
     let budget = processor.patience();
-    while !stealyard_sync::MODELLED && !shared.life.is_closed() && began.elapsed() < budget {
+    // What comes for this worker alone no other finds.
+    let wanted = || has_own(processor) || shared.life.is_closed();
+    while !stealyard_sync::MODELLED && !wanted() && began.elapsed() < budget {
         for _ in 0..PAUSES {
             spin_loop();
         }
@@ -239,6 +245,11 @@ enum Search {
     Nothing,
 }
 
+/// Whether something waits that is meant for this worker (`place.rs`).
+fn has_own(processor: &Processor) -> bool {
+    !processor.remote.bound.is_empty() || !processor.remote.mail.is_empty()
+}
+
 /// Searches for as long as going to sleep and a wake would cost.
 fn search(shared: &Shared, processor: &Processor, _token: &Searching) -> Search {
     let counters = processor.counters();
@@ -246,9 +257,18 @@ fn search(shared: &Shared, processor: &Processor, _token: &Searching) -> Search 
     let began = Instant::now();
     let budget = processor.patience();
     let passes = shared.config.steal_passes;
-    let own = || !processor.remote.bound.is_empty() || !processor.remote.mail.is_empty();
+    let own = || has_own(processor);
     let outcome = loop {
-        let found = (0..passes).find_map(|pass| steal_pass(shared, processor, pass, passes));
+        let mut pass = 0;
+        let found = loop {
+            let found = steal_pass(shared, processor, pass, passes);
+            pass += 1;
+            // The passes look at nothing but others' queues.
+            let ends = pass == passes || own() || shared.life.is_closed();
+            if found.is_some() || ends || !shared.global.is_empty() {
+                break found;
+            }
+        };
         if let Some(task) = found.or_else(|| take_share(shared, processor)) {
             break Search::Task(task);
         }
@@ -336,6 +356,9 @@ fn steal_slot(shared: &Shared, processor: &Processor, victim: &Remote) -> Option
     while !stealyard_sync::MODELLED && began.elapsed() < shared.config.slot_grace {
         if victim.counters.tasks_run.get() != run || shared.life.is_closed() {
             return None; // its owner is busy with short tasks, and will get to it
+        }
+        if victim.slot.is_empty() {
+            return None;
         }
         spin_loop();
     }

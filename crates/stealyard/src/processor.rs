@@ -149,7 +149,9 @@ impl Processor {
 
     /// For how long looking for work is cheaper than going to sleep and being woken.
     pub(crate) fn patience(&self) -> Duration {
-        self.parker.spin_budget() + self.barrier.get().budget()
+        self.parker
+            .spin_budget()
+            .saturating_add(self.barrier.get().budget())
     }
 
     /// The barrier on the way to sleep took so long.

@@ -21,6 +21,12 @@ use crate::user_code::Quiet;
 /// How many tasks are taken at once into a queue that has no bound of its own.
 const BATCH: usize = 256;
 
+/// The largest ring takes 8 MiB for each worker; where more tasks than that are to stay with their worker, a
+/// `ChaseLev` grows as needed.
+const RING_MAX: usize = 1 << 20;
+/// The most that its index can count.
+const SPLIT_MAX: usize = 1 << 15;
+
 /// The kind of queue each worker has for its own tasks.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -28,7 +34,7 @@ pub enum LocalQueue {
     /// First in, first out, bounded: Go's. When it is full, half of it goes to the global queue. The
     /// default, because it is fair: no task waits behind tasks that came later.
     Ring {
-        /// How many tasks it holds; a power of two from 2 to 2^30. Default: 256, as Go: 2 KiB, and an
+        /// How many tasks it holds; a power of two from 2 to 2^20. Default: 256, as Go: 2 KiB, and an
         /// overflow is rare.
         capacity: usize,
     },
@@ -77,20 +83,21 @@ impl LocalQueue {
         Self::Custom(CustomQueue(Arc::new(Box::new(move || Box::new(make())))))
     }
 
+    /// Builds nothing: the largest of them would be looked for in vain on a small machine.
     pub(crate) fn validate(&self) -> Result<(), BuildError> {
-        let checked = match *self {
-            Self::Ring { capacity } => Ring::<Task>::with_capacity(capacity).err(),
-            Self::Split { capacity } => Split::<Task>::with_capacity(capacity).err(),
-            Self::ChaseLev { .. } | Self::Custom(_) => None,
+        let (capacity, max) = match *self {
+            Self::Ring { capacity } => (capacity, RING_MAX),
+            Self::Split { capacity } => (capacity, SPLIT_MAX),
+            Self::ChaseLev { .. } | Self::Custom(_) => return Ok(()),
         };
-        match checked {
-            None => Ok(()),
-            Some(error) => Err(BuildError::Config {
-                field: "local_queue",
-                value: format!("{self:?}"),
-                wanted: format!("of another capacity: {error}"),
-            }),
+        if capacity.is_power_of_two() && (2..=max).contains(&capacity) {
+            return Ok(());
         }
+        Err(BuildError::Config {
+            field: "local_queue",
+            value: format!("{self:?}"),
+            wanted: format!("of a capacity that is a power of two from 2 to {max}"),
+        })
     }
 
     /// A queue of this kind. The configuration was validated.

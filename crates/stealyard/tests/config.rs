@@ -274,9 +274,9 @@ fn o2_stacks_that_cannot_be_mapped_are_an_error() {
 fn t14_the_largest_numbers_count_as_any_other() {
     let scheduler = Builder::new()
         .parallelism(2)
-        .budget(u32::MAX)
-        .slot_streak_max(u32::MAX)
-        .global_interval(GlobalInterval::Tasks(u32::MAX))
+        .budget(1 << 16)
+        .slot_streak_max(1 << 16)
+        .global_interval(GlobalInterval::Tasks(1 << 16))
         .steal_passes(1)
         .seed(u64::MAX)
         .build()
@@ -343,4 +343,20 @@ fn a_malformed_environment_is_an_error_that_says_what_would_be_right() {
         answer.contains("STEALYARD_SCHEDTRACE") && answer.contains("milliseconds"),
         "{answer}"
     );
+}
+
+#[test]
+fn the_ends_of_the_environments_ranges_work_and_what_lies_beyond_is_an_error() {
+    assert_eq!(probe_with("STEALYARD_PROCS", "1"), "workers=1");
+    let default = probe_with("STEALYARD_PROCS", "");
+    for ends in ["1", "86400000"] {
+        assert_eq!(probe_with("STEALYARD_SCHEDTRACE", ends), default);
+    }
+    for beyond in ["0", "86400001", "18446744073709551616"] {
+        let answer = probe_with("STEALYARD_SCHEDTRACE", beyond);
+        assert!(answer.contains(beyond), "{answer}");
+        assert!(answer.contains("from 1 to 86400000"), "{answer}");
+    }
+    let answer = probe_with("STEALYARD_PROCS", "4097");
+    assert!(answer.contains("from 1 to 4096"), "{answer}");
 }

@@ -27,7 +27,7 @@ fn four_nodes() -> Builder {
         .parallelism(WORKERS)
         .steal_policy(Nearest)
         .local_queue(LocalQueue::Ring { capacity: 4 })
-        .global_interval(GlobalInterval::Tasks(u32::MAX))
+        .global_interval(GlobalInterval::Tasks(1 << 16))
         .watch(Duration::MAX, Duration::MAX)
 }
 
