@@ -12,6 +12,7 @@
 //! | `run_now`     | anyone | the same | the same; never queues                                      |
 //! | `close`       | anyone | the same | a wake for each idle thread                                 |
 //! | `shutdown`    | anyone | blocking, bounded | waits for the jobs                                 |
+//! | `shutdown_idle` | anyone | blocking | waits for the threads without a job                         |
 //!
 //! # Invariants
 //! - **T1** `threads` counts the threads that will still look at the queue, and those that are being started. A thread
@@ -29,7 +30,10 @@
 //! - **T5** In a forked child, which has a copy of the pool and none of its threads, nothing takes the lock: a thread of
 //!   the parent may have held it in that moment. Jobs are refused, and nothing is waited for.
 //! - **T6** `leaving` counts the threads that have left `threads` and may still be in a hook. A shutdown waits for both
-//!   counts, and then joins threads that have nothing more to do; so it ends in its time, whatever a hook does.
+//!   counts, and then joins threads that have nothing more to do; so it ends in its time, whatever a hook does. A thread
+//!   that leaves `leaving` puts its handle into `last_ended` in the same critical section, takes the one that was there,
+//!   and joins it as the last thing it does: joining `last_ended` joins all that left before. A thread that has left may
+//!   call from the destructor of a thread-local; it joins none, since others may wait for it.
 //!
 //! # Foreign code
 //! None of it runs under the lock, so all of it may use the pool.
@@ -75,6 +79,9 @@ pub use config::{OsThreads, PoolConfig, PoolConfigError, Start, ThreadHook};
 pub use outcome::{Placed, PoolStats, Refused, RefusedReason, ShutdownResult};
 use thread::{Body, Phase, Seat};
 
+/// How often a wait looks at what nobody notifies it of.
+const LOOK_EVERY: Duration = Duration::from_micros(500);
+
 /// What a pool thread runs.
 pub type Job = Box<dyn FnOnce() + Send + 'static>;
 
@@ -117,7 +124,7 @@ struct State {
     /// The number of the next thread.
     next: usize,
     handles: BTreeMap<usize, JoinHandle<()>>,
-    /// Of the thread that ended last; the next one to end joins it, so that at most one is unjoined.
+    /// Of the thread that ended last; the next one to end joins it, so that at most one is unjoined (T6).
     last_ended: Option<JoinHandle<()>>,
     started: u64,
     start_failures: u64,
@@ -197,6 +204,14 @@ impl ThreadPool {
     pub fn shutdown(&self, timeout: Duration) -> ShutdownResult {
         self.close();
         self.shared.wait_for_end(timeout)
+    }
+
+    /// Closes the pool, waits until no more threads are left than `kept` says, and joins those that have ended. For a
+    /// caller that knows how many threads are inside a job that it does not want to wait for; the number is asked for
+    /// again and again. A forked child has nothing to wait for.
+    pub fn shutdown_idle(&self, kept: impl Fn() -> usize) {
+        self.close();
+        self.shared.wait_for_idle(kept);
     }
 
     /// A snapshot of the counts; nothing but zeroes in a forked child.
@@ -352,6 +367,25 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    fn wait_for_idle(&self, kept: impl Fn() -> usize) {
+        if self.is_copy() {
+            return;
+        }
+        let mut state = self.lock();
+        while state.threads + state.leaving > kept() {
+            state = match self.changed.wait_timeout(state, LOOK_EVERY) {
+                Ok((state, _)) => state,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        if thread::has_left(self) {
+            return;
+        }
+        let ended = state.last_ended.take();
+        drop(state);
+        ended.into_iter().for_each(join);
+    }
+
     fn wait_for_end(&self, timeout: Duration) -> ShutdownResult {
         if self.is_copy() {
             return ShutdownResult::Complete;
@@ -379,6 +413,9 @@ impl Shared {
                 },
                 None => self.wait(state),
             };
+        }
+        if thread::has_left(self) {
+            return ShutdownResult::Complete;
         }
         let own_handle = own.and_then(|number| state.handles.remove_entry(&number));
         let mut ending: Vec<_> = state.last_ended.take().into_iter().collect();

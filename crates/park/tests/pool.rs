@@ -283,3 +283,58 @@ fn nonsense_is_refused_by_name() {
             .contains("name")
     );
 }
+
+/// Marks its thread, and counts it as gone before a join of the thread returns.
+struct Gone(Arc<AtomicUsize>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+thread_local! {
+    static GONE: std::cell::RefCell<Option<Gone>> = const { std::cell::RefCell::new(None) };
+}
+
+#[test]
+fn t6_all_threads_without_a_job_have_ended_when_those_with_one_are_not_waited_for() {
+    for keep_alive in [Duration::ZERO, Duration::MAX] {
+        let pool = ThreadPool::new(PoolConfig {
+            keep_alive,
+            ..PoolConfig::default()
+        })
+        .unwrap();
+        let (gone, meeting) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(21)));
+        for _ in 0..20 {
+            let (gone, meeting) = (Arc::clone(&gone), Arc::clone(&meeting));
+            let job = move || {
+                GONE.set(Some(Gone(gone)));
+                meeting.wait();
+            };
+            let _any_place = pool.run(job).unwrap();
+        }
+        meeting.wait();
+        let (open, opened) = mpsc::channel::<()>();
+        let (begin, begun) = mpsc::channel();
+        let held = Arc::new(Mutex::new(0));
+        let holding = Arc::clone(&held);
+        let _any_place = pool
+            .run(move || {
+                // Whether it came to one of the twenty.
+                let is_one = GONE.with_borrow(Option::is_some);
+                *holding.lock().unwrap() = usize::from(is_one);
+                begin.send(()).unwrap();
+                let _closed = opened.recv();
+            })
+            .unwrap();
+        begun.recv().unwrap();
+        pool.shutdown_idle(|| 1);
+        let held = *held.lock().unwrap();
+        assert_eq!(gone.load(Ordering::SeqCst), 20 - held);
+        assert_eq!(pool.stats().threads, 1);
+        drop(open);
+        assert_eq!(pool.shutdown(Duration::MAX), ShutdownResult::Complete);
+        assert_eq!(gone.load(Ordering::SeqCst), 20);
+    }
+}

@@ -10,19 +10,26 @@
 //! - **B2** A worker that runs a call stays a worker, and the call is inside a task: to block on the scheduler's
 //!   own tasks there panics, because it could block the only thread that would run them, and an end does not
 //!   wait for that worker.
+//! - **B3** *After an end only those threads are left that are inside a call*: `running` counts them, from before the
+//!   user's code begins to when it has returned, before a joiner learns of it; and the end waits until the pool has no
+//!   others, and joins them. A call whose turn comes after the close is cancelled on its thread, which the end waits
+//!   for.
 
+use core::cell::Cell;
 use core::fmt;
+use core::ptr;
 
 use stealyard_park::pool::{Placed, PoolStats, RefusedReason};
 use stealyard_park::{PoolConfig, ThreadPool};
-use stealyard_sync::Arc;
 use stealyard_sync::atomic::{AtomicUsize, Ordering};
+use stealyard_sync::time::Instant;
+use stealyard_sync::{Arc, const_thread_local};
 
 use crate::config::Config;
 use crate::current::{self, Context, Role};
 use crate::error::BuildError;
 use crate::shared::Shared;
-use crate::task::{self, Ran, Task};
+use crate::task::{self, JoinHandle, Ran, Task};
 use crate::user_code::tell;
 use crate::wake;
 
@@ -31,6 +38,8 @@ pub(crate) struct Blocking {
     pool: ThreadPool,
     /// Calls that wait or run.
     in_flight: AtomicUsize,
+    /// Calls that run on a thread of the pool (B3).
+    running: AtomicUsize,
 }
 
 impl Blocking {
@@ -50,6 +59,7 @@ impl Blocking {
                 wanted: error.to_string(),
             })?,
             in_flight: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
         })
     }
 
@@ -65,6 +75,21 @@ impl Blocking {
 
     pub(crate) fn close(&self) {
         self.pool.close();
+    }
+
+    /// Waits until all threads have ended but those that are inside a call (B3), and the calling one; once `deadline`
+    /// is past, also but those that have not got rid of their call.
+    pub(crate) fn wait_for_idle(&self, shared: &Shared, deadline: Option<Instant>) {
+        // A thread that is inside a call is among those that run.
+        let own = usize::from(Cancels::any_of(shared));
+        self.pool.shutdown_idle(|| {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return self.in_flight();
+            }
+            // Ordering: Relaxed; the wait asks again and again, and a thread that is inside a call when it is closed
+            // stays inside.
+            self.running.load(Ordering::Relaxed) + own
+        });
     }
 }
 
@@ -120,17 +145,22 @@ struct Call {
 impl Call {
     fn run(mut self) {
         let Some(task) = self.task.take() else { return };
-        if self.shared.life.is_closed() {
-            drop(task);
-            return;
-        }
+        let shared = &self.shared;
+        let run = || {
+            if shared.life.is_closed() {
+                let _cancels = Cancels::new(shared);
+                drop(task);
+                return Ran::Done;
+            }
+            task.run()
+        };
         let ran = if current::is_worker() {
             // B2.
-            current::running_a_call(|| task.run())
+            current::running_a_call(run)
         } else {
-            let context = Context::new(Arc::clone(&self.shared), Role::Blocking);
+            let context = Context::new(Arc::clone(shared), Role::Blocking);
             let _entered = current::enter(&context);
-            task.run()
+            run()
         };
         match ran {
             Ran::Done | Ran::Pending => {}
@@ -147,6 +177,64 @@ impl Drop for Call {
             .blocking
             .in_flight
             .fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// A task for a blocking call, and its handle.
+pub(crate) fn task<T, F>(shared: &Arc<Shared>, call: F) -> (Task, JoinHandle<T>)
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let own = Arc::clone(shared);
+    task::spawn_call(shared, None, move || {
+        // Gone before a joiner learns of the end.
+        let _running = (!current::is_worker()).then(|| Running::new(&own.blocking));
+        call()
+    })
+}
+
+/// The thread is inside a call (B3).
+struct Running<'a>(&'a AtomicUsize);
+
+impl<'a> Running<'a> {
+    fn new(blocking: &'a Blocking) -> Self {
+        // Ordering: Relaxed; a count that is asked for again and again.
+        blocking.running.fetch_add(1, Ordering::Relaxed);
+        Self(&blocking.running)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        // Ordering: Relaxed; as above.
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+const_thread_local! {
+    /// The scheduler whose call this thread cancels.
+    static CANCELS: Cell<*const Shared> = Cell::new(ptr::null());
+}
+
+/// The thread cancels a call, whose destructors may be what ends the scheduler.
+struct Cancels(*const Shared);
+
+impl Cancels {
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self(CANCELS.with(|cancels| cancels.replace(Arc::as_ptr(shared))))
+    }
+
+    /// Whether the calling thread cancels a call of this scheduler.
+    fn any_of(shared: &Shared) -> bool {
+        let cancels = CANCELS.try_with(Cell::get);
+        cancels.is_ok_and(|cancels| ptr::eq(cancels, shared))
+    }
+}
+
+impl Drop for Cancels {
+    fn drop(&mut self) {
+        CANCELS.with(|cancels| cancels.set(self.0));
     }
 }
 

@@ -5,7 +5,7 @@ use core::fmt;
 use stealyard_park::Idle;
 use stealyard_sync::Arc;
 use stealyard_sync::thread::JoinHandle as ThreadHandle;
-use stealyard_sync::time::Instant;
+use stealyard_sync::time::{Duration, Instant};
 
 use crate::block_on;
 use crate::blocking;
@@ -21,7 +21,8 @@ use crate::task::{self, JoinHandle, trampoline};
 use crate::user_code::{refuse, tell};
 use crate::wake;
 
-/// A scheduler and its worker threads. Dropping it is [`Shutdown::Cancel`].
+/// A scheduler and its worker threads. Dropping it is [`Shutdown::Cancel`], which joins all its threads but those that
+/// are inside a blocking call, and those of the calling task if it is dropped inside one of its own.
 ///
 /// All that a [`Handle`] can do, it can do as well.
 ///
@@ -68,12 +69,14 @@ impl Scheduler {
         &self.handle
     }
 
-    /// Ends the scheduler in the given manner, and says what was left.
+    /// Ends the scheduler in the given manner, and says what was left. [`Shutdown`] says which threads may be left.
     ///
     /// Called inside one of its own tasks it does not wait, because that task would wait for itself: the
     /// rest happens when the task returns, and a `Drain` is carried on by a thread of its own. So is a `Drain`
     /// inside one of its own blocking calls, which it would have to wait for; a `Cancel` there waits for the
-    /// workers, as anywhere. A `Drain` that is carried on reports nothing.
+    /// workers and for the threads that are idle, as anywhere, and leaves its own thread. A `Drain` that is carried on
+    /// reports nothing. After an end from inside a task, all threads end by themselves: the calling one when its task
+    /// has returned, the one that carries on when all others have ended.
     pub fn shutdown(mut self, how: Shutdown) -> ShutdownReport {
         self.end(how)
     }
@@ -93,6 +96,9 @@ impl Scheduler {
         end_and_wait(&shared, threads, how)
     }
 }
+
+/// A worker that has nothing to run leaves within this time, unless a destructor holds it up.
+const WAKE_MAX: Duration = Duration::from_millis(100);
 
 /// Whether an end in this manner would wait for what this thread is inside of: a task, or a blocking call,
 /// for which only a drain waits. Who merely blocks on a future is waited for by nobody.
@@ -115,12 +121,28 @@ fn end_and_wait(
     if how != Shutdown::Cancel {
         let _done = shared.life.drain(shared, deadline);
     }
+    let idle = shared.idle.sleeping() + shared.idle.searching();
     shared.life.close(shared);
-    let workers_running = shared.life.wait(deadline);
+    let workers_running = wait_for_workers(shared, idle, deadline);
+    let moment = Instant::now().checked_add(WAKE_MAX);
+    let deadline = deadline.and_then(|deadline| moment.map(|moment| moment.max(deadline)));
+    shared.blocking.wait_for_idle(shared, deadline);
     if workers_running == 0 {
         machine::join_all(threads);
     }
     shared.life.report(shared, workers_running)
+}
+
+/// Waits until the workers have left, until `deadline` at the latest, but in any case for those that had nothing to run:
+/// they need no more than to wake. How many have not left.
+fn wait_for_workers(shared: &Shared, idle: usize, deadline: Option<Instant>) -> usize {
+    let running = shared.life.wait(deadline);
+    if running == 0 {
+        return 0;
+    }
+    let busy = shared.remotes.len().saturating_sub(idle);
+    let moment = Instant::now().checked_add(WAKE_MAX);
+    shared.life.wait_for_all_but(busy.min(running), moment)
 }
 
 /// The calling task or blocking call cannot wait for itself.
@@ -248,7 +270,7 @@ impl Handle {
         T: Send + 'static,
     {
         let shared = &self.shared;
-        let (task, handle) = task::spawn_call(shared, None, call);
+        let (task, handle) = blocking::task(shared, call);
         if self.takes_new() {
             blocking::run(shared, task);
         } else {

@@ -77,16 +77,20 @@ const LOOK_EVERY: Duration = Duration::from_micros(500);
 pub enum Shutdown {
     /// First runs everything that can run, and what that spawns and wakes, until nothing can run any more
     /// and no blocking call is under way; then cancels the tasks that still sleep. New tasks from
-    /// outside are cancelled from the start. Takes as long as it takes: for ever, if tasks respawn themselves.
+    /// outside are cancelled from the start. Takes as long as it takes: for ever, if tasks respawn themselves. All threads
+    /// have ended when it returns.
     Drain,
     /// Cancels what is queued and what sleeps; waits for the tasks that are running at this moment to
-    /// return. What dropping the scheduler does. Destructors of cancelled tasks run on workers; one that spawns what
-    /// has the same destructor keeps this from returning, and so does a task that waits, in the same manner, for the end of
-    /// another scheduler whose task waits for this one.
+    /// return, and not for blocking calls. What dropping the scheduler does. Destructors of cancelled tasks run on workers;
+    /// one that spawns what has the same destructor keeps this from returning, and so does a task that waits, in the same
+    /// manner, for the end of another scheduler whose task waits for this one. All threads have ended when it returns, but
+    /// those that are inside a blocking call: each of them ends when its call returns.
     Cancel,
     /// As `Drain`, for this long at the most; then as `Cancel`, but without waiting for tasks and blocking
     /// calls that do not return: the report says how many are left, and how many tasks wait behind them. The way
-    /// out where the other two might not return; a limit of zero cancels at once.
+    /// out where the other two might not return; a limit of zero cancels at once. All threads have ended when it returns,
+    /// but those that the report counts: they end when their task or call returns.
+    /// (It may take a tenth of a second more if a destructor of a cancelled task does not return.)
     DrainFor(Duration),
 }
 
@@ -103,10 +107,11 @@ pub struct ShutdownReport {
     /// return. They are counted one by one while the workers go on: exact if none of them ends or
     /// spawns a task meanwhile. Zero if all workers have returned.
     pub tasks_left: usize,
-    /// Workers whose task has not returned. Their threads end by themselves when it does.
+    /// Workers whose task, or whose destructor of a cancelled task, has not returned. Their threads end by themselves
+    /// when it does.
     pub workers_running: usize,
     /// Blocking calls that have not returned, or have not begun (those are cancelled when their turn
-    /// comes).
+    /// comes). So at most as many of the threads for blocking calls are left.
     pub blocking_running: usize,
 }
 
@@ -229,9 +234,8 @@ impl Life {
         shared.call_hook(Code::OnStop, processor.index);
         let mut left = self.lock();
         *left -= 1;
-        if *left == 0 {
-            self.ended.notify_all();
-        }
+        // Also those who wait for some of them.
+        self.ended.notify_all();
     }
 
     /// Step 6: until there is nothing left, because each destructor may bring more.
@@ -295,8 +299,13 @@ impl Life {
 
     /// Waits for step 6, until `deadline` at the latest. How many workers have not left.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> usize {
+        self.wait_for_all_but(0, deadline)
+    }
+
+    /// Waits until no more workers than `rest` have not left, until `deadline` at the latest. How many have not.
+    pub(crate) fn wait_for_all_but(&self, rest: usize, deadline: Option<Instant>) -> usize {
         let mut left = self.lock();
-        while *left > 0 {
+        while *left > rest {
             let Some(deadline) = deadline else {
                 left = match self.ended.wait(left) {
                     Ok(guard) => guard,

@@ -1,9 +1,11 @@
 //! The life of one pool thread: job after job, then the queue, then idle, then the end.
 
+use core::cell::Cell;
+use core::ptr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use stealyard_sync::thread::current;
-use stealyard_sync::{Arc, Mutex, MutexGuard};
+use stealyard_sync::{Arc, Mutex, MutexGuard, const_thread_local};
 
 use super::{Job, Shared, State, ThreadHook, join};
 use crate::panics::discard;
@@ -112,6 +114,17 @@ impl Seat {
     }
 }
 
+const_thread_local! {
+    /// The pool that this thread has left; what runs on it now are the destructors of its thread-locals.
+    static LEFT: Cell<*const Shared> = Cell::new(ptr::null());
+}
+
+/// Whether the calling thread was one of this pool's and ends: others may wait for it, so it joins none (T6).
+pub(super) fn has_left(shared: &Shared) -> bool {
+    LEFT.try_with(Cell::get)
+        .is_ok_and(|left| ptr::eq(left, shared))
+}
+
 /// What a new thread is to run. It notices when it is dropped instead.
 pub(super) struct Body {
     shared: Arc<Shared>,
@@ -146,6 +159,7 @@ impl Body {
         hook(shared, shared.config.on_start.as_ref(), number);
         work(shared, &self.seat, &self.parker);
         hook(shared, shared.config.on_stop.as_ref(), number);
+        LEFT.with(|left| left.set(shared));
         let before = {
             let mut state = shared.lock();
             state.bodies.remove(&number);
