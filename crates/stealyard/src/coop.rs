@@ -61,9 +61,8 @@ fn change_budget(change: impl FnOnce(u32) -> u32) -> u32 {
         // A hook or a destructor, whatever the last task left.
         return u32::MAX;
     }
-    current::with_worker(|worker| {
-        let processor = worker.and_then(|worker| worker.processor_of(worker.shared()));
-        processor.map_or(u32::MAX, |processor| {
+    current::with_processor(|held| {
+        held.map_or(u32::MAX, |(_, processor)| {
             let left = processor.budget.get();
             processor.budget.set(change(left));
             left

@@ -4,6 +4,16 @@
 //! itself: a runtime call from inside a task asks the context for the P each time, uses it for one step
 //! and forgets it, so a P can be taken from a thread while user code runs.
 //!
+//! Contexts form a list, from the innermost outwards, that is changed at its ends as calls nest. A user's guard
+//! ([`EnterGuard`]) has its context on the heap, because it can be forgotten, and may be dropped out of order. It
+//! says where spawns go and nothing else: whether this thread is a worker, what P it holds, whether it may
+//! block and what keeps its scheduler are said by the first context further out that is no guard's.
+//!
+//! - **CT1** *Every context in the list lives.* One on the stack leaves the list before its frame ends, with all that
+//!   is further in. A guard takes its own out of the list, wherever it is, before it frees it. A guard that is
+//!   forgotten leaves its context for good.
+//! - **CT2** No reference to a guard's context is kept across user code, which could drop the guard.
+//!
 //! The word needs no destructor, so it can be read from the destructors of other thread-locals: there,
 //! the context is gone already, and a spawn goes to the global queue.
 //!
@@ -26,9 +36,12 @@
 //! | a P's spill, random numbers, policy memory | the P          | the scheduler's own; borrowed for a step that calls no code of the user's but the policy, which is given them |
 
 use core::cell::Cell;
-use core::ptr;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::{self, NonNull};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use stealyard_sync::{Arc, const_thread_local};
+use stealyard_sync::{Arc, const_thread_local, thread};
 
 use crate::processor::Processor;
 use crate::shared::Shared;
@@ -46,6 +59,8 @@ pub(crate) enum Role {
     Blocking,
     /// Any other thread, inside `block_on`.
     Guest,
+    /// Inside a user's guard.
+    Entered,
 }
 
 /// A thread's tie to a scheduler, on the thread's stack.
@@ -76,10 +91,6 @@ impl Context {
         &self.shared
     }
 
-    pub(crate) fn role(&self) -> Role {
-        self.role
-    }
-
     /// Runs `f` with the P lent to this context.
     pub(crate) fn holding<R>(&self, processor: &Processor, f: impl FnOnce() -> R) -> R {
         struct Return<'a>(&'a Context);
@@ -98,12 +109,34 @@ impl Context {
     /// user code.
     #[inline(always)]
     pub(crate) fn processor_of(&self, shared: &Shared) -> Option<&Processor> {
+        if self.role == Role::Entered {
+            return self.base()?.processor_of(shared);
+        }
         if !ptr::eq(Arc::as_ptr(&self.shared), shared) {
             return None;
         }
         // SAFETY: 1. `holding` put it there and keeps it borrowed until it takes it out; 2. `&self` is
         // reached only on the thread that called `holding`.
         unsafe { self.processor.get().as_ref() }
+    }
+
+    /// The context that this one was entered within.
+    fn outer(&self) -> Option<&Self> {
+        // SAFETY: 1. every context in the list lives (CT1), and this one is in it.
+        unsafe { self.outer.get().as_ref() }
+    }
+
+    /// This context, or the first further out that is no guard's.
+    #[cold]
+    fn base(&self) -> Option<&Self> {
+        core::iter::successors(Some(self), |context| context.outer())
+            .find(|context| context.role != Role::Entered)
+    }
+
+    /// Whether this thread keeps `shared` by itself until what runs now returns: a guard may go before.
+    #[inline(always)]
+    pub(crate) fn keeps(&self, shared: &Shared) -> bool {
+        self.role != Role::Entered && ptr::eq(Arc::as_ptr(&self.shared), shared)
     }
 }
 
@@ -123,15 +156,21 @@ pub(crate) fn shared() -> Option<Arc<Shared>> {
 /// Calls `f` with the first context that `pick` accepts, from the innermost.
 fn with_first<R>(pick: impl Fn(&Context) -> bool, f: impl FnOnce(Option<&Context>) -> R) -> R {
     with(|context| {
-        // SAFETY: 1. `Entered` keeps the outer context's frame on this thread, below the inner one's.
-        let outer = |context: &&Context| unsafe { context.outer.get().as_ref() };
-        f(core::iter::successors(context, outer).find(|context| pick(context)))
+        let mut list = core::iter::successors(context, |context| context.outer());
+        f(list.find(|context| pick(context)))
     })
 }
 
 /// Calls `f` with this thread's context as a worker, if it is one, whatever was entered further in.
 pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Context>) -> R) -> R {
-    with_first(|context| context.role() == Role::Worker, f)
+    with_first(|context| context.role == Role::Worker, f)
+}
+
+/// Calls `f` with the P that this thread holds, of whatever scheduler; for one step.
+pub(crate) fn with_processor<R>(f: impl FnOnce(Option<(&Arc<Shared>, &Processor)>) -> R) -> R {
+    with_worker(|worker| {
+        f(worker.and_then(|worker| Some((worker.shared(), worker.processor_of(worker.shared())?))))
+    })
 }
 
 /// Whether this thread is a worker's, of any scheduler.
@@ -139,14 +178,9 @@ pub(crate) fn is_worker() -> bool {
     with_worker(|context| context.is_some())
 }
 
-/// What this thread is to the scheduler it works for, innermost.
+/// What this thread is to the scheduler it works for, whatever guards it is inside of.
 pub(crate) fn role() -> Option<Role> {
-    with(|context| context.map(Context::role))
-}
-
-/// Whether this thread works for any scheduler.
-pub(crate) fn has_context() -> bool {
-    with(|context| context.is_some())
+    with(|context| Some(context?.base()?.role))
 }
 
 /// Whether this thread is a worker's that runs a blocking call, because no thread could be started for it.
@@ -165,16 +199,16 @@ pub(crate) fn running_a_call<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Whether this thread works for `shared`, in its own context or in one further out.
+/// Whether this thread works for `shared`, in whatever role, in its own context or in one further out; a guard is no
+/// role.
 pub(crate) fn works_for(shared: &Shared) -> bool {
-    let same = |context: &Context| ptr::eq(Arc::as_ptr(context.shared()), shared);
-    with_first(same, |context| context.is_some())
+    with_first(|context| context.keeps(shared), |context| context.is_some())
 }
 
 /// Whether this thread has that role for `shared`, in its own context or in one further out.
 pub(crate) fn is_inside(shared: &Shared, role: Role) -> bool {
     let same = |context: &Context| {
-        context.role() == role && ptr::eq(Arc::as_ptr(context.shared()), shared)
+        context.role == role && ptr::eq(Arc::as_ptr(context.shared()), shared)
     };
     with_first(same, |context| context.is_some())
 }
@@ -187,8 +221,8 @@ pub(crate) fn enter(context: &Context) -> Entered<'_> {
     Entered { context }
 }
 
-/// The context is this thread's as long as this exists. Contexts nest as calls do: it is never given to
-/// users, who could drop it out of order.
+/// The context is this thread's as long as this exists. It nests as calls do: it is never given to users, who could
+/// drop it out of order; they get an [`EnterGuard`].
 #[derive(Debug)]
 #[must_use = "the context is left when it is dropped"]
 pub(crate) struct Entered<'a> {
@@ -197,7 +231,82 @@ pub(crate) struct Entered<'a> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        let inner = CURRENT.with(|current| current.replace(self.context.outer.get()));
-        debug_assert!(ptr::eq(inner, self.context), "contexts are left in order");
+        // What is further in are guards that outlive this call (CT1).
+        CURRENT.with(|current| current.set(self.context.outer.get()));
+    }
+}
+
+/// This thread spawns onto a scheduler as long as this exists; see [`Handle::enter`](crate::Handle::enter).
+///
+/// # Panics
+/// Dropping it panics if it is not the innermost guard, or if the task, `block_on` or blocking call has ended in which it
+/// was made; not while the thread unwinds already. The thread then goes on as if it had been dropped in order.
+#[must_use = "the scheduler is left when the guard is dropped"]
+pub struct EnterGuard {
+    /// On the heap, and not moved: the list leads through it. A pointer, since a box must not be shared.
+    context: NonNull<Context>,
+    /// The guard is its thread's.
+    thread: PhantomData<*const ()>,
+}
+
+impl UnwindSafe for EnterGuard {}
+impl RefUnwindSafe for EnterGuard {}
+
+impl EnterGuard {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let context = Box::leak(Box::new(Context::new(shared, Role::Entered)));
+        // A thread whose locals are gone has no list to be in, and takes it for out of order below.
+        let outer = CURRENT.try_with(|current| current.replace(context));
+        context.outer.set(outer.unwrap_or(ptr::null()));
+        Self {
+            context: NonNull::from(context),
+            thread: PhantomData,
+        }
+    }
+
+    /// Takes the context out of the list (CT1). Whether it was the innermost.
+    fn unlink(&self) -> bool {
+        // SAFETY: 1. freed by `drop` only, after this.
+        let own = unsafe { self.context.as_ref() };
+        let Ok(innermost) = CURRENT.try_with(Cell::get) else {
+            return true; // no list any more
+        };
+        if ptr::eq(innermost, own) {
+            CURRENT.with(|current| current.set(own.outer.get()));
+            return true;
+        }
+        with(|context| {
+            let inner = core::iter::successors(context, |context| context.outer())
+                .find(|context| ptr::eq(context.outer.get(), own));
+            if let Some(inner) = inner {
+                inner.outer.set(own.outer.get());
+            }
+        });
+        false
+    }
+}
+
+impl Drop for EnterGuard {
+    fn drop(&mut self) {
+        let in_order = self.unlink();
+        // SAFETY: 1. leaked in `new`, out of the list (CT1), and no reference to it is in use (CT2).
+        let context = unsafe { Box::from_raw(self.context.as_ptr()) };
+        // Possibly the last reference to the scheduler's shared part.
+        drop(context);
+        assert!(
+            in_order || thread::panicking(),
+            "EnterGuard was dropped out of order: guards must be dropped in the reverse order of their making, and \
+             before the task, `block_on` or blocking call ends in which they were made"
+        );
+    }
+}
+
+impl fmt::Debug for EnterGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: 1. freed by `drop` only.
+        let context = unsafe { self.context.as_ref() };
+        f.debug_struct("EnterGuard")
+            .field("scheduler", &context.shared.config.name)
+            .finish_non_exhaustive()
     }
 }

@@ -92,7 +92,8 @@ impl core::error::Error for BuildError {
     }
 }
 
-/// There is no scheduler here: the thread is no worker, no blocking thread and not in a `block_on`.
+/// There is no scheduler here: the thread is no worker, no blocking thread, not in a `block_on` and within no guard of
+/// `Handle::enter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoScheduler;
 

@@ -40,6 +40,7 @@ mod worker;
 pub use builder::Builder;
 pub use config::{Config, GlobalInterval, PARALLELISM_MAX, PinFailure};
 pub use coop::{YieldNow, yield_now};
+pub use current::EnterGuard;
 pub use error::{BuildError, NoScheduler};
 pub use fork_join::{Scope, join, scope};
 pub use histogram::{BUCKETS, Histogram};

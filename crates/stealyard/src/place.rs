@@ -246,7 +246,7 @@ fn no_worker(has_stopped: bool) -> &'static str {
             "spawn_local: this thread is inside block_on and is no worker's, so a task bound to it would never run: \
              call it inside a task"
         }
-        None => {
+        Some(Role::Entered) | None => {
             "spawn_local: this thread is no worker's, or not any more, and a task bound to it would never run: call \
              it inside a task"
         }

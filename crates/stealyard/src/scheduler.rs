@@ -10,7 +10,7 @@ use stealyard_sync::time::{Duration, Instant};
 use crate::block_on;
 use crate::blocking;
 use crate::config::Config;
-use crate::current::{self, Role};
+use crate::current::{self, EnterGuard, Role};
 use crate::error::{BuildError, NoScheduler};
 use crate::machine;
 use crate::metrics::Metrics;
@@ -41,6 +41,8 @@ pub struct Scheduler {
 
 /// Reaches a scheduler from anywhere; cheap to clone. It does not keep the scheduler running: when that
 /// has ended, what is spawned is cancelled at once.
+///
+/// Two handles are equal if they reach the same scheduler, also when it has ended. They can be hashed.
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
@@ -189,7 +191,8 @@ impl core::ops::Deref for Scheduler {
 }
 
 impl Handle {
-    /// The scheduler that this thread works for: inside a task, a blocking call, `block_on` or `install`.
+    /// The scheduler that this thread works for: that of the innermost guard of [`enter`](Self::enter), task, blocking
+    /// call, `block_on` or `install`.
     ///
     /// # Errors
     /// [`NoScheduler`] on any other thread.
@@ -198,6 +201,40 @@ impl Handle {
             Some(shared) => Ok(Self { shared }),
             None => Err(NoScheduler),
         }
+    }
+
+    /// The scheduler that this thread works for, as [`current`](Self::current), or `None`.
+    pub fn try_current() -> Option<Self> {
+        Self::current().ok()
+    }
+
+    /// Makes this the current scheduler of the calling thread until the guard is dropped: [`spawn`](crate::spawn),
+    /// [`spawn_detached`](crate::spawn_detached), [`spawn_blocking`](crate::spawn_blocking) and [`Handle::current`] then
+    /// mean this one. Guards nest, also those of different schedulers, and a guard within a task, `block_on` or blocking
+    /// call comes before that one's scheduler.
+    ///
+    /// It changes nothing else: the thread may block, or not, as before; [`join`](crate::join), [`scope`](fn@crate::scope)
+    /// and [`spawn_local`](crate::spawn_local) are about the worker that runs them, if one does. A thread with a guard
+    /// counts as outside when the scheduler is drained, and the guard does not keep the scheduler running.
+    ///
+    /// Do not hold a guard across an `.await`: other tasks of the thread would spawn onto its scheduler meanwhile. The
+    /// guard is not `Send`, so that a future that does cannot be spawned, except by `spawn_local`.
+    ///
+    /// An allocation, and no lock.
+    ///
+    /// # Examples
+    /// ```
+    /// let scheduler = stealyard::Builder::new().parallelism(1).build()?;
+    /// let guard = scheduler.enter();
+    /// // Code that knows no handle:
+    /// let task = stealyard::spawn(async { 6 * 7 });
+    /// drop(guard);
+    /// assert_eq!(task.join().unwrap(), 42);
+    /// assert!(stealyard::Handle::try_current().is_none());
+    /// # Ok::<(), stealyard::BuildError>(())
+    /// ```
+    pub fn enter(&self) -> EnterGuard {
+        EnterGuard::new(Arc::clone(&self.shared))
     }
 
     /// Has the workers run `future`. It begins when its turn comes, whether the handle is awaited or not.
@@ -355,7 +392,12 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     current::with(|context| match context {
-        Some(context) => spawn_here(context.shared(), future),
+        Some(context) if context.keeps(context.shared()) => spawn_here(context.shared(), future),
+        Some(context) => {
+            // A guard's context may go while the task is queued (CT2 of `current.rs`).
+            let shared = Arc::clone(context.shared());
+            spawn_here(&shared, future)
+        }
         None => refuse(future, format!("spawn: {NoScheduler}")),
     })
 }
@@ -444,6 +486,21 @@ fn submit_new(shared: &Arc<Shared>, task: task::Task, has_handle: bool) {
 /// inside of another scheduler as well.
 fn takes_new(shared: &Arc<Shared>) -> bool {
     shared.life.is_open() || (!shared.life.is_copy() && current::works_for(shared))
+}
+
+impl PartialEq for Handle {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl Eq for Handle {}
+
+impl core::hash::Hash for Handle {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        // Each of them keeps the place, so no other scheduler gets it.
+        Arc::as_ptr(&self.shared).hash(state);
+    }
 }
 
 impl fmt::Debug for Scheduler {

@@ -178,9 +178,7 @@ unsafe impl Schedule for Shared {
 
     #[inline(always)]
     fn is_kept_by_this_thread(&self) -> bool {
-        current::with(|context| {
-            context.is_some_and(|context| core::ptr::eq(Arc::as_ptr(context.shared()), self))
-        })
+        current::with(|context| context.is_some_and(|context| context.keeps(self)))
     }
 
     #[inline(always)]

@@ -157,8 +157,8 @@ impl NoBlocking {
         match running::inside() {
             Inside::Nothing => worker.then_some(Self::Worker),
             Inside::Task if worker && current::runs_a_call() => Some(Self::CallOnWorker),
-            // Without a context it is a task that is run by hand.
-            Inside::Task => (worker || !current::has_context()).then_some(Self::Task),
+            // Without a role it is a task that is run by hand.
+            Inside::Task => (worker || current::role().is_none()).then_some(Self::Task),
             Inside::Code(code @ (Code::Destructor | Code::Policy | Code::Subscriber)) => {
                 worker.then_some(Self::Code(code))
             }
