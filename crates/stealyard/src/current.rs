@@ -6,8 +6,9 @@
 //!
 //! Contexts form a list, from the innermost outwards, that is changed at its ends as calls nest. A user's guard
 //! ([`EnterGuard`]) has its context on the heap, because it can be forgotten, and may be dropped out of order. It
-//! says where spawns go and nothing else: whether this thread is a worker, what P it holds, whether it may
-//! block and what keeps its scheduler are said by the first context further out that is no guard's.
+//! says where spawns go and nothing else: whether this thread is a worker and may block is said by the first context
+//! further out that is no guard's. Within a guard a worker's thread spawns and wakes through the global queue, so
+//! that the way without guards pays nothing for them.
 //!
 //! - **CT1** *Every context in the list lives.* One on the stack leaves the list before its frame ends, with all that
 //!   is further in. A guard takes its own out of the list, wherever it is, before it frees it. A guard that is
@@ -67,6 +68,8 @@ pub(crate) enum Role {
 #[derive(Debug)]
 pub(crate) struct Context {
     shared: Arc<Shared>,
+    /// The same, unless a guard's.
+    keeps: *const Shared,
     role: Role,
     /// The context that was this thread's when it entered this one.
     outer: Cell<*const Context>,
@@ -78,8 +81,13 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(shared: Arc<Shared>, role: Role) -> Self {
+        let keeps = match role {
+            Role::Entered => ptr::null(),
+            _ => Arc::as_ptr(&shared),
+        };
         Self {
             shared,
+            keeps,
             role,
             outer: Cell::new(ptr::null()),
             processor: Cell::new(ptr::null()),
@@ -109,12 +117,15 @@ impl Context {
     /// user code.
     #[inline(always)]
     pub(crate) fn processor_of(&self, shared: &Shared) -> Option<&Processor> {
-        if self.role == Role::Entered {
-            return self.base()?.processor_of(shared);
-        }
-        if !ptr::eq(Arc::as_ptr(&self.shared), shared) {
+        if !self.keeps(shared) {
             return None;
         }
+        self.processor()
+    }
+
+    /// The P, if the thread holds one in this context. For one step, as `processor_of`.
+    #[inline(always)]
+    pub(crate) fn processor(&self) -> Option<&Processor> {
         // SAFETY: 1. `holding` put it there and keeps it borrowed until it takes it out; 2. `&self` is
         // reached only on the thread that called `holding`.
         unsafe { self.processor.get().as_ref() }
@@ -136,7 +147,7 @@ impl Context {
     /// Whether this thread keeps `shared` by itself until what runs now returns: a guard may go before.
     #[inline(always)]
     pub(crate) fn keeps(&self, shared: &Shared) -> bool {
-        self.role != Role::Entered && ptr::eq(Arc::as_ptr(&self.shared), shared)
+        ptr::eq(self.keeps, shared)
     }
 }
 
@@ -207,10 +218,10 @@ pub(crate) fn works_for(shared: &Shared) -> bool {
 
 /// Whether this thread has that role for `shared`, in its own context or in one further out.
 pub(crate) fn is_inside(shared: &Shared, role: Role) -> bool {
-    let same = |context: &Context| {
-        context.role == role && ptr::eq(Arc::as_ptr(context.shared()), shared)
-    };
-    with_first(same, |context| context.is_some())
+    with_first(
+        |context| context.role == role && context.keeps(shared),
+        |context| context.is_some(),
+    )
 }
 
 /// Makes `context` this thread's, until the returned value is dropped.

@@ -30,9 +30,8 @@ where
     F: FnOnce() -> R + Send,
     R: Send,
 {
-    let here = current::with_worker(|worker| {
-        worker.is_some_and(|worker| worker.processor_of(shared).is_some())
-    });
+    let here =
+        current::with_processor(|held| held.is_some_and(|(own, _)| Arc::ptr_eq(own, shared)));
     if here {
         return call();
     }

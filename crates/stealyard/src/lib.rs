@@ -54,7 +54,7 @@ pub use shutdown::{Shutdown, ShutdownReport};
 pub use stealyard_deque::Order;
 pub use stealyard_park::SpinConfig;
 pub use stealyard_topology::{Placement, Topology};
-pub use task::{JoinError, JoinHandle, Payload, Task};
+pub use task::{AbortHandle, JoinError, JoinHandle, Payload, Task, TaskId, task_id, try_task_id};
 
 /// The parts behind the scheduler, for its own models and measurements. No promise is made about them.
 #[doc(hidden)]

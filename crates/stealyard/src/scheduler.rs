@@ -1,6 +1,7 @@
 //! The scheduler's handles: building it, spawning, waiting, ending it.
 
 use core::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use stealyard_park::Idle;
 use stealyard_sync::Arc;
@@ -15,6 +16,7 @@ use crate::error::{BuildError, NoScheduler};
 use crate::machine;
 use crate::metrics::Metrics;
 use crate::place::{self, NoSuchPlace, Place};
+use crate::processor::Processor;
 use crate::shared::Shared;
 use crate::shutdown::{Shutdown, ShutdownReport};
 use crate::task::{self, JoinHandle, trampoline};
@@ -391,14 +393,16 @@ pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    current::with(|context| match context {
-        Some(context) if context.keeps(context.shared()) => spawn_here(context.shared(), future),
-        Some(context) => {
+    current::with(|context| {
+        let Some(context) = context else {
+            refuse(future, format!("spawn: {NoScheduler}"))
+        };
+        let shared = context.shared();
+        match context.processor() {
+            Some(processor) => spawn_on_processor(shared, processor, future),
             // A guard's context may go while the task is queued (CT2 of `current.rs`).
-            let shared = Arc::clone(context.shared());
-            spawn_here(&shared, future)
+            None => spawn_from_outside(&Arc::clone(shared), future),
         }
-        None => refuse(future, format!("spawn: {NoScheduler}")),
     })
 }
 
@@ -459,19 +463,35 @@ where
 {
     current::with(
         |context| match context.and_then(|context| context.processor_of(shared)) {
-            Some(processor) => {
-                let (task, handle) = task::spawn(shared, Some(&processor.memory), future);
-                processor.counters().spawned.add(1);
-                wake::push_next(shared, processor, task);
-                handle
-            }
-            None => {
-                let (task, handle) = task::spawn(shared, None, future);
-                submit_new(shared, task, true);
-                handle
-            }
+            Some(processor) => spawn_on_processor(shared, processor, future),
+            None => spawn_from_outside(shared, future),
         },
     )
+}
+
+#[inline(always)]
+fn spawn_on_processor<F>(
+    shared: &Arc<Shared>,
+    processor: &Processor,
+    future: F,
+) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let (task, handle) = task::spawn(shared, Some(&processor.memory), future);
+    processor.counters().spawned.add(1);
+    wake::push_next(shared, processor, task);
+    handle
+}
+
+#[inline]
+fn spawn_from_outside<F>(shared: &Arc<Shared>, future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let (task, handle) = task::spawn(shared, None, future);
+    submit_new(shared, task, true);
+    handle
 }
 
 fn submit_new(shared: &Arc<Shared>, task: task::Task, has_handle: bool) {
@@ -487,6 +507,12 @@ fn submit_new(shared: &Arc<Shared>, task: task::Task, has_handle: bool) {
 fn takes_new(shared: &Arc<Shared>) -> bool {
     shared.life.is_open() || (!shared.life.is_copy() && current::works_for(shared))
 }
+
+// A panic of the user's code is caught before it comes to what a handle reaches, or leaves that whole.
+impl UnwindSafe for Handle {}
+impl RefUnwindSafe for Handle {}
+impl UnwindSafe for Scheduler {}
+impl RefUnwindSafe for Scheduler {}
 
 impl PartialEq for Handle {
     fn eq(&self, other: &Self) -> bool {

@@ -155,10 +155,7 @@ impl Crew for Shared {
     }
 
     fn index(&self) -> usize {
-        current::with(|context| {
-            let processor = context.and_then(|context| context.processor_of(self));
-            processor.map_or(0, |processor| processor.index)
-        })
+        current::with_processor(|held| held.map_or(0, |(_, processor)| processor.index))
     }
 }
 

@@ -12,6 +12,8 @@
 //! | [`cell`](self::cell)          | the future or closure, its output, the vtable      |
 //! | [`waker`](self::waker)        | wakers                                             |
 //! | [`join`](self::join)          | the handle                                         |
+//! | [`abort`](self::abort)        | the handle that only aborts                        |
+//! | [`id`](self::id)              | numbers, given when they are asked for             |
 //! | [`memory`](self::memory)      | blocks, slabs, and the register of all tasks       |
 //! | [`running`](self::running)    | the self-wake flag; what a thread is inside of     |
 //! | [`trampoline`](self::trampoline) | destructors one after the other, not one in the other |
@@ -43,8 +45,10 @@ use core::ptr::NonNull;
 use stealyard_deque::Word;
 use stealyard_sync::Arc;
 
+mod abort;
 mod cell;
 mod header;
+mod id;
 mod join;
 mod memory;
 pub(crate) mod running;
@@ -53,6 +57,8 @@ pub(crate) mod trampoline;
 mod unpark;
 mod waker;
 
+pub use abort::AbortHandle;
+pub use id::{TaskId, task_id, try_task_id};
 pub use join::{JoinError, JoinHandle, Payload};
 pub use memory::{Farewell, Local, Memory};
 
@@ -228,7 +234,7 @@ fn execute(job: NonNull<StackJob>) {
     // SAFETY: 1. the job stays where it is until it was executed.
     let execute = unsafe { job.as_ref() }.execute;
     // No task's address: nobody wakes a job, but what runs in it runs inside a task.
-    let outer = running::enter(job.cast());
+    let outer = running::enter_job(job);
     // SAFETY: 1. called once, since its only `Task` is used up.
     unsafe { execute(job) };
     let _nobody_wakes_a_job = running::leave(outer);

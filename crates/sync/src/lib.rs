@@ -8,6 +8,7 @@ compile_error!("`--cfg stealyard_shuttle` needs `--features shuttle`");
 pub mod asymmetric;
 pub mod fork;
 pub mod seed;
+pub mod unique;
 
 #[cfg(stealyard_loom)]
 pub mod model;

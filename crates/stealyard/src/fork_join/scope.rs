@@ -26,7 +26,7 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 use std::any::Any;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
 
 use stealyard_park::Parker;
 use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
@@ -62,6 +62,9 @@ struct Home {
 unsafe impl Send for Home {}
 // SAFETY: 1. as above.
 unsafe impl Sync for Home {}
+
+impl UnwindSafe for Home {}
+impl RefUnwindSafe for Home {}
 
 impl Home {
     /// That of the calling thread, if it is a worker's and there are others.

@@ -22,6 +22,7 @@ use stealyard_sync::Arc;
 use stealyard_sync::cell::UnsafeCell;
 
 use super::header::{Header, Joiner, Link, Vtable};
+use super::id::TaskId;
 use super::join::{JoinError, Payload, take_waker};
 use super::memory::{Class, Farewell, Local};
 use super::running::Code;
@@ -204,6 +205,7 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         joiner: Self::joiner,
         vacate: Self::vacate,
         report: Self::report,
+        id: Self::id,
     };
 
     /// # Safety
@@ -322,10 +324,12 @@ impl<B: Body, S: Schedule> Cell<B, S> {
     /// 1. The caller holds the `Task`, which is used up.
     /// 2. The body is gone.
     #[inline(always)]
-    unsafe fn finish(task: NonNull<Header>, result: Result<B::Output, JoinError>) {
+    unsafe fn finish(task: NonNull<Header>, mut result: Result<B::Output, JoinError>) {
         // SAFETY: 1. the task's own reference is given up below only.
         let state = unsafe { Header::state(task) };
-        if let Err(JoinError::Panic(payload)) = &result {
+        if let Err(JoinError::Panic(payload)) = &mut result {
+            // SAFETY: 1. the task's own reference.
+            payload.set_id(unsafe { Self::id(task) });
             // SAFETY: 1. an active task keeps its scheduler.
             let home = unsafe { Self::home(task) };
             // SAFETY: 1. as above.
@@ -469,8 +473,37 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         NonNull::from(&unsafe { Self::rest(task) }.joiner)
     }
 
+    #[cold]
+    unsafe fn id(task: NonNull<Header>) -> TaskId {
+        // SAFETY: 1. the caller's reference keeps the scheduler.
+        let home = unsafe { Self::home(task) };
+        // SAFETY: 1. as above.
+        let ids = unsafe { home.as_ref() }.memory().ids();
+        // SAFETY: 1. the caller's reference, or its `Task`, keeps the task.
+        ids.of(task, unsafe { Header::state(task) })
+    }
+
+    /// Gives the number of a task up, then its memory.
+    #[cold]
+    #[inline(never)]
+    unsafe fn vacate_named(task: NonNull<Header>) {
+        // SAFETY: 1. the last reference is in our hands, which keeps the scheduler.
+        let home = unsafe { Self::home(task) };
+        // SAFETY: 1. as above.
+        unsafe { home.as_ref() }.memory().ids().forget(task);
+        // SAFETY: 1. headers stay valid (M4).
+        unsafe { Header::state(task) }.unname();
+        // SAFETY: 1. the last reference is still in our hands.
+        unsafe { Self::vacate(task) };
+    }
+
     #[inline(always)]
     unsafe fn vacate(task: NonNull<Header>) {
+        // SAFETY: 1. headers stay valid (M4).
+        if unsafe { Header::state(task) }.is_named() {
+            // SAFETY: 1. the last reference is in our hands.
+            return unsafe { Self::vacate_named(task) };
+        }
         // SAFETY: 1. the last reference is in our hands.
         let home = unsafe { Self::home(task) };
         let cell = task.cast::<Self>();

@@ -21,6 +21,7 @@ use core::ptr::NonNull;
 
 use stealyard_sync::cell::UnsafeCell;
 
+use super::id::TaskId;
 use super::state::State;
 use super::{Ran, Why};
 use crate::user_code::Panic;
@@ -34,8 +35,8 @@ use crate::user_code::Panic;
 ///    it uses up;
 /// 3. one of `output` and `drop_output` is called, by the handle, once, after completion (S4); `output` gives
 ///    the place of a `Result<T, JoinError>`, which the handle moves out before it gives up its reference;
-/// 4. `joiner` may be called by anyone with a reference;
-/// 5. `vacate` is called by who gave up the last reference (S5);
+/// 4. `joiner` and `id` may be called by anyone with a reference, `id` also by who runs the task;
+/// 5. `vacate` is called by the thread that gave up the last reference (S5);
 /// 6. `report` may be called by anyone with a reference.
 ///
 /// None of them unwinds.
@@ -49,6 +50,7 @@ pub(super) struct Vtable {
     pub(super) joiner: unsafe fn(NonNull<Header>) -> NonNull<Joiner>,
     pub(super) vacate: unsafe fn(NonNull<Header>),
     pub(super) report: unsafe fn(NonNull<Header>, Panic),
+    pub(super) id: unsafe fn(NonNull<Header>) -> TaskId,
 }
 
 /// The slot of the joiner's waker (S3).

@@ -12,9 +12,11 @@ use core::ptr::NonNull;
 use core::task::{Context, Poll, Waker};
 use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 
+use super::abort::{AbortHandle, Reference};
 use super::header::{Header, Joiner};
-use super::state::{DropHandle, IsComplete, State, Wake};
-use super::{Why, trampoline, unpark, waker};
+use super::id::TaskId;
+use super::state::{DropHandle, IsComplete, State};
+use super::{abort, id, trampoline, unpark, waker};
 use crate::user_code::{NoBlocking, discard};
 
 /// A task that was spawned. Dropping it detaches the task, which runs on.
@@ -67,15 +69,33 @@ impl<T> JoinHandle<T> {
     ///
     /// Lock-free; may be called more than once.
     pub fn abort(&self) {
-        let Some(task) = self.task else { return };
-        // SAFETY: 1. the handle's reference keeps the task.
-        let state = unsafe { Header::state(task) };
-        if state.abort() == Wake::Schedule {
+        if let Some(task) = self.task {
             // SAFETY: 1. the handle's reference keeps the task.
-            let vtable = unsafe { Header::vtable(task) };
-            // SAFETY: 1. we made it active (S1).
-            unsafe { (vtable.schedule)(task, Why::Aborted) };
+            unsafe { abort::abort(task) };
         }
+    }
+
+    /// The number of the task. It is given when it is asked for the first time, here or elsewhere.
+    ///
+    /// Takes a lock; the first time it allocates now and then.
+    ///
+    /// # Panics
+    /// If the handle was polled and gave its result.
+    pub fn id(&self) -> TaskId {
+        let Some(task) = self.task else {
+            panic!("JoinHandle::id: the handle has given its result; ask for the number before");
+        };
+        // SAFETY: 1. the handle's reference keeps the task.
+        unsafe { id::of(task) }
+    }
+
+    /// A handle that can only abort the task, which may be cloned and sent, whatever the task's output is. It works
+    /// also when this handle is gone.
+    ///
+    /// Lock-free.
+    pub fn abort_handle(&self) -> AbortHandle {
+        // SAFETY: 1. the handle's reference keeps the task.
+        AbortHandle::new(self.task.map(|task| unsafe { Reference::to(task) }))
     }
 
     /// Blocks this thread until the task has ended.
@@ -277,6 +297,15 @@ impl JoinError {
         matches!(self, Self::Cancelled)
     }
 
+    /// The number of the task, if it panicked. A task that was cancelled leaves no more than that it was: ask its
+    /// handle for the number, before it is joined.
+    pub fn id(&self) -> Option<TaskId> {
+        match self {
+            Self::Cancelled => None,
+            Self::Panic(payload) => payload.id(),
+        }
+    }
+
     /// Whether the task panicked.
     pub fn is_panic(&self) -> bool {
         matches!(self, Self::Panic(_))
@@ -299,7 +328,12 @@ impl std::error::Error for JoinError {}
 
 /// What a task panicked with.
 // Boxed twice: one word, so that a result of one word is passed on in registers. Panics are rare.
-pub struct Payload(Box<Box<dyn Any + Send>>);
+pub struct Payload(Box<Panicked>);
+
+struct Panicked {
+    payload: Box<dyn Any + Send>,
+    id: Option<TaskId>,
+}
 
 const _: () = assert!(
     size_of::<Result<usize, JoinError>>() == 2 * size_of::<usize>(),
@@ -313,25 +347,34 @@ unsafe impl Sync for Payload {}
 impl Payload {
     #[cold]
     pub(super) fn new(payload: Box<dyn Any + Send>) -> Self {
-        Self(Box::new(payload))
+        Self(Box::new(Panicked { payload, id: None }))
+    }
+
+    pub(super) fn set_id(&mut self, id: TaskId) {
+        self.0.id = Some(id);
+    }
+
+    /// The number of the task that panicked.
+    pub fn id(&self) -> Option<TaskId> {
+        self.0.id
     }
 
     /// The payload itself.
     pub fn into_inner(self) -> Box<dyn Any + Send> {
-        *self.0
+        self.0.payload
     }
 
     /// The message, if the panic had one.
     pub fn message(&self) -> Option<&str> {
-        match self.0.downcast_ref::<&'static str>() {
+        match self.0.payload.downcast_ref::<&'static str>() {
             Some(message) => Some(message),
-            None => self.0.downcast_ref::<String>().map(String::as_str),
+            None => self.0.payload.downcast_ref::<String>().map(String::as_str),
         }
     }
 
     /// For the scheduler's hook, on the thread that caught the panic.
     pub(super) fn as_any(&self) -> &(dyn Any + Send) {
-        &**self.0
+        &*self.0.payload
     }
 }
 

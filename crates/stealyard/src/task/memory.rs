@@ -57,6 +57,7 @@ use core::ptr::NonNull;
 use stealyard_sync::{Arc, Mutex};
 
 use super::header::Header;
+use super::id::Ids;
 use super::state::Wake;
 use super::{Schedule, Task};
 
@@ -266,6 +267,7 @@ impl<S> fmt::Debug for Farewell<S> {
 /// One scheduler's pool of task memory; it lies in the scheduler's shared part.
 pub struct Memory<S> {
     pool: Mutex<Pool<S>>,
+    ids: Ids,
 }
 
 struct Pool<S> {
@@ -315,7 +317,13 @@ impl<S: Schedule> Memory<S> {
                 out: 0,
                 home: None,
             }),
+            ids: Ids::default(),
         }
+    }
+
+    /// The numbers of its tasks.
+    pub(super) fn ids(&self) -> &Ids {
+        &self.ids
     }
 
     /// Blocks that are out of the pool: tasks, and what workers keep in their lists.

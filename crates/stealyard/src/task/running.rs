@@ -8,19 +8,23 @@
 //! woken itself; a small even number where other code of the user's runs, a hook or a destructor (see
 //! `user_code.rs`); zero otherwise. Calls may nest (a task that runs others while it waits, a destructor in a
 //! poll): each keeps the word it found and puts it back. Half of a join that runs on another thread than the
-//! one that joins is entered like a task, by its own address.
+//! one that joins is entered like a task, by its own address, with the second bit set: it has no header.
 
 use core::cell::Cell;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use stealyard_sync::const_thread_local;
 
+use super::StackJob;
 use super::header::Header;
 
 const AGAIN: usize = 1;
+const JOB: usize = 2;
+const _: () =
+    assert!(align_of::<Header>() > (AGAIN | JOB) && align_of::<StackJob>() > (AGAIN | JOB));
 
 const_thread_local! {
-    static RUNNING: Cell<usize> = Cell::new(0);
+    static RUNNING: Cell<*mut Header> = Cell::new(ptr::null_mut());
 }
 
 /// Code of the user's that is not a task's poll. Even numbers that are no addresses.
@@ -70,37 +74,59 @@ pub(crate) enum Inside {
 /// What this thread was inside of before; give it back with [`leave`].
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Outer(usize);
+pub(super) struct Outer(*mut Header);
 
 /// This thread begins to poll the task.
 #[inline(always)]
 pub(super) fn enter(task: NonNull<Header>) -> Outer {
-    enter_word(task.as_ptr().addr())
+    enter_word(task.as_ptr())
+}
+
+/// This thread begins to run half of a join.
+#[inline(always)]
+pub(super) fn enter_job(job: NonNull<StackJob>) -> Outer {
+    let job = job.as_ptr().cast::<Header>();
+    enter_word(job.map_addr(|address| address | JOB))
 }
 
 #[inline(always)]
-fn enter_word(word: usize) -> Outer {
+fn enter_word(word: *mut Header) -> Outer {
     // A thread whose locals are gone is inside of nothing that anything would ask about.
     let before = RUNNING.try_with(|running| running.replace(word));
-    Outer(before.unwrap_or(0))
+    Outer(before.unwrap_or(ptr::null_mut()))
+}
+
+fn word() -> *mut Header {
+    RUNNING.try_with(Cell::get).unwrap_or(ptr::null_mut())
+}
+
+/// The task that this thread is polling, unless it runs half of a join of another's, or a hook or a destructor further
+/// in.
+pub(super) fn current() -> Option<NonNull<Header>> {
+    let running = word();
+    if !is_task() || running.addr() & JOB != 0 {
+        return None;
+    }
+    NonNull::new(running.map_addr(|address| address & !AGAIN))
 }
 
 /// This thread has polled the task: whether it woke itself.
 #[inline(always)]
 pub(super) fn leave(outer: Outer) -> bool {
     let word = RUNNING.try_with(|running| running.replace(outer.0));
-    word.unwrap_or(0) & AGAIN != 0
+    word.unwrap_or(ptr::null_mut()).addr() & AGAIN != 0
 }
 
 /// Calls `f`, which is or calls code of the user's of this kind. It may unwind.
 pub(crate) fn within<R>(code: Code, f: impl FnOnce() -> R) -> R {
-    struct Restore(usize);
+    struct Restore(*mut Header);
     impl Drop for Restore {
         fn drop(&mut self) {
             let _ended: bool = leave(Outer(self.0));
         }
     }
-    let _restore = Restore(enter_word(code as usize).0);
+    let word = ptr::without_provenance_mut(code as usize);
+    let _restore = Restore(enter_word(word).0);
     f()
 }
 
@@ -110,9 +136,9 @@ pub(super) fn wake_if_running(task: NonNull<Header>) -> bool {
     // A thread whose locals are gone polls nothing any more.
     RUNNING
         .try_with(|running| {
-            let is_it = running.get() & !AGAIN == task.as_ptr().addr();
+            let is_it = running.get().addr() & !AGAIN == task.as_ptr().addr();
             if is_it {
-                running.set(running.get() | AGAIN);
+                running.set(running.get().map_addr(|address| address | AGAIN));
             }
             is_it
         })
@@ -122,12 +148,12 @@ pub(super) fn wake_if_running(task: NonNull<Header>) -> bool {
 /// Whether this thread is inside a task, and not in a hook or a destructor further in.
 #[inline(always)]
 pub(crate) fn is_task() -> bool {
-    RUNNING.try_with(Cell::get).unwrap_or(0) > Code::Subscriber as usize
+    word().addr() > Code::Subscriber as usize
 }
 
 /// What this thread is inside of, innermost.
 pub(crate) fn inside() -> Inside {
-    match RUNNING.try_with(Cell::get).unwrap_or(0) {
+    match word().addr() {
         0 => Inside::Nothing,
         word => match CODES.into_iter().find(|&code| code as usize == word) {
             Some(code) => Inside::Code(code),

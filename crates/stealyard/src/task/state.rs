@@ -14,16 +14,17 @@
 //! | `release`       | who gives a reference up  | a load if it is the last, else one RMW   |
 //! | `offer_waker`, `take_back_waker`, `drop_handle` | the join handle | one RMW each     |
 //! | `claim_idle`    | shutdown                  | one RMW                                  |
+//! | `name`, `is_named`, `unname` | who has a reference; the last | one RMW; a load; one RMW |
 //! | `is_alive`      | shutdown                  | a load                                   |
 //!
 //! All are lock-free; those that say "a load" or "a store" are wait-free.
 //!
 //! # Layout
 //! ```text
-//!   63 (31)                      6      5        4       3        2         1         0
-//!  +------------------------------+----------+--------+--------+----------+----------+--------+
-//!  | references                   | JOINER   | HANDLE | CANCEL | COMPLETE | NOTIFIED | ACTIVE |
-//!  +------------------------------+----------+--------+--------+----------+----------+--------+
+//!   63 (31)               7       6      5        4       3        2         1         0
+//!  +------------------------+-------+--------+--------+--------+----------+----------+--------+
+//!  | references             | NAMED | JOINER | HANDLE | CANCEL | COMPLETE | NOTIFIED | ACTIVE |
+//!  +------------------------+-------+--------+--------+--------+----------+----------+--------+
 //! ```
 //! - `ACTIVE`: queued, running, or in somebody's hands on the way to a queue. Exactly one
 //!   [`Task`](super::Task) exists.
@@ -32,7 +33,8 @@
 //! - `CANCEL`: the future is to be dropped instead of polled.
 //! - `HANDLE`: the join handle is alive; the output belongs to it.
 //! - `JOINER`: the joiner's waker is in its slot; the slot belongs to who completes the task.
-//! - references: one for the task until it completes, one for the handle, one for each waker.
+//! - `NAMED`: somebody asked for its number, which is in the register of [`id`](super::id).
+//! - references: one for the task until it completes, one for the handle, one for each waker and abort handle.
 //!
 //! The whole word zero is a block of memory that holds no task.
 //!
@@ -86,13 +88,14 @@ const COMPLETE: usize = 1 << 2;
 const CANCEL: usize = 1 << 3;
 const HANDLE: usize = 1 << 4;
 const JOINER: usize = 1 << 5;
-const REFERENCE: usize = 1 << 6;
+const NAMED: usize = 1 << 6;
+const REFERENCE: usize = 1 << 7;
 /// More references than this are a leak of wakers in a loop; the count must not wrap.
 const REFERENCES_MAX: usize = usize::MAX / 2;
 const VACANT: usize = 0;
 
 const _: () = assert!(
-    (ACTIVE | NOTIFIED | COMPLETE | CANCEL | HANDLE | JOINER) == REFERENCE - 1,
+    (ACTIVE | NOTIFIED | COMPLETE | CANCEL | HANDLE | JOINER | NAMED) == REFERENCE - 1,
     "the flags fill the bits under the references"
 );
 
@@ -239,6 +242,25 @@ impl State {
         // Ordering: Relaxed; who meets a vacant block does not touch it, and who gets it next gets
         // it through a free list.
         self.0.store(VACANT, Ordering::Relaxed);
+    }
+
+    /// Notes that the task has a number in the register. The caller has a reference, or runs the task (S6).
+    pub(super) fn name(&self) {
+        // Ordering: Relaxed; `is_named` is asked with the last reference, which acquires the others (O9, O10).
+        self.0.fetch_or(NAMED, Ordering::Relaxed);
+    }
+
+    /// Whether the task has a number in the register. The caller has the last reference.
+    #[inline(always)]
+    pub(super) fn is_named(&self) -> bool {
+        // Ordering: Relaxed; see `name`.
+        Seen(self.0.load(Ordering::Relaxed)).is(NAMED)
+    }
+
+    /// The task's number is in the register no more. The caller has the last reference.
+    pub(super) fn unname(&self) {
+        // Ordering: Relaxed; nobody else has the task (S5).
+        self.0.fetch_and(!NAMED, Ordering::Relaxed);
     }
 
     /// The runner begins: whether to poll.

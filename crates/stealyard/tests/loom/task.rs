@@ -608,6 +608,37 @@ fn t15_an_abort_meets_a_closed_scheduler() {
     });
 }
 
+/// ID1, T15: an abort handle names the task, aborts it and goes, while the task names itself and ends.
+#[test]
+fn id1_an_abort_handle_races_with_the_end() {
+    model::check(2, || {
+        let (shared, outputs) = (Shared::new(), drops());
+        let output = Watched::new(&outputs);
+        let (task, handle) = spawn(&shared, None, async move { (output, stealyard::task_id()) });
+        let abort = handle.abort_handle();
+        let other = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let id = abort.id();
+                abort.abort();
+                drop(abort);
+                shared.run();
+                id
+            })
+        };
+        shared.push(task);
+        shared.run();
+        let id = other.join().unwrap();
+        shared.run();
+        match handle.join() {
+            Ok((_output, inside)) => assert_eq!(inside, id),
+            Err(error) => assert!(error.is_cancelled()),
+        }
+        assert_eq!(dropped(&outputs), 1);
+        finish(shared);
+    });
+}
+
 /// A thread blocks on the handle while another runs the task.
 #[test]
 fn a_blocked_joiner_is_woken() {
