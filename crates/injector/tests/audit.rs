@@ -428,11 +428,7 @@ impl<Q: Subject> World<Q> {
         let guard = crossbeam_epoch::pin();
         let (me, seed) = (self.me.clone(), rng.next_u64());
         guard.defer(move || {
-            // At the end of a thread a panic would end the process.
-            let in_a_step = DEPTH.get() > 0 && !std::thread::panicking();
-            if seed.is_multiple_of(8) && in_a_step {
-                planned_panic();
-            }
+            // It does not panic: that leaks the others that wait with it (`foreign.rs` has one that does).
             if let Some(world) = me.upgrade() {
                 world.act(seed);
             }
