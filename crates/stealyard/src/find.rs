@@ -29,6 +29,7 @@
 
 use stealyard_deque::Steal;
 use stealyard_park::idle::{Active, Recheck, Searching, Sleeping, Woken};
+use stealyard_sync::atomic::Ordering;
 use stealyard_sync::hint::spin_loop;
 use stealyard_sync::time::Instant;
 
@@ -65,6 +66,8 @@ pub(crate) enum Found {
 #[cold]
 pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Found {
     let mut state = Woken::Active(active);
+    // Ordering: Relaxed; a view of the moment, for who ends the scheduler.
+    processor.remote.idle.store(true, Ordering::Relaxed);
     loop {
         if shared.life.is_closed() {
             settle(state);
@@ -153,6 +156,8 @@ fn awake(shared: &Shared, processor: &Processor, state: Woken) -> Active {
         Woken::Searching(searching) => searching.found_with(|| shared.any_work()),
     };
     shared.watch.left(shared, processor.index);
+    // Ordering: Relaxed; a view of the moment, for who ends the scheduler.
+    processor.remote.idle.store(false, Ordering::Relaxed);
     active
 }
 

@@ -6,7 +6,7 @@
 
 use stealyard_injector::Locked;
 use stealyard_park::{Idle, Parker, SleeperSet, SpinConfig, WakeOrder};
-use stealyard_sync::atomic::AtomicUsize;
+use stealyard_sync::atomic::{AtomicBool, AtomicUsize};
 use stealyard_sync::seed::{self, Rng};
 use stealyard_sync::thread::JoinHandle as ThreadHandle;
 use stealyard_sync::{Arc, CachePadded, Condvar, Mutex};
@@ -188,6 +188,7 @@ fn build(config: Config, layout: &Layout) -> Result<(Arc<Shared>, Vec<Processor>
             jobs: Jobs::new(),
             counters: padded_counters(),
             asleep: Asleep::default(),
+            idle: AtomicBool::new(true),
             others: layout.distances.nearest_first(index).into(),
             lane,
         });

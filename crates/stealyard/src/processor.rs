@@ -30,7 +30,7 @@ use core::fmt;
 use stealyard_deque::Slot;
 use stealyard_injector::Locked;
 use stealyard_park::{Parker, Spin};
-use stealyard_sync::atomic::AtomicUsize;
+use stealyard_sync::atomic::{AtomicBool, AtomicUsize};
 use stealyard_sync::seed::Rng;
 use stealyard_sync::time::{Duration, Instant};
 use stealyard_sync::{Arc, CachePadded};
@@ -61,6 +61,8 @@ pub(crate) struct Remote {
     pub(crate) jobs: Jobs,
     pub(crate) counters: PaddedCounters,
     pub(crate) asleep: Asleep,
+    /// The worker runs nothing: it looks for a task, or sleeps; written by that worker.
+    pub(crate) idle: AtomicBool,
     /// The other workers and how far they are, nearest first.
     pub(crate) others: Box<[(usize, u8)]>,
     pub(crate) lane: LaneId,

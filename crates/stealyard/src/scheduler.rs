@@ -5,6 +5,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use stealyard_park::Idle;
 use stealyard_sync::Arc;
+use stealyard_sync::atomic::Ordering;
 use stealyard_sync::thread::JoinHandle as ThreadHandle;
 use stealyard_sync::time::{Duration, Instant};
 
@@ -102,7 +103,7 @@ impl Scheduler {
 }
 
 /// A worker that has nothing to run leaves within this time, unless a destructor holds it up.
-const WAKE_MAX: Duration = Duration::from_millis(100);
+const WAKE_MAX: Duration = Duration::from_secs(1);
 
 /// Whether an end in this manner would wait for what this thread is inside of: a task, or a blocking call,
 /// for which only a drain waits. Who merely blocks on a future is waited for by nobody.
@@ -125,7 +126,10 @@ fn end_and_wait(
     if how != Shutdown::Cancel {
         let _done = shared.life.drain(shared, deadline);
     }
-    let idle = shared.idle.sleeping() + shared.idle.searching();
+    let remotes = shared.remotes.iter();
+    // Ordering: Relaxed; a worker that finds a task in this moment is waited for until it meets the close.
+    let idle = remotes.filter(|remote| remote.idle.load(Ordering::Relaxed));
+    let idle = idle.count();
     shared.life.close(shared);
     let workers_running = wait_for_workers(shared, idle, deadline);
     let moment = Instant::now().checked_add(WAKE_MAX);

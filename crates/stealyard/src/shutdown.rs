@@ -90,7 +90,7 @@ pub enum Shutdown {
     /// calls that do not return: the report says how many are left, and how many tasks wait behind them. The way
     /// out where the other two might not return; a limit of zero cancels at once. All threads have ended when it returns,
     /// but those that the report counts: they end when their task or call returns.
-    /// (It may take a tenth of a second more if a destructor of a cancelled task does not return.)
+    /// (It may take a second more if a destructor of a cancelled task or call does not return.)
     DrainFor(Duration),
 }
 

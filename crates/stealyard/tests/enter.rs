@@ -10,6 +10,7 @@ mod support;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 
 use stealyard::{
     Builder, EnterGuard, Handle, JoinError, NoScheduler, Scheduler, Shutdown, join, scope, spawn,
@@ -199,16 +200,23 @@ fn a_guard_that_outlives_its_block_on_is_out_of_order_and_one_that_is_forgotten_
     assert_eq!(current(), None);
     assert!(catch_unwind(AssertUnwindSafe(|| drop(late))).is_err());
     assert_eq!(one.block_on(async { current() }).unwrap(), "one");
-    one.block_on(async { std::mem::forget(two.enter()) });
+    one.block_on(async { forget(two.enter()) });
     assert_eq!(current(), None);
     // Forgotten by a task: the worker stays in order for its next life, and others' handles reach it.
     let other = two.handle().clone();
-    one.spawn(async move { std::mem::forget(other.enter()) })
+    one.spawn(async move { forget(other.enter()) })
         .join()
         .unwrap();
     assert_eq!(one.spawn(async { home() }).join().unwrap(), "one");
-    std::mem::forget(two.enter());
+    forget(two.enter());
     assert_eq!(spawned_on(), "two");
+}
+
+/// Never drops the guard, but keeps it where a leak checker finds it.
+fn forget(guard: EnterGuard) {
+    static FORGOTTEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let kept = Box::into_raw(Box::new(guard)).expose_provenance();
+    FORGOTTEN.lock().unwrap().push(kept);
 }
 
 /// In a future that is not `Send`, across an await: other tasks of the worker may drop theirs first.

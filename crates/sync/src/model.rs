@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+/// Steps of one execution.
+const BRANCHES_MAX: usize = 2_000;
 /// The models of whole schedulers would take days with three preemptions.
 const DEEP_MAX: Duration = Duration::from_secs(600);
 
@@ -37,6 +39,8 @@ pub fn check(preemptions: impl Into<Option<usize>>, body: impl Fn() + Send + Syn
         }
         Err(_) => preemptions.into(),
     };
+    // A scheduler of two workers takes just over the default of a thousand; a loop without end takes more than any.
+    builder.max_branches = builder.max_branches.max(BRANCHES_MAX);
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
     builder.check(move || {
