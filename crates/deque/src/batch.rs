@@ -97,16 +97,17 @@ mod tests {
         }
     }
 
-    fn items(counted: &Arc<()>, wrong: usize) -> Vec<Box<Item>> {
+    fn items(counted: &Arc<()>, wrong: usize) -> Vec<Item> {
         let item = |place| Item {
             _counted: Arc::clone(counted),
             panics: place == wrong,
         };
-        (0..5).map(|place| Box::new(item(place))).collect()
+        (0..5).map(item).collect()
     }
 
-    fn batch(items: Vec<Box<Item>>) -> Batch<Box<Item>> {
-        let words: Vec<_> = items.into_iter().map(Word::into_word).collect();
+    fn batch(items: Vec<Item>) -> Batch<Box<Item>> {
+        let words = items.into_iter().map(|item| Box::new(item).into_word());
+        let words: Vec<_> = words.collect();
         // SAFETY: 1. they came out of `into_word` above; 2. each is given up once.
         unsafe { Batch::new(words.len(), |place| words[place]) }
     }

@@ -180,7 +180,10 @@ pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Context>) -> R) -> R {
 /// Calls `f` with the P that this thread holds, of whatever scheduler; for one step.
 pub(crate) fn with_processor<R>(f: impl FnOnce(Option<(&Arc<Shared>, &Processor)>) -> R) -> R {
     with_worker(|worker| {
-        f(worker.and_then(|worker| Some((worker.shared(), worker.processor_of(worker.shared())?))))
+        f(
+            worker
+                .and_then(|worker| Some((worker.shared(), worker.processor_of(worker.shared())?))),
+        )
     })
 }
 
