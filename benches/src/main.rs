@@ -27,7 +27,8 @@ struct Args {
     /// A first look: every case within two minutes
     #[arg(long)]
     quick: bool,
-    /// Only this layer: queue, injector, park, scheduler, granularity, fork-join, wake or gauge
+    /// Only this layer: queue, injector, park, scheduler, granularity, fork-join, wake, contended or
+    /// gauge
     #[arg(long)]
     layer: Option<String>,
     /// Only cases whose name contains this

@@ -89,6 +89,17 @@ pub(crate) trait Spawner: Clone + Send + Sync + 'static {
         F: Future<Output = ()> + Send + 'static;
 }
 
+/// A scheduler of futures, seen from a thread that is none of its workers and waits.
+pub(crate) trait Guest: Runtime {
+    /// Polls `future` on the calling thread until it is ready.
+    fn block_on<F: Future>(&self, future: F) -> F::Output;
+
+    /// Waits for a task; a scheduler that has nothing of its own for it blocks on the handle.
+    fn join<T: Send + 'static>(&self, task: <Self::Spawner as Spawner>::Join<T>) -> T {
+        self.block_on(task)
+    }
+}
+
 /// A pool of threads for fork-join.
 pub(crate) trait ForkJoin: Sized + 'static {
     /// How tables call it.

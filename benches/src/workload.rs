@@ -1,5 +1,6 @@
 //! The workloads, each written once, and the cases made of them.
 
+pub(crate) mod contended;
 pub(crate) mod fork_join;
 pub(crate) mod gauge;
 pub(crate) mod granularity;
@@ -20,6 +21,7 @@ pub(crate) fn all(workers: usize) -> Vec<Case> {
     cases.extend(granularity::cases(workers));
     cases.extend(fork_join::cases(workers));
     cases.extend(wake::cases(workers));
+    cases.extend(contended::cases(workers));
     cases.extend(gauge::cases(workers));
     cases
 }

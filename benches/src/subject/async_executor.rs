@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use async_executor::{Executor, Task};
 
-use super::{Runtime, Spawner};
+use super::{Guest, Runtime, Spawner};
 
 /// An executor, its threads, and what ends them.
 pub(crate) struct AsyncExecutor {
@@ -39,6 +39,13 @@ impl Runtime for AsyncExecutor {
 
     fn spawner(&self) -> Arc<Executor<'static>> {
         Arc::clone(&self.executor)
+    }
+}
+
+impl Guest for AsyncExecutor {
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        // As its users do who have threads that run it.
+        futures_lite::future::block_on(future)
     }
 }
 

@@ -3,11 +3,12 @@
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use stealyard::{Handle, JoinHandle, Scheduler};
+use stealyard::{Handle, JoinHandle, Scheduler, SpinConfig};
 use stealyard_deque::{Fifo, Lifo, Steal, Worker};
 
-use super::{ForkJoin, LocalQueue, Runtime, Spawner, Thief};
+use super::{ForkJoin, Guest, LocalQueue, Runtime, Spawner, Thief};
 
 macro_rules! ours {
     ($queue:ident, $owner:ty, $new:expr, $stealer:ty, $name:literal) => {
@@ -158,6 +159,82 @@ choices! {
     /// Last in, first out, growing.
     WithChaseLevLifo, "ChaseLev lifo (floor)",
         stealyard::LocalQueue::ChaseLev { order: stealyard::Order::Lifo };
+}
+
+/// The longest spin that the default learns, always.
+const SPIN_ON: SpinConfig = SpinConfig {
+    min: Duration::from_micros(50),
+    max: Duration::from_micros(50),
+    first: Duration::from_micros(50),
+    weight: 3,
+};
+
+macro_rules! spins {
+    ($($(#[$doc:meta])* $choice:ident, $name:literal, $spin:expr;)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $choice(Ours);
+
+        impl Runtime for $choice {
+            const NAME: &'static str = $name;
+            type Spawner = Handle;
+
+            fn start(workers: usize) -> Self {
+                let builder = stealyard::Builder::new().parallelism(workers).spin($spin);
+                Self(Ours(builder.build().expect("threads start")))
+            }
+
+            fn spawner(&self) -> Handle {
+                self.0.spawner()
+            }
+        }
+
+        impl Guest for $choice {
+            fn block_on<F: Future>(&self, future: F) -> F::Output {
+                self.0.block_on(future)
+            }
+
+            fn join<T: Send + 'static>(&self, task: Join<T>) -> T {
+                self.0.join(task)
+            }
+        }
+
+        impl ForkJoin for $choice {
+            const NAME: &'static str = $name;
+
+            fn start(workers: usize) -> Self {
+                <Self as Runtime>::start(workers)
+            }
+
+            fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+                self.0.install(work)
+            }
+
+            #[inline]
+            fn join<A: Send, B: Send>(
+                a: impl FnOnce() -> A + Send,
+                b: impl FnOnce() -> B + Send,
+            ) -> (A, B) {
+                stealyard::join(a, b)
+            }
+        }
+    )*};
+}
+
+spins! {
+    /// Every wait spins as long as the default does at the most, whatever it could learn.
+    SpinOn, "spin on (floor)", SPIN_ON;
+    /// No wait spins.
+    SpinOff, "spin off (floor)", SpinConfig::OFF;
+}
+
+impl Guest for Ours {
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.0.block_on(future)
+    }
+
+    fn join<T: Send + 'static>(&self, task: Join<T>) -> T {
+        task.0.join().expect("the task ends")
+    }
 }
 
 impl Runtime for Ours {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use tokio::runtime::{Builder, Handle};
 
-use super::{Runtime, Spawner};
+use super::{Guest, Runtime, Spawner};
 
 /// A multi-threaded runtime.
 pub(crate) struct Tokio(tokio::runtime::Runtime);
@@ -25,6 +25,12 @@ impl Runtime for Tokio {
 
     fn spawner(&self) -> Handle {
         self.0.handle().clone()
+    }
+}
+
+impl Guest for Tokio {
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.0.block_on(future)
     }
 }
 

@@ -296,7 +296,7 @@ fn yields<R: Runtime>(workers: usize) -> Subject {
     })
 }
 
-fn ping_pong<R: Runtime>(workers: usize) -> Subject {
+pub(super) fn ping_pong<R: Runtime>(workers: usize) -> Subject {
     rooted::<R, _, _>(workers, |spawner, repetitions| async move {
         let (ping, pinged) = async_channel::bounded(1);
         let (pong, ponged) = async_channel::bounded(1);
