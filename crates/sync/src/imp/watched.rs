@@ -121,6 +121,12 @@ impl<A> Watched<A> {
     }
 }
 
+impl<A: Default> Default for Watched<A> {
+    fn default() -> Self {
+        Self::of(A::default())
+    }
+}
+
 macro_rules! watched {
     ($(#[$attribute:meta])* $name:ident$(<$parameter:ident>)?: $value:ty; $($operation:ident),*) => {
         $(#[$attribute])*
