@@ -64,6 +64,7 @@ use stealyard_sync::{Arc, CachePadded, MODELLED, hint};
 
 use crate::imp::Futex;
 use crate::spin::{Spin, SpinConfig};
+use crate::spin_wait::SpinWait;
 
 const EMPTY: u32 = 0;
 const PARKED: u32 = 1;
@@ -226,7 +227,7 @@ impl Parker {
         self.sleep(deadline)
     }
 
-    /// How long this parker now spins before it sleeps; zero if it does not.
+    /// How long this parker spins before its next sleep; zero if it does not.
     pub fn spin_budget(&self) -> Duration {
         self.spin.get().map_or(Duration::ZERO, |spin| spin.budget())
     }
@@ -241,17 +242,34 @@ impl Parker {
             .is_ok()
     }
 
+    /// A wait that spins on something better than the token, before [`park_now`](Self::park_now): as long as this
+    /// parker would, and `more` where that pays. `running` is as in [`SpinWait::begin`].
+    pub fn spin_wait(&self, running: usize, more: Duration) -> SpinWait {
+        let spin = self.spin.get().unwrap_or(Spin::new(SpinConfig::OFF));
+        SpinWait::begin_longer(spin, running, more)
+    }
+
+    /// Such a wait is over, and what was waited for `came`, or did not.
+    pub fn end_spin_wait(&self, wait: SpinWait, came: bool) {
+        let learned = wait.end(came);
+        self.spin.set(self.spin.get().map(|_| learned));
+    }
+
     /// Waits for the token without sleeping, for as long as the learned spin allows.
     fn spin(&self, deadline: Option<Instant>) -> bool {
-        let budget = self.spin_budget();
-        if MODELLED || budget.is_zero() {
+        if MODELLED || self.spin.get().is_none() {
             return false;
         }
-        let start = Instant::now();
-        let mut limit = budget;
+        let mut wait = self.spin_wait(1, Duration::ZERO);
         if let Some(deadline) = deadline {
-            limit = limit.min(deadline.saturating_duration_since(start));
+            wait = wait.until(deadline);
         }
+        let taken = wait.spins() && self.spin_on(&mut wait);
+        self.end_spin_wait(wait, taken);
+        taken
+    }
+
+    fn spin_on(&self, wait: &mut SpinWait) -> bool {
         loop {
             for _ in 0..PAUSES_PER_LOOK {
                 // Ordering: Relaxed; a look without taking, so that the line stays shared: `take`
@@ -261,7 +279,7 @@ impl Parker {
                 }
                 hint::spin_loop();
             }
-            if start.elapsed() >= limit {
+            if !wait.look() {
                 return false;
             }
         }
@@ -481,6 +499,23 @@ mod tests {
         assert_eq!(parker.park_now(Some(Instant::now())), ParkResult::TimedOut);
         let config = SpinConfig::default();
         assert!((config.min..=config.max).contains(&parker.spin_budget()));
+    }
+
+    #[test]
+    fn a_parker_that_spins_in_vain_hardly_spins_any_more() {
+        if thread::available_parallelism().map_or(1, |cores| cores.get()) == 1 {
+            return; // there it never spins, and learns nothing
+        }
+        let parker = Parker::with_spin(SpinConfig::default());
+        let mut spins = 0;
+        for _ in 0..100 {
+            spins += u32::from(!parker.spin_budget().is_zero());
+            // Far longer than the budget.
+            let left = parker.park_timeout(Duration::from_millis(1));
+            assert_eq!(left, ParkResult::TimedOut);
+        }
+        // Seven misses make it 1 in 128; another parker's spin at the same time may have cost it some.
+        assert!(spins < 50, "{spins} of 100 waits spun");
     }
 
     #[test]

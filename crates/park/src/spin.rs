@@ -1,11 +1,34 @@
-//! How long to spin before sleeping.
+//! How long to spin before sleeping, and whether to spin at all.
 //!
-//! Whoever waits can burn its core or pay for a sleep and a wake, and does not know how long the wait
+//! A thread that waits can burn its core or pay for a sleep and a wake, and does not know how long the wait
 //! will be: the ski-rental problem. Spinning exactly as long as a sleep and a wake cost, then sleeping,
 //! never costs more than twice what a clairvoyant would have paid, and no deterministic rule does
 //! better. That cost is 5 to 10 µs on bare metal and 40 to 50 µs in a virtual machine whose idle cores
 //! are halted by the host, so it is learned: an exponentially weighted moving average of measured
 //! wakes, from the moment the waker began to the moment the sleeper ran.
+//!
+//! That bargain assumes that the core is the waiting thread's to burn. Where other threads want it, a spin
+//! delays them, often the very thread that is waited for, and the kernel takes the core away for a whole
+//! time slice (3 ms) from a thread that used it up, but wakes one that slept within microseconds. The
+//! measured wakes get *dearer* then, so the average alone would spin longest where spinning is wrong. So
+//! each wait also says how it ended ([`Wait`]), and what spins in vain spins ever more rarely:
+//!
+//! - a wait that ended within the spin moves the *level* half of the way to zero;
+//! - a spin that was spent in vain raises it by one;
+//! - a spin that lost its core for `t`, as a gap between two looks at the clock shows, raises it by one more
+//!   than the binary logarithm of `t` in units of the cost: for a time slice, by seven or so;
+//! - after each spin at level `l` the next `2^l - 1` waits sleep at once. The one after them spins again, to
+//!   find out whether things have changed.
+//!
+//! So the share of waits that spin falls to 1/256 within eight misses, which costs less than 1 % of a sleep and a
+//! wake, and comes back within four hits. The first miss costs one wait its spin, so that a chance miss on a
+//! quiet machine is forgotten at once; and a lost slice is paid for by about as many waits without a spin
+//! as sleeps and wakes fit into it, twice. The level falls by halves because both sides of a conversation learn:
+//! where both sleep, a spin of one often comes too short, as it waits for the wake of the other, and
+//! two that spin must find back to each other.
+//!
+//! A third rule needs no learning: at least one core must be left to the thread that ends the wait, so no
+//! more threads spin than there are cores but for those that run; `spin_wait.rs` counts them.
 //!
 //! [`Spin`] is a value and its methods are pure functions of what they are given, so that a simulator
 //! can run the same object with its own clock.
@@ -15,6 +38,7 @@
 //! |--------------|--------|------------------------------------------|
 //! | `budget`     | anyone | a clamp                                  |
 //! | `after_wake` | anyone | a few shifts; gives the next value       |
+//! | `after_wait` | anyone | a few shifts; gives the next value       |
 //!
 //! # Invariants
 //! - **SP1** `min <= budget <= max`, whatever was measured: a stalled machine cannot make it spin for
@@ -22,27 +46,32 @@
 //! - **SP2** One sample moves the average by at most `1/2^weight` of the way, and a sample counts as
 //!   `2 * max` at the most, so that one stall (a stopped process, a page fault) is forgotten within a
 //!   few wakes.
+//! - **SP3** Of any `2^LEVEL_MAX` waits in a row at least one may spin longer than `min`: it never stops learning.
+//! - **SP4** `k` misses in a row leave at most one wait in `2^k` (in `2^LEVEL_MAX`, if that is less) its spin;
+//!   as many hits in a row as halve `LEVEL_MAX` to zero give every wait its spin again.
 //!
 //! # Why not …
-//! A fixed number of rounds (32 yields, four passes): right on one machine. Adapting to how often the
-//! spin succeeded: a workload that never succeeds would save at most half of what it spends, and one
-//! that changes would be found out late; the bound by `max` and the bounded number of searchers limit
-//! the loss.
+//! A fixed number of rounds (32 yields, four passes): right on one machine. A shorter budget after a miss
+//! instead of rarer spins: a spin that is shorter than what it waits for costs and gains nothing, and
+//! finds out nothing either. A call of `sched_yield` in the spin, to let the others have the core: a thread
+//! that computes keeps it for a slice, where a thread that slept would have had it back at once.
+//! `getrusage`, for involuntary switches: a system call that also counts those which no spin is to blame for.
 //!
 //! # References
 //! A. Karlin, M. Manasse, L. McGeoch, S. Owicki, *Competitive randomized algorithms for non-uniform
-//! problems*, SODA 1990.
+//! problems*, SODA 1990; A. Karlin, K. Li, M. Manasse, S. Owicki, *Empirical studies of competitive spinning
+//! for a shared-memory multiprocessor*, SOSP 1991.
 
 use stealyard_sync::time::Duration;
 
 /// The bounds of a [`Spin`] and how fast it learns. Plain data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpinConfig {
-    /// Spin at least this long. Default: 1 µs, a few transfers of a cache line.
+    /// Spin at least this long, also where spins are in vain or no core is free for them. Default: zero, so that
+    /// a thread whose spins are in vain hardly spins.
     pub min: Duration,
     /// Spin at most this long; zero turns spinning off. Default: 50 µs, what a sleep and a wake cost
-    /// on the dearest machine measured (a virtual one). Set it to zero where only one core is to be
-    /// had: the waker cannot run while we spin.
+    /// on the dearest machine measured (a virtual one).
     pub max: Duration,
     /// The cost assumed before anything was measured. Default: 10 µs, the upper end of bare metal.
     pub first: Duration,
@@ -64,7 +93,7 @@ impl SpinConfig {
 impl Default for SpinConfig {
     fn default() -> Self {
         Self {
-            min: Duration::from_micros(1),
+            min: Duration::ZERO,
             max: Duration::from_micros(50),
             first: Duration::from_micros(10),
             weight: 3,
@@ -72,17 +101,34 @@ impl Default for SpinConfig {
     }
 }
 
-/// How long to spin, learned from measured wakes: a value. The file's essay says why.
+/// How a wait ended, as far as its spin goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// What was waited for came while the thread spun.
+    Hit,
+    /// The whole budget was spent, and the thread slept after all.
+    Miss,
+    /// While the thread spun, its core was another's for this long.
+    Lost(Duration),
+    /// The thread slept without a spin (of more than `min`), because the budget allowed none.
+    Slept,
+}
+
+/// How long to spin, learned from measured wakes and from how spins ended: a value. The file's essay says why.
 ///
 /// ```
 /// use std::time::Duration;
-/// use stealyard_park::{Spin, SpinConfig};
+/// use stealyard_park::{Spin, SpinConfig, Wait};
 ///
 /// let mut spin = Spin::new(SpinConfig::default());
 /// for _ in 0..100 {
 ///     spin = spin.after_wake(Duration::from_micros(30)); // measured: waker began → sleeper ran
 /// }
 /// assert_eq!(spin.budget().as_micros(), 30);
+/// spin = spin.after_wait(Wait::Miss); // spun for 30 µs, and slept after all
+/// assert_eq!(spin.budget().as_micros(), 0); // the next wait sleeps at once
+/// spin = spin.after_wait(Wait::Slept);
+/// assert_eq!(spin.budget().as_micros(), 30); // and the next tries again
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spin {
@@ -90,26 +136,50 @@ pub struct Spin {
     /// The average cost of a sleep and a wake, in nanoseconds times 2^8, so that small steps are not
     /// rounded away.
     cost_fixed: u64,
+    /// How rarely spins pay: after each, `2^level - 1` waits sleep at once.
+    level: u32,
+    /// So many of them are left.
+    sleeps_left: u32,
 }
 
 const FRACTION_BITS: u32 = 8;
 
+/// One wait in 256 tries a spin at the least. A spin in vain costs no more than a sleep and a wake, so that is what
+/// the tries cost together: 0.4 %.
+const LEVEL_MAX: u32 = 8;
+
 impl Spin {
-    /// Nothing measured yet: the cost is taken to be `config.first`.
+    /// Nothing measured yet: the cost is taken to be `config.first`, and spins to pay.
     pub fn new(config: SpinConfig) -> Self {
         Self {
             config,
             cost_fixed: fixed(config.first),
+            level: 0,
+            sleeps_left: 0,
         }
     }
 
-    /// How long to spin before sleeping (SP1).
+    /// How long the next wait is to spin before it sleeps (SP1).
     #[inline]
     pub fn budget(&self) -> Duration {
-        let cost =
-            Duration::from_nanos((self.cost_fixed + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS);
-        // Not `clamp`, which panics if somebody sets min above max: max is the promise.
+        let cost = if self.sleeps_left > 0 {
+            Duration::ZERO
+        } else {
+            self.cost()
+        };
+        // Not `clamp`, which panics if min is above max: max is the promise.
         cost.max(self.config.min).min(self.config.max)
+    }
+
+    /// Spin at least this long, whatever else says not to.
+    #[inline]
+    pub(crate) fn min(&self) -> Duration {
+        self.config.min.min(self.config.max)
+    }
+
+    /// What a sleep and a wake cost, as measured.
+    fn cost(&self) -> Duration {
+        Duration::from_nanos((self.cost_fixed + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS)
     }
 
     /// The spin after a wake that cost `cost` (SP2).
@@ -125,6 +195,31 @@ impl Spin {
         };
         Self { cost_fixed, ..self }
     }
+
+    /// The spin after a wait that ended like this (SP3, SP4).
+    #[must_use = "the spin is a value: keep the new one"]
+    pub fn after_wait(self, wait: Wait) -> Self {
+        let level = match wait {
+            Wait::Slept => {
+                return Self {
+                    sleeps_left: self.sleeps_left.saturating_sub(1),
+                    ..self
+                };
+            }
+            Wait::Hit => self.level / 2,
+            Wait::Miss => self.level + 1,
+            Wait::Lost(time) => {
+                let costs = fixed(time) / self.cost_fixed.max(1);
+                self.level + 1 + costs.checked_ilog2().unwrap_or(0)
+            }
+        };
+        let level = level.min(LEVEL_MAX);
+        Self {
+            level,
+            sleeps_left: (1 << level) - 1,
+            ..self
+        }
+    }
 }
 
 /// Nanoseconds times 2^8; years are cut off, which no budget comes near.
@@ -136,9 +231,22 @@ fn fixed(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stealyard_sync::seed::Rng;
 
     fn us(count: u64) -> Duration {
         Duration::from_micros(count)
+    }
+
+    /// The wait that comes next, if what it waits for comes after `after`.
+    fn wait(spin: Spin, after: Duration) -> Spin {
+        let budget = spin.budget();
+        spin.after_wait(if budget.is_zero() {
+            Wait::Slept
+        } else if after <= budget {
+            Wait::Hit
+        } else {
+            Wait::Miss
+        })
     }
 
     #[test]
@@ -159,12 +267,23 @@ mod tests {
 
     #[test]
     fn it_stays_within_its_bounds_whatever_is_measured() {
-        let config = SpinConfig::default();
+        let config = SpinConfig {
+            min: us(1),
+            ..SpinConfig::default()
+        };
+        let mut rng = Rng::new(13);
         let mut spin = Spin::new(config);
         for cost in [Duration::ZERO, Duration::MAX, us(1), Duration::from_secs(9)] {
-            for _ in 0..200 {
-                spin = spin.after_wake(cost);
+            for _ in 0..2000 {
+                spin = match rng.below(6) {
+                    0 => spin.after_wait(Wait::Hit),
+                    1 => spin.after_wait(Wait::Miss),
+                    2 => spin.after_wait(Wait::Lost(cost)),
+                    3 => spin.after_wait(Wait::Slept),
+                    _ => spin.after_wake(cost),
+                };
                 assert!(spin.budget() >= config.min && spin.budget() <= config.max);
+                assert!(spin.level <= LEVEL_MAX && spin.sleeps_left < 1 << LEVEL_MAX);
             }
         }
     }
@@ -194,7 +313,7 @@ mod tests {
         assert_eq!(Spin::new(crossed).budget(), us(3));
     }
 
-    /// The promise of ski rental, checked against a clairvoyant for waits of every length.
+    /// The promise of ski rental, checked against a clairvoyant for waits of every length, as long as spins pay.
     #[test]
     fn never_more_than_twice_the_clairvoyant() {
         let cost = us(12);
@@ -210,6 +329,85 @@ mod tests {
                 paid <= best * 2 + Duration::from_nanos(50),
                 "{wait:?}: {paid:?}"
             );
+        }
+    }
+
+    #[test]
+    fn sp4_spins_in_vain_all_but_end_within_eight() {
+        // Wakes that grow dearer the busier the machine is say nothing about it.
+        let mut spin = (0..100).fold(Spin::new(SpinConfig::default()), |spin, _| {
+            spin.after_wake(us(500))
+        });
+        let mut misses = 0;
+        while misses < 8 {
+            misses += u32::from(!spin.budget().is_zero());
+            spin = wait(spin, Duration::MAX).after_wake(us(500));
+        }
+        let mut spins = 0;
+        for _ in 0..10_000 {
+            spins += u32::from(!spin.budget().is_zero());
+            spin = wait(spin, Duration::MAX).after_wake(us(500));
+        }
+        assert!((1..=10_000 / 256 + 1).contains(&spins), "{spins} spins");
+    }
+
+    #[test]
+    fn sp4_four_hits_bring_every_spin_back_from_the_worst() {
+        let worst = Spin::new(SpinConfig::default()).after_wait(Wait::Lost(Duration::MAX));
+        let (mut spin, mut hits, mut waits) = (worst, 0, 0);
+        while hits < 4 {
+            hits += u32::from(!spin.budget().is_zero());
+            spin = wait(spin, us(1));
+            waits += 1;
+        }
+        assert!(waits <= 300, "{waits} waits until the fourth spin");
+        for _ in 0..100 {
+            assert!(!spin.budget().is_zero());
+            spin = wait(spin, us(1));
+        }
+    }
+
+    #[test]
+    fn sp3_some_wait_in_256_spins_whatever_came_before() {
+        let mut rng = Rng::new(3);
+        let mut spin = Spin::new(SpinConfig::default());
+        for _ in 0..200 {
+            for _ in 0..rng.below(20) {
+                spin = match rng.below(4) {
+                    0 => spin.after_wait(Wait::Hit),
+                    1 => spin.after_wait(Wait::Lost(us(u64::from(rng.below(100_000))))),
+                    _ => spin.after_wait(Wait::Miss),
+                };
+            }
+            let quiet = (0..256).take_while(|_| {
+                let is_quiet = spin.budget().is_zero();
+                spin = spin.after_wait(Wait::Slept);
+                is_quiet
+            });
+            assert!(quiet.count() < 256, "{spin:?}");
+        }
+    }
+
+    #[test]
+    fn a_chance_miss_costs_one_spin_and_a_lost_slice_hundreds() {
+        let spin = Spin::new(SpinConfig::default());
+        let sleeps_after = |wait| spin.after_wait(wait).sleeps_left;
+        assert_eq!(sleeps_after(Wait::Miss), 1);
+        assert_eq!(sleeps_after(Wait::Lost(us(1))), 1);
+        assert_eq!(sleeps_after(Wait::Lost(us(3000))), 255);
+        assert_eq!(sleeps_after(Wait::Lost(Duration::MAX)), 255);
+    }
+
+    #[test]
+    fn a_minimum_is_spun_whatever_was_learned() {
+        let config = SpinConfig {
+            min: us(50),
+            ..SpinConfig::default()
+        };
+        let mut spin = Spin::new(config);
+        for _ in 0..1000 {
+            assert_eq!(spin.budget(), us(50));
+            spin = spin.after_wait(Wait::Miss);
         }
     }
 }

@@ -109,10 +109,12 @@ pub struct Config {
     /// How often a thief goes through the others before it gives up; the run-next slots are looked at in
     /// the last pass. Default: 4, as Go. From 1 to 64.
     pub steal_passes: u32,
-    /// How long a worker that found nothing goes on looking, and then spins on its own word, before it
-    /// sleeps: learned within these bounds, from measured wakes and, for the first of the two, from measured
-    /// barriers on the way to sleep, which interrupt the other cores. Default: see [`SpinConfig`]; off where
-    /// only one CPU is to be had. `min` and `max` are at most 100 ms.
+    /// How long a worker that found nothing goes on looking before it sleeps, and how long a thread that waits
+    /// from outside spins: learned within these bounds, from measured wakes, for workers also from measured
+    /// barriers on the way to sleep, which interrupt the other cores, and from whether spins were in vain or
+    /// cost the core (see `stealyard_park::Spin`). Default: see [`SpinConfig`]; off where only one CPU is to be
+    /// had.
+    /// `min` and `max` are at most 100 ms.
     pub spin: Option<SpinConfig>,
     /// Never more threads for blocking calls than this, at least 1. Default: 512, as the peers.
     pub blocking_threads_max: usize,

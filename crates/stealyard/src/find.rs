@@ -13,7 +13,7 @@
 //!   passes over the others by the steal policy;         │
 //!   the run-next slots and the mail in the last;        │
 //!   then the global queue; again, for as long           │
-//!   as a sleep and a wake cost                          │
+//!   as a sleep and a wake cost, where that pays         │
 //!        │ nothing                                      │
 //!   say that we will sleep ◀────────────────────────────┘
 //!   look at everything once more, if nobody else will
@@ -28,6 +28,7 @@
 //!   something into its slot, which is announced to nobody; so it looks there last.
 
 use stealyard_deque::Steal;
+use stealyard_park::SpinWait;
 use stealyard_park::idle::{Active, Recheck, Searching, Sleeping, Woken};
 use stealyard_sync::atomic::Ordering;
 use stealyard_sync::hint::spin_loop;
@@ -86,29 +87,35 @@ pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Fo
         if let Some(task) = take_share(shared, processor) {
             return found(shared, processor, state, task);
         }
+        let mut wait = None;
         let searching = match state {
             Woken::Searching(searching) => Ok(searching),
-            Woken::Active(active) => wait_to_search(shared, processor, active),
+            Woken::Active(active) => wait_to_search(shared, processor, active, &mut wait),
         };
         let parking = match searching {
-            Ok(searching) => match search(shared, processor, &searching) {
+            Ok(searching) => match search(shared, processor, &searching, &mut wait) {
                 Search::Task(task) => {
+                    end_wait(processor, wait, true);
                     return found(shared, processor, Woken::Searching(searching), task);
                 }
                 Search::Own => {
+                    end_wait(processor, wait, true);
                     state = Woken::Searching(searching);
                     continue;
                 }
                 Search::Nothing => {
+                    end_wait(processor, wait, false);
                     ask_everybody(shared, processor);
                     searching.park()
                 }
             },
             Err(active) if has_own(processor) => {
+                end_wait(processor, wait, true);
                 state = Woken::Active(active);
                 continue;
             }
             Err(active) => {
+                end_wait(processor, wait, false);
                 ask_everybody(shared, processor);
                 active.park()
             }
@@ -210,6 +217,24 @@ pub(crate) fn take_one(shared: &Shared, processor: &Processor) -> Option<Task> {
     Some(task)
 }
 
+/// How many workers neither sleep nor search. A guess, of three words one after the other.
+fn running(shared: &Shared) -> usize {
+    let idle = &shared.idle;
+    idle.joined()
+        .saturating_sub(idle.sleeping() + idle.searching())
+}
+
+/// The wait is over, if there was one; the worker has found something, or sleeps now.
+fn end_wait(processor: &Processor, wait: Option<SpinWait>, found: bool) {
+    let Some(wait) = wait else { return };
+    if wait.spins() {
+        let counters = processor.counters();
+        counters.spins.add(1);
+        counters.spins_in_vain.add(u64::from(!found));
+    }
+    processor.parker.end_spin_wait(wait, found);
+}
+
 /// Becomes a searcher, waiting for that as long as a sleep and a wake would cost if enough search already.
 ///
 /// Not for the search, which the others do, but for what is saved: the steps to sleep begin with a barrier that
@@ -219,16 +244,18 @@ fn wait_to_search(
     shared: &Shared,
     processor: &Processor,
     active: Active,
+    wait: &mut Option<SpinWait>,
 ) -> Result<Searching, Active> {
     let mut active = match active.search() {
         Ok(searching) => return Ok(searching),
         Err(active) => active,
     };
-    let began = Instant::now();
-    let budget = processor.patience();
+    // This worker is none of those that run, though it does not search.
+    let others = || running(shared).saturating_sub(1);
+    let wait = wait.get_or_insert_with(|| processor.wait_for_work(others()));
     // What comes for this worker alone no other finds.
     let wanted = || has_own(processor) || shared.life.is_closed();
-    while !stealyard_sync::MODELLED && !wanted() && began.elapsed() < budget {
+    while !wanted() && wait.look() {
         for _ in 0..PAUSES {
             spin_loop();
         }
@@ -255,12 +282,16 @@ fn has_own(processor: &Processor) -> bool {
     !processor.remote.bound.is_empty() || !processor.remote.mail.is_empty()
 }
 
-/// Searches for as long as going to sleep and a wake would cost.
-fn search(shared: &Shared, processor: &Processor, _token: &Searching) -> Search {
+/// Searches for as long as going to sleep and a wake would cost, where that pays (`Spin` of `stealyard-park`).
+fn search(
+    shared: &Shared,
+    processor: &Processor,
+    _token: &Searching,
+    wait: &mut Option<SpinWait>,
+) -> Search {
     let counters = processor.counters();
     counters.searches.add(1);
     let began = Instant::now();
-    let budget = processor.patience();
     let passes = shared.config.steal_passes;
     let own = || has_own(processor);
     let outcome = loop {
@@ -280,7 +311,8 @@ fn search(shared: &Shared, processor: &Processor, _token: &Searching) -> Search 
         if own() {
             break Search::Own;
         }
-        if stealyard_sync::MODELLED || shared.life.is_closed() || began.elapsed() >= budget {
+        let wait = wait.get_or_insert_with(|| processor.wait_for_work(running(shared)));
+        if shared.life.is_closed() || !wait.look() {
             break Search::Nothing;
         }
         for _ in 0..PAUSES {

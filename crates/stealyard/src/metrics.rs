@@ -114,6 +114,10 @@ counters! {
     /// Tasks that the worker gave to the global queue: by overflows, or because they yielded and its own queue is
     /// last in, first out.
     tasks_overflowed,
+    /// Times the worker went on looking after it had found nothing, instead of going to sleep at once.
+    spins,
+    /// Those of them that found nothing.
+    spins_in_vain,
     /// Times the worker took tasks from the global queue.
     injector_takes,
     /// Tasks so taken.

@@ -29,7 +29,7 @@ use core::fmt;
 
 use stealyard_deque::Slot;
 use stealyard_injector::Locked;
-use stealyard_park::{Parker, Spin};
+use stealyard_park::{Parker, Spin, SpinWait};
 use stealyard_sync::atomic::{AtomicBool, AtomicUsize};
 use stealyard_sync::seed::Rng;
 use stealyard_sync::time::{Duration, Instant};
@@ -149,11 +149,9 @@ impl Processor {
         }
     }
 
-    /// For how long looking for work is cheaper than going to sleep and being woken.
-    pub(crate) fn patience(&self) -> Duration {
-        self.parker
-            .spin_budget()
-            .saturating_add(self.barrier.get().budget())
+    /// Looks for work as long as that is cheaper than going to sleep and being woken, beside `running` workers.
+    pub(crate) fn wait_for_work(&self, running: usize) -> SpinWait {
+        self.parker.spin_wait(running, self.barrier.get().budget())
     }
 
     /// The barrier on the way to sleep took so long.

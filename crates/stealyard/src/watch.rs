@@ -52,7 +52,7 @@ use stealyard_deque::Steal;
 use stealyard_park::ParkResult;
 use stealyard_sync::asymmetric;
 use stealyard_sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use stealyard_sync::time::Duration;
+use stealyard_sync::time::{Duration, Instant};
 
 use crate::find;
 use crate::processor::Processor;
@@ -207,7 +207,7 @@ pub(crate) fn sleep(shared: &Shared, processor: &Processor) -> Option<Task> {
     let task = if shared.watch.enlist(shared, processor.index) {
         watch(shared, processor)
     } else {
-        processor.parker.park();
+        rest(processor);
         None
     };
     asleep.awake();
@@ -221,7 +221,9 @@ fn watch(shared: &Shared, processor: &Processor) -> Option<Task> {
     let mut quiet = 0;
     let mut seen: Vec<u64> = shared.remotes.iter().map(|_| u64::MAX).collect();
     loop {
-        if processor.parker.park_timeout(pause) == ParkResult::Notified {
+        // A pause too long for the clock is one without an end.
+        let until = Instant::now().checked_add(pause);
+        if processor.parker.park_now(until) == ParkResult::Notified {
             return None;
         }
         let asleep = &processor.remote.asleep;
@@ -244,11 +246,17 @@ fn watch(shared: &Shared, processor: &Processor) -> Option<Task> {
             shared.watch.resign(shared, processor.index)
         };
         if done {
-            processor.parker.park();
+            rest(processor);
             return None;
         }
         pause = pause.saturating_mul(2).min(shared.config.watch_max);
     }
+}
+
+/// Sleeps until woken. At once: the search has spun for as long as it pays.
+fn rest(processor: &Processor) {
+    let woken = processor.parker.park_now(None);
+    debug_assert_eq!(woken, ParkResult::Notified, "there was no time limit");
 }
 
 /// Takes what has waited since the last look behind one and the same task.

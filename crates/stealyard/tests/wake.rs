@@ -117,6 +117,25 @@ fn w11_nobody_stirs_when_there_is_nothing_to_do() {
 }
 
 #[test]
+fn w14_a_worker_that_searches_in_vain_goes_to_sleep_at_once() {
+    // Held on for longer than any search lasts; only a spin that lost its core is no miss, and counts for more.
+    let scheduler = workers(1);
+    let total = || scheduler.metrics().total();
+    let before = total();
+    for _ in 0..200 {
+        scheduler.spawn(async {}).join().unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let after = total();
+    let (waits, spins) = (after.parks - before.parks, after.spins - before.spins);
+    assert!(waits >= 50, "it slept between the tasks: {after:?}");
+    assert!(
+        spins <= waits / 2,
+        "{spins} of {waits} waits spun: {after:?}"
+    );
+}
+
+#[test]
 fn a_task_alone_in_the_slot_of_a_busy_worker_runs_elsewhere() {
     for count in [2, 4] {
         let scheduler = workers(count);

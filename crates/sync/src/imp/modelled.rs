@@ -49,7 +49,7 @@ pub mod thread {
         AccessError, Builder, JoinHandle, LocalKey, Thread, ThreadId, current, park, spawn,
         yield_now,
     };
-    pub use std::thread::panicking;
+    pub use std::thread::{available_parallelism, panicking};
 
     /// Lets the other threads run; a model has no time.
     pub fn sleep(_duration: std::time::Duration) {

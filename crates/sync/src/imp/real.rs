@@ -58,8 +58,8 @@ pub mod hint {
 /// Threads, as in `std`.
 pub mod thread {
     pub use std::thread::{
-        AccessError, Builder, JoinHandle, LocalKey, Thread, ThreadId, current, panicking, park,
-        sleep, spawn, yield_now,
+        AccessError, Builder, JoinHandle, LocalKey, Thread, ThreadId, available_parallelism,
+        current, panicking, park, sleep, spawn, yield_now,
     };
 }
 

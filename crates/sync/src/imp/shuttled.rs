@@ -63,7 +63,7 @@ pub mod thread {
         AccessError, Builder, JoinHandle, LocalKey, Thread, ThreadId, current, park, spawn,
         yield_now,
     };
-    pub use std::thread::panicking;
+    pub use std::thread::{available_parallelism, panicking};
 
     /// Lets the other threads run, and the model's clock pass by this much.
     pub fn sleep(duration: std::time::Duration) {
