@@ -3,7 +3,7 @@
 use core::any::Any;
 use core::fmt;
 
-use stealyard_park::Idle;
+use stealyard_park::{Idle, SpinConfig};
 use stealyard_sync::{Arc, CachePadded};
 
 use crate::blocking::Blocking;
@@ -189,6 +189,10 @@ unsafe impl Schedule for Shared {
             let processor = context.and_then(|context| context.processor_of(self));
             f(processor.map(|processor| &processor.memory))
         })
+    }
+
+    fn spin(&self) -> SpinConfig {
+        self.config.spin.unwrap_or(SpinConfig::OFF)
     }
 
     fn task_panicked(&self, payload: &(dyn Any + Send)) {

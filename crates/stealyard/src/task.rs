@@ -43,6 +43,7 @@ use core::num::NonZero;
 use core::ptr::NonNull;
 
 use stealyard_deque::Word;
+use stealyard_park::SpinConfig;
 use stealyard_sync::Arc;
 
 mod abort;
@@ -54,7 +55,6 @@ mod memory;
 pub(crate) mod running;
 mod state;
 pub(crate) mod trampoline;
-mod unpark;
 mod waker;
 
 pub use abort::AbortHandle;
@@ -111,6 +111,11 @@ pub unsafe trait Schedule: Send + Sync + Sized + 'static {
     /// Calls `f` with the task memory of this thread's worker, if it is a worker of this scheduler
     /// and holds its P.
     fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R;
+
+    /// How long a thread that waits for one of the tasks spins before it sleeps.
+    fn spin(&self) -> SpinConfig {
+        SpinConfig::OFF
+    }
 
     /// A task panicked, on this thread, or what was dropped of it. A joiner will get the payload afterwards, if there
     /// is one. Does not unwind.

@@ -18,16 +18,11 @@ use stealyard_sync::thread::panicking;
 use stealyard_sync::{Arc, CachePadded};
 
 use super::board::Boards;
-use super::sleeper::Sleeper;
+use super::sleeper::{Sleeper, Spinning};
 use crate::task::{Ran, StackJob, Task};
 
 /// How many joins may be pending in each other before the deeper ones are not offered any more.
 const DEPTH_MAX: usize = if stealyard_sync::MODELLED { 4 } else { 4096 };
-/// How often a waiting thread looks before it sleeps: about 20 µs, half of what a sleep and a wake
-/// cost across cores of a virtual machine. A model sleeps sooner, but lets the others run first, or a
-/// thread that waits for the end of a claim would look for ever.
-pub(super) const SPINS: u32 = if stealyard_sync::MODELLED { 1 } else { 2000 };
-
 const RUNNING: u32 = 0;
 const DONE: u32 = 1;
 
@@ -498,29 +493,27 @@ impl Jobs {
         };
         // A thread that unwinds runs no more of the user's code than it must.
         let may_help = !panicking();
-        let mut spins = 0;
+        let mut spin = Spinning::new(&self.parker);
         while !is_done() {
             // Ordering: Relaxed; all `Jobs` are known to all threads (F7).
             let thief = job.thief.load(Ordering::Relaxed);
             // SAFETY: 1. the crew's `Jobs` stay in memory (F7).
             let thief = unsafe { thief.as_ref() }.filter(|_| may_help);
             if thief.is_some_and(|thief| self.help(thief, job)) {
-                spins = 0;
-            } else if spins < SPINS {
-                spins += 1;
-                spin_loop();
+                spin.end(true);
+            } else if spin.goes_on() {
+                // Looks again.
             } else if let Some(part) = thief.and_then(Self::force) {
                 self.run_part(part, job);
-                spins = 0;
             } else {
                 let has_begun = || {
                     // Ordering: Relaxed; all `Jobs` are known to all threads (F7); `sleep_unless` fences.
                     thief.is_none() && may_help && !job.thief.load(Ordering::Relaxed).is_null()
                 };
                 self.sleep(thief, &|| is_done() || has_begun());
-                spins = 0;
             }
         }
+        spin.end(true);
     }
 
     fn sleep(&self, thief: Option<&Self>, is_over: &impl Fn() -> bool) {

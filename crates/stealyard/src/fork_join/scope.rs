@@ -30,13 +30,12 @@ use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resu
 
 use stealyard_park::Parker;
 use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
-use stealyard_sync::hint::spin_loop;
 use stealyard_sync::{Arc, Mutex};
 
 use super::board::Boards;
-use super::jobs::{self, Crew, SPINS};
+use super::jobs::{self, Crew};
 use super::lock;
-use super::sleeper::Sleeper;
+use super::sleeper::{Sleeper, Spinning};
 use crate::user_code::drop_unwanted;
 
 type JobOf<'scope> = Box<dyn FnOnce(&Scope<'scope>) + Send + 'scope>;
@@ -246,14 +245,11 @@ impl<'scope> Scope<'scope> {
             // Ordering: Acquire (SO2).
             self.state.pending.load(Ordering::Acquire) == 0
         };
-        let mut spins = 0;
+        let mut spin = Spinning::new(parker);
         while !has_ended() {
             if self.run_one() {
-                spins = 0;
-            } else if spins < SPINS {
-                spins += 1;
-                spin_loop();
-            } else {
+                spin.end(true);
+            } else if !spin.goes_on() {
                 self.state
                     .sleeper
                     .sleep_unless(parker, || has_ended() || !lock(&self.state.list).is_empty());

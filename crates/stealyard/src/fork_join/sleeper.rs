@@ -10,10 +10,14 @@
 //! | Z1    | `sleep_unless`: flag; fence SeqCst; condition | Z2    | store–load            |
 //! | Z2    | `wake`: (condition;) fence SeqCst; flag     | Z1      | store–load            |
 
-use stealyard_park::{Parker, Unparker};
+use stealyard_park::{Parker, SpinConfig, SpinWait, Unparker};
+use stealyard_sync::MODELLED;
 use stealyard_sync::atomic::{AtomicBool, Ordering, fence};
+use stealyard_sync::hint::spin_loop;
+use stealyard_sync::time::Duration;
 
-/// What wakes one thread that waits; the thread itself has the parker that came with it.
+/// What wakes one thread that waits; the thread itself has the parker that came with it, and spins by what that
+/// has learned before it comes here.
 #[derive(Debug)]
 pub(super) struct Sleeper {
     asleep: AtomicBool,
@@ -22,7 +26,7 @@ pub(super) struct Sleeper {
 
 impl Sleeper {
     pub(super) fn new() -> (Self, Parker) {
-        let parker = Parker::new();
+        let parker = Parker::with_spin(SpinConfig::default());
         let sleeper = Self {
             asleep: AtomicBool::new(false),
             unparker: parker.unparker(),
@@ -38,7 +42,7 @@ impl Sleeper {
         // Ordering: SeqCst (Z1); partner Z2.
         fence(Ordering::SeqCst);
         if !awake() {
-            parker.park();
+            let _woken = parker.park_now(None);
         }
         // Ordering: Relaxed; a waker that still sees `true` unparks once too often.
         self.asleep.store(false, Ordering::Relaxed);
@@ -56,6 +60,53 @@ impl Sleeper {
         // Ordering: Relaxed; the fence before orders it (Z2).
         if self.asleep.load(Ordering::Relaxed) {
             self.unparker.unpark();
+        }
+    }
+}
+
+/// Pauses between two looks.
+const PAUSES: u32 = 4;
+
+/// The spin of a thread that looks for something to do while it waits, before it sleeps: as long as a sleep and a
+/// wake cost, where that pays (`Spin` of `stealyard-park`), and anew after each thing that it found.
+pub(super) struct Spinning<'a> {
+    parker: &'a Parker,
+    wait: Option<SpinWait>,
+    has_yielded: bool,
+}
+
+impl<'a> Spinning<'a> {
+    pub(super) fn new(parker: &'a Parker) -> Self {
+        Self {
+            parker,
+            wait: None,
+            has_yielded: false,
+        }
+    }
+
+    /// Pauses, if the thread is to look again before it sleeps. A model sleeps at once, but lets the others run
+    /// first, or a thread that waits for the end of a claim would look for ever.
+    pub(super) fn goes_on(&mut self) -> bool {
+        if MODELLED {
+            spin_loop();
+            self.has_yielded = !self.has_yielded;
+            return self.has_yielded;
+        }
+        let begin = || self.parker.spin_wait(1, Duration::ZERO);
+        let goes_on = self.wait.get_or_insert_with(begin).look();
+        if goes_on {
+            (0..PAUSES).for_each(|_| spin_loop());
+        } else {
+            self.end(false);
+        }
+        goes_on
+    }
+
+    /// The thread `found` something, or what it waits for has come; or it has not.
+    pub(super) fn end(&mut self, found: bool) {
+        self.has_yielded = false;
+        if let Some(wait) = self.wait.take() {
+            self.parker.end_spin_wait(wait, found);
         }
     }
 }

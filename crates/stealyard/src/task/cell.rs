@@ -18,6 +18,7 @@ use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll};
 
+use stealyard_park::SpinConfig;
 use stealyard_sync::Arc;
 use stealyard_sync::cell::UnsafeCell;
 
@@ -203,6 +204,7 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         output: Self::output,
         drop_output: Self::drop_output,
         joiner: Self::joiner,
+        spin: Self::spin,
         vacate: Self::vacate,
         report: Self::report,
         id: Self::id,
@@ -495,6 +497,13 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         unsafe { Header::state(task) }.unname();
         // SAFETY: 1. the last reference is still in our hands.
         unsafe { Self::vacate(task) };
+    }
+
+    unsafe fn spin(task: NonNull<Header>) -> SpinConfig {
+        // SAFETY: 1. of this type, and the caller has a reference, by the vtable's contract.
+        let home = unsafe { Self::home(task) };
+        // SAFETY: 1. the caller's reference keeps the scheduler (M2).
+        unsafe { home.as_ref() }.spin()
     }
 
     #[inline(always)]

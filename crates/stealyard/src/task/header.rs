@@ -19,6 +19,7 @@ use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
+use stealyard_park::SpinConfig;
 use stealyard_sync::cell::UnsafeCell;
 
 use super::id::TaskId;
@@ -35,7 +36,7 @@ use crate::user_code::Panic;
 ///    it uses up;
 /// 3. one of `output` and `drop_output` is called, by the handle, once, after completion (S4); `output` gives
 ///    the place of a `Result<T, JoinError>`, which the handle moves out before it gives up its reference;
-/// 4. `joiner` and `id` may be called by anyone with a reference, `id` also by who runs the task;
+/// 4. `joiner`, `spin` and `id` may be called by anyone with a reference, `id` also by who runs the task;
 /// 5. `vacate` is called by the thread that gave up the last reference (S5);
 /// 6. `report` may be called by anyone with a reference.
 ///
@@ -48,6 +49,7 @@ pub(super) struct Vtable {
     pub(super) output: unsafe fn(NonNull<Header>) -> NonNull<()>,
     pub(super) drop_output: unsafe fn(NonNull<Header>),
     pub(super) joiner: unsafe fn(NonNull<Header>) -> NonNull<Joiner>,
+    pub(super) spin: unsafe fn(NonNull<Header>) -> SpinConfig,
     pub(super) vacate: unsafe fn(NonNull<Header>),
     pub(super) report: unsafe fn(NonNull<Header>, Panic),
     pub(super) id: unsafe fn(NonNull<Header>) -> TaskId,

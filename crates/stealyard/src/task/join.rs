@@ -16,7 +16,8 @@ use super::abort::{AbortHandle, Reference};
 use super::header::{Header, Joiner};
 use super::id::TaskId;
 use super::state::{DropHandle, IsComplete, State};
-use super::{abort, id, trampoline, unpark, waker};
+use super::{abort, id, trampoline, waker};
+use crate::block_on::wait_for;
 use crate::user_code::{NoBlocking, discard};
 
 /// A task that was spawned. Dropping it detaches the task, which runs on.
@@ -107,7 +108,8 @@ impl<T> JoinHandle<T> {
     /// # Panics
     /// Where it would stop a worker, even if the task has ended: inside a task (`.await` the handle there), in a
     /// destructor that a worker runs, and in a hook. Within `spawn_blocking` it is allowed, unless a worker runs the
-    /// call because no thread could be started. The message says where it was called, and what to do.
+    /// call because no thread could be started. The message says where it was called, and what to do. And if a poll of
+    /// the handle has given the result already.
     #[track_caller]
     pub fn join(mut self) -> Result<T, JoinError> {
         if let Some(here) = NoBlocking::here() {
@@ -119,7 +121,14 @@ impl<T> JoinHandle<T> {
         if let Some(result) = self.try_take() {
             return result;
         }
-        unpark::block_on(&mut self)
+        let Some(task) = self.task else {
+            panic!("JoinHandle::join was called after a poll of the handle had given its result")
+        };
+        // SAFETY: 1. the handle's reference keeps the task.
+        let vtable = unsafe { Header::vtable(task) };
+        // SAFETY: 1. the handle has a reference.
+        let spin = unsafe { (vtable.spin)(task) };
+        wait_for(&mut self, spin)
     }
 
     /// The result, if the task has ended and it was not taken before.
