@@ -4,10 +4,10 @@
 //! shows what the learned spin could reach at this load.
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Poll, Waker};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 
 use stealyard_sync::CachePadded;
 
@@ -230,32 +230,37 @@ struct Storm {
     wakers: Mutex<Vec<Waker>>,
     /// The number of the last burst; a task that runs notes it.
     number: AtomicU64,
-    seen: Vec<CachePadded<AtomicU64>>,
+    /// How many tasks have not seen it, and who waits for them.
+    unseen: CachePadded<AtomicUsize>,
+    waiting: Thread,
     over: AtomicBool,
 }
 
 impl Storm {
+    /// The calling thread waits for the tasks.
     fn new() -> Self {
-        let unseen = || CachePadded::new(AtomicU64::new(u64::MAX));
         Self {
             wakers: Mutex::new(Vec::new()),
             number: AtomicU64::new(0),
-            seen: (0..WOKEN * WAKING).map(|_| unseen()).collect(),
+            unseen: CachePadded::new(AtomicUsize::new(WOKEN * WAKING)),
+            waiting: std::thread::current(),
             over: AtomicBool::new(false),
         }
     }
 
     /// One of the tasks: leaves its waker, then notes each time it is polled which burst it has seen.
-    async fn task(self: Arc<Self>, index: usize) {
-        let mut is_first = true;
+    async fn task(self: Arc<Self>) {
+        let mut seen = None;
         std::future::poll_fn(|context| {
-            if is_first {
+            if seen.is_none() {
                 let waker = context.waker().clone();
                 self.wakers.lock().expect("nobody panics").push(waker);
-                is_first = false;
             }
             let number = self.number.load(Ordering::Acquire);
-            self.seen[index].store(number, Ordering::Release);
+            let is_new = seen.replace(number) != Some(number);
+            if is_new && self.unseen.fetch_sub(1, Ordering::AcqRel) == 1 {
+                self.waiting.unpark();
+            }
             if self.over.load(Ordering::Acquire) {
                 Poll::Ready(())
             } else {
@@ -265,11 +270,16 @@ impl Storm {
         .await;
     }
 
-    fn wait_for(&self, number: u64) {
-        for seen in &self.seen {
-            while seen.load(Ordering::Acquire) != number {
-                std::thread::yield_now();
-            }
+    /// Every task is to be woken at least once after this.
+    fn next(&self) {
+        self.unseen.store(WOKEN * WAKING, Ordering::Release);
+        self.number.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Sleeps until every task has seen the last burst: nothing of what is measured but the wakes.
+    fn wait(&self) {
+        while self.unseen.load(Ordering::Acquire) > 0 {
+            std::thread::park();
         }
     }
 
@@ -300,33 +310,27 @@ fn storm<R: Runtime>(workers: usize, pace: Pace) -> Subject {
     let runtime = R::start(workers);
     let spawner = runtime.spawner();
     let storm = Arc::new(Storm::new());
-    for index in 0..storm.seen.len() {
-        spawner.spawn_detached(Arc::clone(&storm).task(index));
+    for _ in 0..WOKEN * WAKING {
+        spawner.spawn_detached(Arc::clone(&storm).task());
     }
     let ends = Ends(storm);
     let run = move |repetitions: u64| {
         let _keep = &runtime;
         let storm = &*ends.0;
-        storm.wait_for(storm.number.load(Ordering::Relaxed));
+        storm.wait();
         let wakers = storm.wakers.lock().expect("nobody panics").clone();
         let rounds = repetitions.div_ceil(wakers.len() as u64);
-        let next = || {
-            // Every task is woken at least once after this.
-            let next = storm.number.load(Ordering::Relaxed) + 1;
-            storm.number.store(next, Ordering::Release);
-            next
-        };
         timed(rounds * wakers.len() as u64, || match pace {
             Pace::Storm => {
-                let number = next();
+                storm.next();
                 storm.blow(&wakers, rounds);
-                storm.wait_for(number);
+                storm.wait();
             }
             Pace::Bursts => {
                 for _ in 0..rounds {
-                    let number = next();
+                    storm.next();
                     wakers.iter().for_each(Waker::wake_by_ref);
-                    storm.wait_for(number);
+                    storm.wait();
                 }
             }
         })

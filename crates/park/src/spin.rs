@@ -13,17 +13,20 @@
 //! measured wakes get *dearer* then, so the average alone would spin longest where spinning is wrong. So
 //! each wait also says how it ended ([`Wait`]), and what spins in vain spins ever more rarely:
 //!
-//! - a wait that ended within the spin moves the *level* half of the way to zero;
-//! - a spin that was spent in vain raises it by one;
-//! - a spin that lost its core for `t`, as a gap between two looks at the clock shows, raises it by one more
-//!   than the binary logarithm of `t` in units of the cost: for a time slice, by seven or so;
+//! - a wait that ended within the spin has saved the cost of a sleep and a wake, which is put by as *credit*, up to
+//!   a time slice; and it moves the *level* half of the way to zero;
+//! - a spin that was spent in vain has cost as much, and one that lost its core for `t`, as a gap between two
+//!   looks at the clock shows, has cost `t`. That is taken from the credit; where it does not cover it, the level
+//!   rises by one, and by the binary logarithm of what is left, in units of the cost: for a time slice, by
+//!   seven or so;
 //! - after each spin at level `l` the next `2^l - 1` waits sleep at once. The one after them spins again, to
 //!   find out whether things have changed.
 //!
-//! So the share of waits that spin falls to 1/256 within eight misses, which costs less than 1 % of a sleep and a
-//! wake, and comes back within four hits. The first miss costs one wait its spin, so that a chance miss on a
-//! quiet machine is forgotten at once; and a lost slice is paid for by about as many waits without a spin
-//! as sleeps and wakes fit into it, twice. The level falls by halves because both sides of a conversation learn:
+//! So spins go on where they save more than they cost, also if that means that two threads which answer each other
+//! thousands of times in a time slice both lose their cores at its end. Where they do not, the share of waits that
+//! spin falls to 1/256 within eight misses, which costs less than 1 % of a sleep and a wake, and comes back within
+//! four hits; a slice that was lost for nothing is paid for by about as many waits without a spin as sleeps and
+//! wakes fit into it, twice. The level falls by halves because both sides of a conversation learn:
 //! where both sleep, a spin of one often comes too short, as it waits for the wake of the other, and
 //! two that spin must find back to each other.
 //!
@@ -47,8 +50,9 @@
 //!   `2 * max` at the most, so that one stall (a stopped process, a page fault) is forgotten within a
 //!   few wakes.
 //! - **SP3** Of any `2^LEVEL_MAX` waits in a row at least one may spin longer than `min`: it never stops learning.
-//! - **SP4** `k` misses in a row leave at most one wait in `2^k` (in `2^LEVEL_MAX`, if that is less) its spin;
-//!   as many hits in a row as halve `LEVEL_MAX` to zero give every wait its spin again.
+//! - **SP4** When the credit is spent, and it lasts for `CREDIT_MAX` of time spent in vain at the most, `k` misses in
+//!   a row leave at most one wait in `2^k` (in `2^LEVEL_MAX`, if that is less) its spin; as many hits in a row as
+//!   halve `LEVEL_MAX` to zero give every wait its spin again.
 //!
 //! # Why not …
 //! A fixed number of rounds (32 yields, four passes): right on one machine. A shorter budget after a miss
@@ -136,6 +140,8 @@ pub struct Spin {
     /// The average cost of a sleep and a wake, in nanoseconds times 2^8, so that small steps are not
     /// rounded away.
     cost_fixed: u64,
+    /// What spins have saved, in nanoseconds, up to `CREDIT_MAX`.
+    credit_ns: u64,
     /// How rarely spins pay: after each, `2^level - 1` waits sleep at once.
     level: u32,
     /// So many of them are left.
@@ -148,12 +154,16 @@ const FRACTION_BITS: u32 = 8;
 /// the tries cost together: 0.4 %.
 const LEVEL_MAX: u32 = 8;
 
+/// What spins saved long ago does not count for ever: a time slice is what a spin may lose at once.
+const CREDIT_MAX: Duration = Duration::from_millis(4);
+
 impl Spin {
     /// Nothing measured yet: the cost is taken to be `config.first`, and spins to pay.
     pub fn new(config: SpinConfig) -> Self {
         Self {
             config,
             cost_fixed: fixed(config.first),
+            credit_ns: 0,
             level: 0,
             sleeps_left: 0,
         }
@@ -199,20 +209,38 @@ impl Spin {
     /// The spin after a wait that ended like this (SP3, SP4).
     #[must_use = "the spin is a value: keep the new one"]
     pub fn after_wait(self, wait: Wait) -> Self {
-        let level = match wait {
+        let cost_ns = as_ns(self.cost().min(self.config.max)).max(1);
+        let spent_ns = match wait {
+            Wait::Hit => {
+                let credit_ns = self.credit_ns.saturating_add(cost_ns);
+                return Self {
+                    credit_ns: credit_ns.min(as_ns(CREDIT_MAX)),
+                    ..self.at_level(self.level / 2)
+                };
+            }
             Wait::Slept => {
                 return Self {
                     sleeps_left: self.sleeps_left.saturating_sub(1),
                     ..self
                 };
             }
-            Wait::Hit => self.level / 2,
-            Wait::Miss => self.level + 1,
-            Wait::Lost(time) => {
-                let costs = fixed(time) / self.cost_fixed.max(1);
-                self.level + 1 + costs.checked_ilog2().unwrap_or(0)
-            }
+            Wait::Miss => cost_ns,
+            Wait::Lost(time) => as_ns(time).max(cost_ns),
         };
+        let owed_ns = spent_ns.saturating_sub(self.credit_ns);
+        let paid = Self {
+            credit_ns: self.credit_ns.saturating_sub(spent_ns),
+            ..self
+        };
+        if owed_ns == 0 {
+            return paid;
+        }
+        let costs = owed_ns / cost_ns;
+        paid.at_level(self.level + 1 + costs.checked_ilog2().unwrap_or(0))
+    }
+
+    /// A spin has ended, and this is how rarely they pay.
+    fn at_level(self, level: u32) -> Self {
         let level = level.min(LEVEL_MAX);
         Self {
             level,
@@ -222,10 +250,13 @@ impl Spin {
     }
 }
 
+fn as_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Nanoseconds times 2^8; years are cut off, which no budget comes near.
 fn fixed(duration: Duration) -> u64 {
-    let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    ns.min(u64::MAX >> (FRACTION_BITS + 1)) << FRACTION_BITS
+    as_ns(duration).min(u64::MAX >> (FRACTION_BITS + 1)) << FRACTION_BITS
 }
 
 #[cfg(test)]
@@ -284,6 +315,7 @@ mod tests {
                 };
                 assert!(spin.budget() >= config.min && spin.budget() <= config.max);
                 assert!(spin.level <= LEVEL_MAX && spin.sleeps_left < 1 << LEVEL_MAX);
+                assert!(spin.credit_ns <= as_ns(CREDIT_MAX));
             }
         }
     }
@@ -396,6 +428,50 @@ mod tests {
         assert_eq!(sleeps_after(Wait::Lost(us(1))), 1);
         assert_eq!(sleeps_after(Wait::Lost(us(3000))), 255);
         assert_eq!(sleeps_after(Wait::Lost(Duration::MAX)), 255);
+    }
+
+    #[test]
+    fn what_spins_saved_pays_for_what_they_cost() {
+        // Two threads that answer each other in no time, and lose their cores after each slice.
+        let mut spin = Spin::new(SpinConfig::default());
+        for _ in 0..10 {
+            for _ in 0..400 {
+                assert!(!spin.budget().is_zero(), "{spin:?}");
+                spin = spin.after_wait(Wait::Hit);
+            }
+            spin = spin.after_wait(Wait::Lost(us(3500)));
+        }
+        // But if they answer each other now and then only, they had better sleep.
+        let (mut spins, mut waits) = (0, 0);
+        while waits < 10_000 {
+            for number in 0..20 {
+                waits += 1;
+                let spun = !spin.budget().is_zero();
+                spins += u32::from(spun);
+                spin = spin.after_wait(match (spun, number) {
+                    (false, _) => Wait::Slept,
+                    (true, 19) => Wait::Lost(us(3500)),
+                    (true, _) => Wait::Hit,
+                });
+            }
+        }
+        assert!(spins < waits / 10, "{spins} of {waits}");
+    }
+
+    #[test]
+    fn credit_is_spent_within_a_slice_of_misses() {
+        let mut spin = (0..100_000).fold(Spin::new(SpinConfig::default()), |spin, _| {
+            spin.after_wait(Wait::Hit)
+        });
+        let mut misses = 0;
+        while !spin.budget().is_zero() {
+            spin = spin.after_wait(Wait::Miss);
+            misses += 1;
+        }
+        assert_eq!(
+            misses, 401,
+            "4 ms at 10 µs each, and the first that is owed"
+        );
     }
 
     #[test]
