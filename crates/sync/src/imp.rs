@@ -13,7 +13,7 @@ mod shuttled;
 #[cfg(not(stealyard_loom))]
 mod unsafe_cell;
 #[cfg(stealyard_loom)]
-pub mod watched;
+pub(crate) mod watched;
 
 #[cfg(stealyard_loom)]
 pub use modelled::*;

@@ -137,7 +137,7 @@ impl Boards {
             let mut scopes = lock(&board.scopes);
             let turn = scopes.len().min(1);
             scopes.rotate_left(turn);
-            scopes.back().map(Arc::clone)
+            scopes.back().cloned()
         })
     }
 

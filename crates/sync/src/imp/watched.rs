@@ -91,6 +91,7 @@ fn own_number() -> usize {
 
 /// An atomic of loom's whose looks can be watched.
 #[derive(Debug)]
+#[expect(unnameable_types, reason = "its names are those of the atomics")]
 pub struct Watched<A> {
     atomic: A,
     marks: Option<Box<Marks>>,
