@@ -22,6 +22,11 @@
 //! - after each spin at level `l` the next `2^l - 1` waits sleep at once. The one after them spins again, to
 //!   find out whether things have changed.
 //!
+//! A new spin has a credit of half a slice, and one that has tried in vain often enough gets it again. For there is
+//! a state that only spins in a row end: the kernel has put both sides of a conversation on one core, though another
+//! is idle, because each wakes the other and sleeps. It moves one of them if its tick finds it waiting for the core,
+//! which is rare while they sleep, and soon the case if they spin.
+//!
 //! So spins go on where they save more than they cost, also if that means that two threads which answer each other
 //! thousands of times in a time slice both lose their cores at its end. Where they do not, the share of waits that
 //! spin falls to 1/256 within eight misses, which costs less than 1 % of a sleep and a wake, and comes back within
@@ -50,7 +55,7 @@
 //!   `2 * max` at the most, so that one stall (a stopped process, a page fault) is forgotten within a
 //!   few wakes.
 //! - **SP3** Of any `2^LEVEL_MAX` waits in a row at least one may spin longer than `min`: it never stops learning.
-//! - **SP4** When the credit is spent, and it lasts for `CREDIT_MAX` of time spent in vain at the most, `k` misses in
+//! - **SP4** When the credit is spent, and it lasts for `CREDIT_MAX` of time spent in vain at the most, the next `k` misses in
 //!   a row leave at most one wait in `2^k` (in `2^LEVEL_MAX`, if that is less) its spin; as many hits in a row as
 //!   halve `LEVEL_MAX` to zero give every wait its spin again.
 //!
@@ -129,10 +134,12 @@ pub enum Wait {
 ///     spin = spin.after_wake(Duration::from_micros(30)); // measured: waker began → sleeper ran
 /// }
 /// assert_eq!(spin.budget().as_micros(), 30);
-/// spin = spin.after_wait(Wait::Miss); // spun for 30 µs, and slept after all
-/// assert_eq!(spin.budget().as_micros(), 0); // the next wait sleeps at once
-/// spin = spin.after_wait(Wait::Slept);
-/// assert_eq!(spin.budget().as_micros(), 30); // and the next tries again
+/// for _ in 0..1000 {
+///     // What it waits for comes too late.
+///     let slept_at_once = spin.budget().is_zero();
+///     spin = spin.after_wait(if slept_at_once { Wait::Slept } else { Wait::Miss });
+/// }
+/// assert!(spin.budget().is_zero(), "it hardly spins any more");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spin {
@@ -146,6 +153,8 @@ pub struct Spin {
     level: u32,
     /// So many of them are left.
     sleeps_left: u32,
+    /// So many tries at the highest level are left.
+    tries_left: u32,
 }
 
 const FRACTION_BITS: u32 = 8;
@@ -156,6 +165,12 @@ const LEVEL_MAX: u32 = 8;
 
 /// What spins saved long ago does not count for ever: a time slice is what a spin may lose at once.
 const CREDIT_MAX: Duration = Duration::from_millis(4);
+/// The credit to begin with: a few milliseconds go by until it is spent, in which the kernel moves a thread to an idle
+/// core.
+const CREDIT_FIRST: Duration = Duration::from_millis(2);
+/// After so many tries in vain at the highest level it begins anew: once in 16,384 waits, so that what the credit
+/// buys, some 40 spins of each side, is less than 5 % of them.
+const TRIES: u32 = 64;
 
 impl Spin {
     /// Nothing measured yet: the cost is taken to be `config.first`, and spins to pay.
@@ -163,9 +178,10 @@ impl Spin {
         Self {
             config,
             cost_fixed: fixed(config.first),
-            credit_ns: 0,
+            credit_ns: as_ns(CREDIT_FIRST),
             level: 0,
             sleeps_left: 0,
+            tries_left: TRIES,
         }
     }
 
@@ -235,8 +251,26 @@ impl Spin {
         if owed_ns == 0 {
             return paid;
         }
+        if self.level == LEVEL_MAX {
+            return self.after_a_try();
+        }
         let costs = owed_ns / cost_ns;
         paid.at_level(self.level + 1 + costs.checked_ilog2().unwrap_or(0))
+    }
+
+    /// A try at the highest level was in vain.
+    fn after_a_try(self) -> Self {
+        match self.tries_left {
+            0 => Self {
+                credit_ns: as_ns(CREDIT_FIRST),
+                tries_left: TRIES,
+                ..self.at_level(0)
+            },
+            left => Self {
+                tries_left: left - 1,
+                ..self.at_level(LEVEL_MAX)
+            },
+        }
     }
 
     /// A spin has ended, and this is how rarely they pay.
@@ -263,6 +297,14 @@ fn fixed(duration: Duration) -> u64 {
 mod tests {
     use super::*;
     use stealyard_sync::seed::Rng;
+
+    /// A spin that has spent its credit.
+    fn poor() -> Spin {
+        Spin {
+            credit_ns: 0,
+            ..Spin::new(SpinConfig::default())
+        }
+    }
 
     fn us(count: u64) -> Duration {
         Duration::from_micros(count)
@@ -367,9 +409,7 @@ mod tests {
     #[test]
     fn sp4_spins_in_vain_all_but_end_within_eight() {
         // Wakes that grow dearer the busier the machine is say nothing about it.
-        let mut spin = (0..100).fold(Spin::new(SpinConfig::default()), |spin, _| {
-            spin.after_wake(us(500))
-        });
+        let mut spin = (0..100).fold(poor(), |spin, _| spin.after_wake(us(500)));
         let mut misses = 0;
         while misses < 8 {
             misses += u32::from(!spin.budget().is_zero());
@@ -381,11 +421,17 @@ mod tests {
             spin = wait(spin, Duration::MAX).after_wake(us(500));
         }
         assert!((1..=10_000 / 256 + 1).contains(&spins), "{spins} spins");
+        // For ever, a new beginning now and then included.
+        for _ in 0..1_000_000 {
+            spins += u32::from(!spin.budget().is_zero());
+            spin = wait(spin, Duration::MAX).after_wake(us(500));
+        }
+        assert!(spins < 1_000_000 / 100, "{spins} spins");
     }
 
     #[test]
     fn sp4_four_hits_bring_every_spin_back_from_the_worst() {
-        let worst = Spin::new(SpinConfig::default()).after_wait(Wait::Lost(Duration::MAX));
+        let worst = poor().after_wait(Wait::Lost(Duration::MAX));
         let (mut spin, mut hits, mut waits) = (worst, 0, 0);
         while hits < 4 {
             hits += u32::from(!spin.budget().is_zero());
@@ -422,7 +468,7 @@ mod tests {
 
     #[test]
     fn a_chance_miss_costs_one_spin_and_a_lost_slice_hundreds() {
-        let spin = Spin::new(SpinConfig::default());
+        let spin = poor();
         let sleeps_after = |wait| spin.after_wait(wait).sleeps_left;
         assert_eq!(sleeps_after(Wait::Miss), 1);
         assert_eq!(sleeps_after(Wait::Lost(us(1))), 1);
@@ -456,6 +502,26 @@ mod tests {
             }
         }
         assert!(spins < waits / 10, "{spins} of {waits}");
+    }
+
+    #[test]
+    fn a_new_spin_and_one_that_tried_for_long_have_credit() {
+        let spun_in_a_row = |spin: &mut Spin| {
+            let mut count = 0;
+            while !spin.budget().is_zero() {
+                *spin = spin.after_wait(Wait::Miss);
+                count += 1;
+            }
+            count
+        };
+        let mut spin = Spin::new(SpinConfig::default());
+        assert_eq!(spun_in_a_row(&mut spin), 201);
+        let mut waits = 0;
+        while spun_in_a_row(&mut spin) < 100 {
+            spin = spin.after_wait(Wait::Slept);
+            waits += 1;
+        }
+        assert!((16_000..18_000).contains(&waits), "{waits}");
     }
 
     #[test]

@@ -46,8 +46,11 @@ struct Waiting {
     spin: SpinConfig,
 }
 
+/// So many are kept: a thread that waits for several schedulers in turns learns for each.
+const KEPT_MAX: usize = 4;
+
 const_thread_local! {
-    static KEPT: Cell<Option<Waiting>> = Cell::new(None);
+    static KEPT: Cell<Vec<Waiting>> = Cell::new(Vec::new());
 }
 
 impl Waiting {
@@ -63,16 +66,25 @@ impl Waiting {
 
     /// The kept one, unless a wait further out uses it, or the thread's locals are gone.
     fn take(spin: SpinConfig) -> Self {
-        let kept = KEPT.try_with(Cell::take).ok().flatten();
-        match kept {
-            Some(waiting) if waiting.spin == spin => waiting,
-            _ => Self::new(spin),
-        }
+        let take = |kept: &Cell<Vec<Self>>| {
+            let mut all = kept.take();
+            let fits = all.iter().position(|waiting| waiting.spin == spin);
+            let waiting = fits.map(|at| all.remove(at));
+            kept.set(all);
+            waiting
+        };
+        let kept = KEPT.try_with(take).ok().flatten();
+        kept.unwrap_or_else(|| Self::new(spin))
     }
 
     fn keep(self) {
         // A thread whose locals are gone waits no more.
-        let _ = KEPT.try_with(|kept| kept.set(Some(self)));
+        let _ = KEPT.try_with(|kept| {
+            let mut all = kept.take();
+            all.truncate(KEPT_MAX - 1);
+            all.insert(0, self);
+            kept.set(all);
+        });
     }
 }
 
