@@ -23,6 +23,9 @@ use crate::workload::scheduler;
 const LOADS: [usize; 5] = [0, 1, 2, 3, 4];
 /// Tasks that each thread of a storm wakes.
 const WOKEN: usize = 64;
+/// How often they wake each of them at least: what it takes to start and to end the threads, which may wait for the
+/// hogs' time slices, is not to be what is measured.
+const STORM_ROUNDS: u64 = 2000;
 /// Threads of a storm.
 const WAKING: usize = 2;
 
@@ -319,7 +322,11 @@ fn storm<R: Runtime>(workers: usize, pace: Pace) -> Subject {
         let storm = &*ends.0;
         storm.wait();
         let wakers = storm.wakers.lock().expect("nobody panics").clone();
-        let rounds = repetitions.div_ceil(wakers.len() as u64);
+        let least = match pace {
+            Pace::Storm => STORM_ROUNDS,
+            Pace::Bursts => 1,
+        };
+        let rounds = repetitions.div_ceil(wakers.len() as u64).max(least);
         timed(rounds * wakers.len() as u64, || match pace {
             Pace::Storm => {
                 storm.next();
