@@ -511,6 +511,7 @@ mod tests {
             while !spin.budget().is_zero() {
                 *spin = spin.after_wait(Wait::Miss);
                 count += 1;
+                assert!(count < 1_000_000, "misses in vain: {spin:?}");
             }
             count
         };
@@ -533,6 +534,7 @@ mod tests {
         while !spin.budget().is_zero() {
             spin = spin.after_wait(Wait::Miss);
             misses += 1;
+            assert!(misses < 1_000_000, "misses in vain: {spin:?}");
         }
         assert_eq!(
             misses, 401,

@@ -37,6 +37,7 @@ const STACK_MAX: usize = isize::MAX as usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GlobalInterval {
     /// Every so many tasks, from 1 to 65,536. Go uses 61: not a power of two, so that it falls into no rhythm.
+    /// Two turns of the global queue have one of the worker's own in between, so one is as two.
     Tasks(u32),
     /// About every so long, longer than zero: the number of tasks follows their mean length, within 2 to 127. A
     /// task in the global queue then waits about as long behind long tasks as behind short ones.

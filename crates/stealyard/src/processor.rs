@@ -319,9 +319,11 @@ impl Interval {
         }
     }
 
-    /// How many tasks run in an interval besides the one that is run when it is up.
+    /// How many tasks run in an interval besides the one that is run when it is up: at least one. Or the own queue
+    /// would never have its turn while tasks that yield go through the global queue, as they do where the own queue
+    /// is last in, first out.
     fn others(&self) -> u32 {
-        self.tasks.get().saturating_sub(1)
+        self.tasks.get().saturating_sub(1).max(1)
     }
 
     fn learn(&self, target: Duration, spent: Duration) {

@@ -309,6 +309,29 @@ fn each_extreme_works_alone() {
     }
 }
 
+/// What yields goes through the global queue where the own queue is last in, first out. If that has its turn at every
+/// task, what waits in the own queue must have one, too. (It had none: hung in most rounds.)
+#[test]
+fn the_own_queue_has_its_turn_however_often_the_global_one_has() {
+    let queues = [
+        LocalQueue::Split { capacity: 2 },
+        LocalQueue::Split { capacity: 256 },
+        LocalQueue::ChaseLev { order: Order::Lifo },
+        LocalQueue::ChaseLev { order: Order::Fifo },
+        LocalQueue::Ring { capacity: 2 },
+    ];
+    for queue in queues {
+        for interval in [1, 2] {
+            for workers in [1, 2, 3] {
+                let mut config = base(workers);
+                config.local_queue = queue.clone();
+                config.global_interval = GlobalInterval::Tasks(interval);
+                work(config, workers == 2);
+            }
+        }
+    }
+}
+
 /// `STEALYARD_PROCS` has the same range.
 #[test]
 #[ignore = "soak: 4,096 threads"]
