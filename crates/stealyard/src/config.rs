@@ -89,7 +89,8 @@ pub struct Config {
     /// How many tasks in a row may come from the run-next slot before the queue has its turn; they
     /// share the time slice of the task that woke the first. Default: 3: message passing keeps its warm
     /// caches, and a pair that wakes each other for ever delays others by four tasks at the most.
-    /// Zero turns the slot off; at most 65,536.
+    /// Zero turns the slot off; at most 65,536. With the slot off and a last-in-first-out queue, tasks that wake each
+    /// other for ever go before the older ones of their worker for as long as no other worker takes those.
     pub slot_streak_max: u32,
     /// How long a thief that found a task in a run-next slot waits before it takes it, because its owner
     /// is about to run it. Default: 3 µs, as Go. At most 1 ms.
@@ -102,7 +103,8 @@ pub struct Config {
     /// See `watch_min`; not zero. Default: 10 ms: 100 looks a second, and only while another worker runs tasks.
     pub watch_max: Duration,
     /// How many operations a task may do before [`coop`](crate::coop) makes it yield. Default: 128, as
-    /// tokio: some microseconds of channel operations. From 1 to 65,536.
+    /// tokio: some microseconds of channel operations. From 1 to 65,536. What waits in the global queue may wait
+    /// behind as many tasks as `global_interval` says, each of which uses it up.
     pub budget: u32,
     /// Whom to steal from, how much, and whom to wake. Default: [`Random`]; `Nearest` pays where workers
     /// are bound on a machine with several caches or nodes.

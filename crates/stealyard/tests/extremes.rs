@@ -219,16 +219,17 @@ fn block_and_wake(scheduler: &Scheduler) {
 }
 
 /// Tasks that go on for ever unless one from outside, or one behind them, has its turn.
-fn take_turns(scheduler: &Scheduler) {
+fn take_turns(scheduler: &Scheduler, with_budget: bool) {
     let stop = Arc::new(AtomicBool::new(false));
     let restless: Vec<_> = (0..scheduler.parallelism().min(4))
         .map(|kind| {
             let stop = Arc::clone(&stop);
             scheduler.spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
-                    match kind % 2 {
-                        0 => stealyard::yield_now().await,
-                        _ => stealyard::coop::consume_budget().await,
+                    if with_budget && kind % 2 == 1 {
+                        stealyard::coop::consume_budget().await;
+                    } else {
+                        stealyard::yield_now().await;
                     }
                 }
             })
@@ -273,12 +274,28 @@ fn pass_a_ball(scheduler: &Scheduler) {
 /// Everything there is to do, and the end.
 fn work(config: Config, drain: bool) {
     let _dog = Watchdog::new(Duration::from_secs(120), format!("{config:?}"));
+    // A task in the global queue may wait behind an interval of tasks that use up their budgets, each time that one of
+    // the chain comes there: the product of the two greatest numbers is minutes, and no hang.
+    let interval = match config.global_interval {
+        GlobalInterval::Tasks(tasks) => u64::from(tasks),
+        GlobalInterval::Time(_) => 127,
+    };
+    let with_budget = interval * u64::from(config.budget) <= 1 << 24;
+    // A last-in-first-out queue alone lets two that wake each other go before all older tasks of its worker, as
+    // `slot_streak_max` says; with the slot it does not, nor where another worker takes the oldest.
+    let lifo = matches!(
+        config.local_queue,
+        LocalQueue::Split { .. } | LocalQueue::ChaseLev { order: Order::Lifo }
+    );
+    let with_ball = !lifo || config.slot_streak_max > 0;
     let scheduler = Builder::from_config(config).build().unwrap();
     spawn_all(&scheduler);
     fork_and_join(&scheduler);
     block_and_wake(&scheduler);
-    take_turns(&scheduler);
-    pass_a_ball(&scheduler);
+    take_turns(&scheduler, with_budget);
+    if with_ball {
+        pass_a_ball(&scheduler);
+    }
     let asleep = scheduler.spawn(std::future::pending::<()>());
     if drain {
         let report = scheduler.shutdown(Shutdown::Drain);
