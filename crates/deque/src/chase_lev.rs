@@ -52,7 +52,8 @@
 //! A full buffer is doubled. One of which less than a quarter is in use is replaced by the smallest that is at most
 //! three quarters full, but not below the first capacity: so between two replacements there are at least an
 //! eighth as many operations as the new buffer has slots. The owner looks at each pop, and after each quarter of the
-//! buffer's pushes: what thieves have emptied is given back by then. A thief never replaces a buffer, so the queue
+//! buffer's pushes, where it shrinks only what was sparse at the look before as well: what thieves have emptied is
+//! given back after half a buffer of pushes at the latest. A thief never replaces a buffer, so the queue
 //! of an owner that does neither keeps what it has.
 //!
 //! Garbage is what was replaced while some thread stayed pinned to this crate's collector (`collector.rs`). Only
@@ -157,6 +158,8 @@ pub struct ChaseLev<T: Word, D: Discipline = Lifo> {
     room_end: Cell<u64>,
     /// With fewer items than this the buffer shrinks; zero if it is the least.
     shrink_below: Cell<i64>,
+    /// Whether a push that looked found the buffer sparse.
+    was_sparse: Cell<bool>,
     /// The buffer does not shrink below it.
     least: usize,
     /// The most items, as the user set it.
@@ -196,6 +199,7 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
             view: Cell::new(view),
             room_end: Cell::new(position),
             shrink_below: Cell::new(0),
+            was_sparse: Cell::new(false),
             least: capacity,
             limit: u64::MAX,
             discipline: PhantomData,
@@ -238,7 +242,11 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
     /// Looks how far thieves have come, and shrinks or grows if need be. False at the limit.
     #[cold]
     fn make_room(&self) -> bool {
-        self.shrink_if_sparse(self.len() as i64);
+        // Not at once: the next burst would only make it grow again.
+        let is_sparse = (self.len() as i64) < self.shrink_below.get();
+        if self.was_sparse.replace(is_sparse) && is_sparse {
+            self.shrink();
+        }
         if self.find_room() > 0 {
             return true;
         }
