@@ -12,9 +12,9 @@
 //! | `push_or_overflow`, at the limit | owner | lock-free | one RMW for the half that leaves            |
 //! | `pop`, last in        | owner  | wait-free | a full fence; one RMW for the last item; a copy, amortised |
 //! | `pop`, first in       | owner  | wait-free | one RMW; a copy, amortised                            |
-//! | `steal`               | anyone | lock-free | a pin, a full fence, one RMW an attempt               |
+//! | `steal`               | anyone | lock-free | a pin, one RMW an attempt; if last in, a full fence   |
 //! | `steal_batch`, `…_and_pop` | anyone | lock-free | the same, for the batch or for each item in it   |
-//! | `len`                 | anyone | wait-free | loads and a full fence                                |
+//! | `len`                 | anyone | wait-free | loads; if last in, a full fence                       |
 //!
 //! # Layout
 //! ```text
@@ -43,6 +43,9 @@
 //! If its fence is before the owner's, the owner would have seen `top` at `p`. If it is after, it sees
 //! `bottom` at `p` or as a later push left it; then the item at `p` is that push's, and the thief sees it and
 //! its buffer by CO1.
+//!
+//! Why a thief of a FIFO owner needs no fence: that owner never lowers `bottom` and claims what it pops, so a
+//! `bottom` beyond `p` stays true, however old, and the exchange of `top` alone decides (C3).
 //!
 //! Why C1 holds for old buffers: the item at `top` is written once for each value of `top`, since taking it
 //! moves `top`; what the owner pops and pushes above does not matter to a claim of `top`. A thief that read
@@ -79,9 +82,13 @@
 //! | CO2   | see BO1 and BO2 in `buffer.rs`         | –       | the copied slots                         |
 //! | CO3   | `pop`: store `bottom`, fence, load `top`; thief: load `top`, fence, load `bottom` | each other | C4 |
 //! | CO4   | whoever claims moves `top`, Release; the owner loads it before it writes, Acquire | – | that the slots have been read |
+//! | CO5   | a claim moves `top`, Release; a thief loads it before `bottom`, Acquire | – | the `bottom` that the claim was made under |
+//!
+//! Without CO5 a thief of a FIFO queue, whose look has no fence, could find a new `top` beside an old `bottom`
+//! and take for empty a queue that never was. It costs neither side an instruction on x86-64.
 //!
 //! # Why not …
-//! The fence that pinning an epoch contains in place of CO3's: it is there only in the outermost pin of a
+//! The fence that pinning an epoch contains in place of CO3's, for thieves of a LIFO owner: it is there only in the outermost pin of a
 //! thread, and is no part of what crossbeam-epoch promises. Its default collector: see `collector.rs`. A compare-and-swap for a FIFO owner's pop: it
 //! would be a loop where an addition, taken back if the queue was empty, is one step. Keeping all
 //! old buffers until the end: a queue that swings between sizes would never stop taking memory.
@@ -380,12 +387,13 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
             self.shrink_if_sparse(0);
             return None;
         }
-        // Ordering: Relaxed; the owner reads what it wrote, and a read-modify-write hands on CO4.
-        let oldest = top.fetch_add(1, Ordering::Relaxed);
+        // Ordering: Release (CO5); a thief that sees the new top sees a bottom no older than this owner's. A
+        // read-modify-write hands on CO4.
+        let oldest = top.fetch_add(1, Ordering::Release);
         let left = bottom.wrapping_sub(oldest).cast_signed() - 1;
         if left < 0 {
             // A thief took the last item in between. While `top` is beyond `bottom` no thief moves it.
-            // Ordering: Relaxed; as above.
+            // Ordering: Relaxed; a read-modify-write hands on CO4 and CO5.
             top.fetch_sub(1, Ordering::Relaxed);
             return None;
         }

@@ -8,11 +8,13 @@ use crossbeam_epoch::Guard;
 use stealyard_sync::CachePadded;
 use stealyard_sync::atomic::{AtomicU64, Ordering, fence};
 
+use super::Discipline;
 use crate::batch::drop_all;
 use crate::buffer::Current;
 use crate::collector;
 use crate::steal::Steal;
 use crate::word::{Items, Word};
+use crate::worker::Order;
 
 pub(super) struct Shared<T: Word> {
     /// The oldest item's position. Exchanged by whoever takes from that end.
@@ -63,21 +65,24 @@ impl<T: Word> Shared<T> {
     #[inline]
     pub(super) fn claim(&self, from: u64, count: u64) -> bool {
         let to = from.wrapping_add(count);
-        // Ordering: Release on success (CO4): the slots have been read when the owner writes them again.
-        // Relaxed on failure: nothing was read that counts.
-        // Unmodelled: see `top_for_writing`.
+        // Ordering: Release on success: the slots have been read when the owner writes them again (CO4), and
+        // a thief that sees the new top sees a bottom no older than the one seen here (CO5). Relaxed on
+        // failure: nothing was read that counts.
         self.top
             .compare_exchange(from, to, Ordering::Release, Ordering::Relaxed)
             .is_ok()
     }
 
-    /// What a thief finds; none if the queue is empty.
-    pub(super) fn look(&self) -> Option<Seen> {
-        // Ordering: Relaxed; the fence below orders it.
-        let top = self.top.load(Ordering::Relaxed);
-        // Ordering: SeqCst (CO3); its partner is the fence in `pop`: either that pop sees this top, or the
-        // load below sees its bottom (C4).
-        fence(Ordering::SeqCst);
+    /// Returns what a thief finds, or `None` if the queue is empty.
+    pub(super) fn look<D: Discipline>(&self) -> Option<Seen> {
+        // Ordering: Acquire (CO5); the bottom loaded below is no older than this top.
+        let top = self.top.load(Ordering::Acquire);
+        // A FIFO owner claims what it pops, so its thieves need no fence.
+        if D::ORDER == Order::Lifo {
+            // Ordering: SeqCst (CO3); its partner is the fence in `pop`: either that pop sees this top, or
+            // the load below sees its bottom (C4).
+            fence(Ordering::SeqCst);
+        }
         // Ordering: Acquire (CO1); the items up to it are visible.
         let bottom = self.bottom.load(Ordering::Acquire);
         let count = distance(top, bottom);
@@ -85,8 +90,8 @@ impl<T: Word> Shared<T> {
     }
 
     /// Takes the oldest word.
-    pub(super) fn steal_word(&self, guard: &Guard) -> Steal<*mut ()> {
-        let Some(Seen { top, .. }) = self.look() else {
+    pub(super) fn steal_word<D: Discipline>(&self, guard: &Guard) -> Steal<*mut ()> {
+        let Some(Seen { top, .. }) = self.look::<D>() else {
             return Steal::Empty;
         };
         let word = self.current.load(guard).read(top);

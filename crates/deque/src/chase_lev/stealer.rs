@@ -25,7 +25,7 @@ impl<T: Word, D: Discipline> ChaseLevStealer<T, D> {
     /// Lock-free: `Retry` means that another thread took an item meanwhile.
     pub fn steal(&self) -> Steal<T> {
         let guard = collector::pin();
-        let stolen = self.shared.steal_word(&guard);
+        let stolen = self.shared.steal_word::<D>(&guard);
         // SAFETY: 1. the position was before `bottom`, so it is written (C1); 2. the claim made it ours
         // alone (C3).
         stolen.map(|word| unsafe { Shared::item(word) })
@@ -65,7 +65,7 @@ impl<T: Word, D: Discipline> ChaseLevStealer<T, D> {
             return Steal::Empty;
         }
         let guard = collector::pin();
-        let Some(seen) = self.shared.look() else {
+        let Some(seen) = self.shared.look::<D>() else {
             return Steal::Empty;
         };
         let half = MaxSteal::HalfUpTo(MAX_BATCH)
@@ -111,7 +111,7 @@ impl<T: Word, D: Discipline> ChaseLevStealer<T, D> {
         dest: &ChaseLev<T, D>,
         guard: &Guard,
     ) -> Steal<(Option<*mut ()>, u64)> {
-        let first = match self.shared.steal_word(guard) {
+        let first = match self.shared.steal_word::<D>(guard) {
             Steal::Success(word) => word,
             Steal::Empty => return Steal::Empty,
             Steal::Retry => return Steal::Retry,
@@ -123,7 +123,7 @@ impl<T: Word, D: Discipline> ChaseLevStealer<T, D> {
             moved = 1;
         }
         while moved + keep < count {
-            let Steal::Success(word) = self.shared.steal_word(guard) else {
+            let Steal::Success(word) = self.shared.steal_word::<D>(guard) else {
                 break;
             };
             dest.stage(moved, word);
@@ -136,7 +136,9 @@ impl<T: Word, D: Discipline> ChaseLevStealer<T, D> {
     /// How many items there are at this moment.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.look().map_or(0, |seen| seen.count as usize)
+        self.shared
+            .look::<D>()
+            .map_or(0, |seen| seen.count as usize)
     }
 
     /// True if there was nothing to steal at some moment during the call.

@@ -206,6 +206,45 @@ fn c1_shrinking_while_a_thief_reads() {
     });
 }
 
+/// A steal that finds a queue empty which never was: an old `bottom` beside a new `top`.
+#[test]
+fn co5_a_fifo_queue_that_is_never_empty_is_not_found_empty() {
+    model::check(3, || {
+        let queue = queue::<Fifo>(4);
+        push_all(&queue, 0..1);
+        let stealer = queue.stealer();
+        let thief = thread::spawn(move || {
+            let _outer = stealyard_deque::pin();
+            !matches!(stealer.steal(), Steal::Empty)
+        });
+        push_all(&queue, 1..3);
+        let _oldest = pop_some(&queue, 1);
+        assert!(thief.join().unwrap(), "at least one item was there");
+    });
+}
+
+/// As above, where the new `top` is another thief's. The second thief only looks, since three threads in the
+/// collector make the model last for minutes.
+#[test]
+fn co5_a_thief_sees_the_bottom_of_the_thief_before_it() {
+    model::check(2, || {
+        let queue = queue::<Fifo>(4);
+        push_all(&queue, 0..1);
+        let (first, second) = (queue.stealer(), queue.stealer());
+        // It takes the first item only if it has seen another behind it.
+        let first = thread::spawn(move || {
+            let _outer = stealyard_deque::pin();
+            if first.len() == 2 {
+                drop(first.steal());
+            }
+        });
+        let second = thread::spawn(move || second.is_empty());
+        push_all(&queue, 1..2);
+        first.join().unwrap();
+        assert!(!second.join().unwrap(), "at least one item was there");
+    });
+}
+
 #[test]
 fn c3_a_fifo_batch_against_pop_and_growth() {
     model::check(2, || {
