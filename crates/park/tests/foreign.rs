@@ -134,10 +134,10 @@ fn w17_a_batch_wakes_enough_although_wakers_panic() {
 fn w17_every_worker_is_nudged_although_wakers_panic() {
     let (wakers, log) = recorders(4, &[0, 2]);
     let idle = Idle::new(wakers);
-    assert!(panics(|| idle.nudge_all()));
+    assert!(panics(|| idle.wake_all_workers()));
     assert_eq!(woken(&log), [0, 1, 2, 3]);
-    assert!(panics(|| idle.nudge(2)));
-    idle.nudge(1);
+    assert!(panics(|| idle.wake_worker(2)));
+    idle.wake_worker(1);
 }
 
 /// Panics, or uses the protocol that asks it.
@@ -153,7 +153,7 @@ impl WakeOrder for Meddles {
         if let Some(idle) = self.0.idle.get() {
             let _counts = (idle.searching(), idle.sleeping(), idle.joined());
             assert_eq!(idle.announce(1), 0, "one is being woken");
-            idle.nudge(0);
+            idle.wake_worker(0);
             drop(idle.join(3));
         }
         assert!(

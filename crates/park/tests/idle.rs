@@ -180,9 +180,9 @@ fn nobody_is_woken_in_vain_when_there_is_no_more() {
 fn w2_a_nudge_changes_no_count() {
     let (idle, log) = idle(3);
     let sleeping = asleep(&idle, 0..3);
-    idle.nudge_all();
-    idle.nudge(1);
-    idle.nudge(99); // nobody: nothing
+    idle.wake_all_workers();
+    idle.wake_worker(1);
+    idle.wake_worker(99); // nobody: nothing
     assert_eq!(woken(&log), [0, 1, 2, 1]);
     assert_eq!((idle.searching(), idle.sleeping()), (0, 3));
     for token in sleeping {

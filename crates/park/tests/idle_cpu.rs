@@ -51,7 +51,7 @@ fn w11_sleeping_workers_burn_nothing() {
         let before = cpu_time();
         std::thread::sleep(Duration::from_secs(1));
         let used = cpu_time() - before;
-        idle.nudge_all();
+        idle.wake_all_workers();
         assert!(
             used < Duration::from_millis(20),
             "{used:?} in a second of sleep"

@@ -114,7 +114,7 @@ fn w1_four_workers_lose_nothing_in_any_schedule() {
             }));
         }
         let nudger = Arc::clone(&world);
-        threads.push(thread::spawn(move || nudger.idle.nudge_all()));
+        threads.push(thread::spawn(move || nudger.idle.wake_all_workers()));
         while world.taken.load(Ordering::Relaxed) < 5 {
             let waiting = world.done.prepare();
             if world.taken.load(Ordering::Relaxed) < 5 {

@@ -163,8 +163,8 @@ fn submit_and_sleep(rounds: u64) {
             while !world.stop.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_micros(200));
                 match rng.below(8) {
-                    0 => world.idle.nudge_all(),
-                    other => world.idle.nudge(other as usize),
+                    0 => world.idle.wake_all_workers(),
+                    other => world.idle.wake_worker(other as usize),
                 }
             }
         });
@@ -174,7 +174,7 @@ fn submit_and_sleep(rounds: u64) {
         world.wait_until_taken(submitted.load(Ordering::Relaxed));
         world.stop.store(true, Ordering::Release);
         pest.join().unwrap();
-        world.idle.nudge_all();
+        world.idle.wake_all_workers();
     });
     assert_eq!(
         world.taken.load(Ordering::Relaxed),
@@ -259,7 +259,7 @@ fn w1_single_submissions_at_rest_are_all_run() {
         let mut rng = Rng::new(fresh());
         for round in 1..=rounds(4_000) {
             if rng.below(4) == 0 {
-                world.idle.nudge_all();
+                world.idle.wake_all_workers();
             }
             delay(&mut rng);
             world.push(&mut rng, 1);
@@ -267,7 +267,7 @@ fn w1_single_submissions_at_rest_are_all_run() {
             world.wait_until_taken(round);
         }
         world.stop.store(true, Ordering::Release);
-        world.idle.nudge_all();
+        world.idle.wake_all_workers();
     });
     assert!(!world.any());
 }
@@ -330,7 +330,7 @@ fn w4_a_searcher_that_takes_a_long_task_wakes_a_successor() {
             std::thread::yield_now();
         }
         stop.store(true, Ordering::Release);
-        idle.nudge_all();
+        idle.wake_all_workers();
     });
 }
 

@@ -200,8 +200,8 @@ impl Table {
             items
         };
         quietly(|| match rng.below(8) {
-            0 => idle.nudge(from),
-            1 => idle.nudge_all(),
+            0 => idle.wake_worker(from),
+            1 => idle.wake_all_workers(),
             2 | 3 => _ = idle.announce_from(from, made()),
             _ => _ = idle.announce(made()),
         });

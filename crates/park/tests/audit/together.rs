@@ -99,7 +99,7 @@ pub(crate) fn idle_together(rng: &mut Rng) {
                             .extend(entries);
                         quietly(|| crew.idle.announce(items));
                         if rng.below(8) == 0 {
-                            quietly(|| crew.idle.nudge(rng.below(4) as usize));
+                            quietly(|| crew.idle.wake_worker(rng.below(4) as usize));
                         }
                     }
                 })
@@ -110,12 +110,12 @@ pub(crate) fn idle_together(rng: &mut Rng) {
             .for_each(|submitter| submitter.join().expect("no panic"));
         // Wakers that do not wake may have left all asleep; any that runs takes everything.
         until(|| {
-            quietly(|| crew.idle.nudge_all());
+            quietly(|| crew.idle.wake_all_workers());
             crew.queue.lock().expect("nothing panics in it").is_empty()
         });
         crew.stop.store(true, Ordering::Relaxed);
         until(|| {
-            quietly(|| crew.idle.nudge_all());
+            quietly(|| crew.idle.wake_all_workers());
             crew.idle.joined() == 0
         });
     });
