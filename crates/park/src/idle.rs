@@ -95,18 +95,23 @@
 //! Why I5 holds in each of them is proved at the end of this page (`idle/proof.md`).
 //!
 //! # Orderings
-//! | label | operation                                            | partner  | publishes        |
-//! |-------|------------------------------------------------------|----------|------------------|
-//! | IO1   | PZ: steps on `searching`, Release                    | IO2, IO3 | the worker's bit |
-//! | IO2   | PZ: the same step, Acquire                           | IO1      | –                |
-//! | IO3   | found, gave up, woke none: minus one, Acquire        | IO1      | –                |
-//! | IO4   | `announce`: light fence between push and loads       | IO5, IO6 | the pushed item  |
-//! | IO5   | `recheck`: heavy fence between PZ and the look       | IO4      | PB, and all bits that IO2 showed |
-//! | IO6   | `found_with`, bit was set: heavy fence before a look | IO4      | –                |
-//! | IO7   | `join`: takes the number, Acquire                    | IO8      | –                |
-//! | IO8   | a token is dropped: frees the number, Release        | IO7      | what its holder did |
-//! | IO9   | `announce`, a worker sleeps: full fence before it relies on a searcher | IO10 | the pushed item |
-//! | IO10  | `found_with`, bit not set: full fence before a look  | IO9      | –                |
+//! | label | operation                                     | partner  | publishes           |
+//! |-------|-----------------------------------------------|----------|---------------------|
+//! | IO1   | PZ: steps on `searching`, Release             | IO2, IO3 | the worker's bit    |
+//! | IO2   | PZ: the same step, Acquire                    | IO1      | –                   |
+//! | IO3   | found, gave up, woke none: minus one, Acquire | IO1      | –                   |
+//! | IO4   | `announce`: light fence after the push        | IO5, IO6 | the pushed item     |
+//! | IO5   | `recheck`: heavy fence between PZ and look    | IO4      | PB, bits seen (IO2) |
+//! | IO6   | `found_with`, bit was set: heavy fence        | IO4      | –                   |
+//! | IO7   | `join`: takes the number, Acquire             | IO8      | –                   |
+//! | IO8   | dropped token: frees the number, Release      | IO7      | what its holder did |
+//! | IO9   | `announce` beside a sleeper: full fence       | IO10     | the pushed item     |
+//! | IO10  | `found_with`, bit was not set: full fence     | IO9      | –                   |
+//!
+//! - IO4 lies between the push and the load of `sleepers`.
+//! - IO5 publishes, beside the worker's own bit (PB), all bits that IO2 showed to it.
+//! - IO6 and IO10 come before the look for more.
+//! - IO9 comes before the announcer reads `searching` to rely on a searcher.
 //!
 //! # What the caller owes
 //! The look at the queues (PL) must cover every place where an announced item can be. An item in a
