@@ -18,7 +18,7 @@
 //! | `notify`, no waiter         | any thread | wait-free | light fence, a load                 |
 //! | `notify`, a waiter          | any thread | wait-free | one RMW, a system call              |
 //! | `prepare`                   | any thread | wait-free | one RMW, a load, a heavy fence      |
-//! | `Waiting::wait`             | the waiter | blocking  | a load; if not notified, a system call   |
+//! | `Waiting::wait`             | the waiter | blocking  | a load, perhaps a system call       |
 //! | `Waiting::cancel`, dropping | the waiter | wait-free | one RMW                             |
 //!
 //! # Layout
