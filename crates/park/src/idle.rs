@@ -305,16 +305,16 @@ impl Idle {
     /// Says that `items` items have just become visible in some queue, from outside the workers.
     /// Wakes as many sleepers as are needed for that many searchers, and returns how many it woke.
     ///
-    /// Nobody is woken while there are as many searchers as items: for one item, while anyone
-    /// searches. But of [`RELIANCE_MAX`] announcements in a row between which some worker always
-    /// searched, the last wakes one more.
+    /// No worker is woken while there are as many searchers as items: for one item, while any worker
+    /// searches. There is one exception: of [`RELIANCE_MAX`] announcements in a row between which some
+    /// worker always searched, the last wakes one worker more.
     #[inline]
     pub fn announce(&self, items: usize) -> usize {
         self.shared.announce(None, items)
     }
 
-    /// As [`announce`](Self::announce), by the worker `from`: a policy may wake its neighbours
-    /// first.
+    /// Announces as [`announce`](Self::announce) does, on behalf of the worker `from`. A policy may
+    /// wake the neighbours of that worker first.
     #[inline]
     pub fn announce_from(&self, from: usize, items: usize) -> usize {
         self.shared.announce(Some(from), items)

@@ -63,7 +63,7 @@
 //!   PO1 would not hold for the second unparker.
 //!
 //! # References
-//! U. Drepper, *Futexes are tricky*; `futex(2)`; the documentation of `std::thread::park`.
+//! U. Drepper, *Futexes are tricky*, `futex(2)`, and the documentation of `std::thread::park`.
 
 use core::cell::Cell;
 use core::panic::RefUnwindSafe;
