@@ -1,34 +1,41 @@
 //! Waiting for any condition, without a lock around it: for waiters that are not workers.
 //!
-//! A waiter *prepares*, looks at its condition once more, and then waits or cancels. Whoever makes the
-//! condition true *notifies*. A notification after the preparation ends the wait, so the look between
-//! the two closes the gap that a bare sleep would have. The condition lives in the caller's own words
-//! (a queue, a latch, a flag); this file never sees it.
+//! A wait has three steps:
+//! 1. the waiter *prepares*;
+//! 2. it checks its condition once more;
+//! 3. it *waits*, or *cancels* if the condition is true.
+//!
+//! A thread that makes the condition true *notifies* afterwards. A notification after the
+//! preparation ends the wait, so the check in step 2 closes the gap that a bare sleep would have.
+//! The condition lives in the caller's own words (a queue, a latch, a flag), and this file never
+//! sees it.
 //!
 //! # Operations
-//! | operation                    | caller | progress  | cost                                           |
-//! |------------------------------|--------|-----------|------------------------------------------------|
-//! | `notify`, nobody waits       | anyone | wait-free | light fence and a load                         |
-//! | `notify`, somebody waits     | anyone | wait-free | a read-modify-write and a system call          |
-//! | `prepare`                    | anyone | wait-free | a read-modify-write, a load and a heavy fence  |
-//! | `Waiting::wait`              | waiter | blocking  | a load; a system call if not notified yet      |
-//! | `Waiting::cancel`, dropping  | waiter | wait-free | a read-modify-write                            |
+//! RMW is a read-modify-write.
+//!
+//! | operation                   | caller     | progress  | cost                                |
+//! |-----------------------------|------------|-----------|-------------------------------------|
+//! | `notify`, no waiter         | any thread | wait-free | light fence, a load                 |
+//! | `notify`, a waiter          | any thread | wait-free | one RMW, a system call              |
+//! | `prepare`                   | any thread | wait-free | one RMW, a load, a heavy fence      |
+//! | `Waiting::wait`             | the waiter | blocking  | a load, perhaps a system call       |
+//! | `Waiting::cancel`, dropping | the waiter | wait-free | one RMW                             |
 //!
 //! # Layout
 //! ```text
-//! waiters   how many have prepared and neither been woken nor cancelled
+//! waiters   the number of waiters that have prepared and neither been woken nor cancelled
 //! epoch     grows with each notification that found a waiter; the word that waiters sleep on
 //! ```
 //!
 //! # Invariants
-//! - **E1** A waiter sleeps only while the epoch is the one it read when it prepared.
-//! - **E2** Let N be a notification after the condition was made true, and W a preparation. Either N
-//!   sees W's count and moves the epoch on, or W's look at the condition sees it true. So no waiter
-//!   sleeps through the last notification.
-//! - **E3** `notify_one` ends the wait of at least one waiter that had prepared and sleeps, if there is
-//!   one. It may end the waits of others that had prepared and do not sleep yet: a wait that ends
-//!   proves nothing, and each waiter looks at its condition again. So a cancelled or timed-out wait
-//!   never takes a notification away from another waiter.
+//! - **E1** A waiter sleeps only while the epoch is the one that it read when it prepared.
+//! - **E2** *No waiter sleeps through the last notification.* Let N be a notification after the
+//!   condition was made true, and W a preparation. Either N sees W's count and advances the epoch,
+//!   or W's check sees that the condition is true.
+//! - **E3** *No notification is taken away.* `notify_one` ends the wait of at least one waiter that
+//!   had prepared and sleeps, if there is one. It may end the waits of others that had prepared and
+//!   do not sleep yet. The end of a wait proves nothing, and each waiter checks its condition
+//!   again. So a cancelled or timed-out wait never takes a notification away from another waiter.
 //!
 //! # Orderings
 //! | label | operation                                        | partner | publishes              |
@@ -38,24 +45,29 @@
 //! | EO3   | `notify`: epoch plus one, Release                | EO4     | the condition          |
 //! | EO4   | `wait`: loads the epoch, Acquire                 | EO3     | –                      |
 //!
-//! Why E2 holds: W counts itself and reads the epoch, then EO2, then looks; N follows the condition by
-//! EO1 and a load of the count. If EO1 is first, the condition is visible to the look. If EO2 is first,
-//! the count is visible to N, which moves the epoch on; and W read the epoch before EO2, so it read an
-//! older one, and does not sleep, or is asleep and is woken (F1).
+//! # Why E2 holds
+//! W counts itself, reads the epoch, passes EO2 and then checks the condition. N makes the
+//! condition true, passes EO1 and then loads the count.
+//! - If EO1 comes first, the condition is visible to W's check.
+//! - If EO2 comes first, the count is visible to N, which advances the epoch. W read the epoch
+//!   before EO2, so it read an older one. It either does not sleep, or is asleep and is woken (F1
+//!   of `imp.rs`).
 //!
 //! # Foreign code
-//! None runs in here. The caller's condition is looked at between `prepare` and `wait`, with the waiter counted: if it
-//! panics, the dropped [`Waiting`] cancels. A `Waiting` that is forgotten stays counted, so that every later
-//! notification makes its system call though perhaps no thread waits; it ends no other wait and delays none.
+//! None runs in this file. The caller checks its condition between `prepare` and `wait`, while the
+//! waiter is counted. If that panics, the dropped [`Waiting`] cancels. A `Waiting` that is
+//! forgotten stays counted: every later notification makes its system call, though perhaps no
+//! thread waits. It ends no other wait and delays none.
 //!
 //! # Why not …
-//! Epoch and count in one 64-bit word, one read-modify-write to prepare: a futex is 32 bits wide, and
-//! half of a wider word is not reachable in a portable way. A list of waiters (`event-listener`): it
-//! can notify a certain number exactly, and costs a lock and a node for each wait.
+//! - *Epoch and count in one 64-bit word*, with one read-modify-write to prepare: a futex is 32
+//!   bits wide, and half of a wider word is not reachable in a portable way.
+//! - *A list of waiters* (`event-listener`): it can notify an exact number of waiters, and costs a
+//!   lock and a node for each wait.
 //!
 //! # Limits
-//! A waiter that is held up between reading the epoch and sleeping while exactly 2^32 notifications
-//! (each with a waiter to wake) pass would sleep on. That takes over an hour of nothing else.
+//! A waiter sleeps on if it is held up between reading the epoch and sleeping while exactly 2^32
+//! notifications pass, each with a waiter to wake. That many take over an hour.
 //!
 //! # References
 //! D. Vyukov's eventcount (as in Eigen); folly's `EventCount`.
@@ -67,7 +79,8 @@ use stealyard_sync::{CachePadded, MODELLED, asymmetric};
 use crate::imp::Futex;
 use crate::parker::ParkResult;
 
-/// A place to wait for conditions that are kept elsewhere. The file's essay has the protocol.
+/// A place to wait for conditions that are kept elsewhere. The essay at the top of the file
+/// describes the protocol.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicBool, Ordering};
@@ -101,8 +114,10 @@ struct Inner {
     epoch: Futex,
 }
 
-/// A waiter that has prepared: look at the condition, then [`wait`](Self::wait) or
-/// [`cancel`](Self::cancel). Dropping it cancels; forgetting it makes every later notification cost a system call.
+/// A waiter that has prepared. It must check its condition, and then [`wait`](Self::wait) or
+/// [`cancel`](Self::cancel).
+///
+/// Dropping it cancels. Forgetting it makes every later notification cost a system call.
 #[derive(Debug)]
 #[must_use = "look at the condition again, then wait or cancel"]
 pub struct Waiting<'a> {
@@ -111,9 +126,10 @@ pub struct Waiting<'a> {
 }
 
 impl EventCount {
-    /// Nobody waits.
+    /// Creates an event count without waiters.
     pub fn new() -> Self {
-        let _decided_now_rather_than_in_a_hurry = asymmetric::mode();
+        // The kind of fence is chosen here, where there is time, and not at the first notification.
+        let _ = asymmetric::mode();
         Self {
             inner: CachePadded::new(Inner {
                 waiters: AtomicUsize::new(0),
@@ -122,14 +138,17 @@ impl EventCount {
         }
     }
 
-    /// Announces that this thread is about to wait. The condition must be looked at again after this.
+    /// Announces that this thread is about to wait. The caller must check its condition again
+    /// afterwards.
     pub fn prepare(&self) -> Waiting<'_> {
-        // Ordering: Relaxed; the heavy fence below publishes it (EO2).
+        // Ordering: Relaxed; the heavy fence below publishes the count (EO2).
         self.inner.waiters.fetch_add(1, Ordering::Relaxed);
-        // Ordering: Relaxed; only compared, and the heavy fence below keeps it before the look (E2).
+        // Ordering: Relaxed; only compared, and the heavy fence below keeps it before the check
+        // (E2).
         let epoch = self.inner.epoch.word().load(Ordering::Relaxed);
         let waiting = Waiting { event: self, epoch };
-        // Ordering: EO2, partner: the light fence of `notify` (EO1). It may panic: then the waiter is dropped.
+        // Ordering: EO2, partner: the light fence of `notify` (EO1). If it panics, the waiter is
+        // dropped.
         asymmetric::heavy();
         waiting
     }
@@ -137,29 +156,29 @@ impl EventCount {
     /// Ends the wait of one waiter, if any waits (E3). Call it after making the condition true.
     #[inline]
     pub fn notify_one(&self) {
-        if self.anybody() {
+        if self.has_waiters() {
             self.advance();
             self.inner.epoch.wake_one();
         }
     }
 
-    /// Ends the wait of everybody that has prepared. Call it after making the condition true.
+    /// Ends the waits of all waiters that have prepared. Call it after making the condition true.
     #[inline]
     pub fn notify_all(&self) {
-        if self.anybody() {
+        if self.has_waiters() {
             self.advance();
             self.inner.epoch.wake_all();
         }
     }
 
-    /// How many have prepared and not finished. A snapshot.
+    /// Returns the number of waiters that have prepared and not finished. A snapshot.
     pub fn waiters(&self) -> usize {
         // Ordering: Relaxed; a snapshot.
         self.inner.waiters.load(Ordering::Relaxed)
     }
 
     #[inline(always)]
-    fn anybody(&self) -> bool {
+    fn has_waiters(&self) -> bool {
         // Ordering: EO1, partner: the heavy fence of `prepare` (EO2).
         asymmetric::light();
         self.waiters() != 0
@@ -167,9 +186,9 @@ impl EventCount {
 
     #[cold]
     fn advance(&self) {
-        // Ordering: Release (EO3); a waiter that sees the new epoch sees the condition. Unmodelled: the
-        // light fence just before is a full one in a model, and releases as well; with membarrier it
-        // is none.
+        // Ordering: Release (EO3); a waiter that sees the new epoch sees the condition. Unmodelled:
+        // the light fence just before is a full one in a model, and releases as well. With
+        // membarrier the light fence is none.
         self.inner.epoch.word().fetch_add(1, Ordering::Release);
     }
 }
@@ -181,7 +200,7 @@ impl Default for EventCount {
 }
 
 impl Waiting<'_> {
-    /// Sleeps until a notification that came after [`EventCount::prepare`]. What the notifier did
+    /// Sleeps until a notification that comes after [`EventCount::prepare`]. What the notifier did
     /// before is visible after.
     pub fn wait(self) {
         while !self.notified() {
@@ -189,7 +208,7 @@ impl Waiting<'_> {
         }
     }
 
-    /// Sleeps for `timeout` at the most. `Duration::MAX` is [`wait`](Self::wait).
+    /// Sleeps for at most `timeout`. With `Duration::MAX` it does what [`wait`](Self::wait) does.
     pub fn wait_timeout(self, timeout: Duration) -> ParkResult {
         match Instant::now().checked_add(timeout) {
             Some(deadline) => self.wait_until(deadline),
@@ -217,7 +236,7 @@ impl Waiting<'_> {
         }
     }
 
-    /// Does not wait after all: the condition was true.
+    /// Cancels the wait, because the condition is true.
     pub fn cancel(self) {}
 
     fn notified(&self) -> bool {
@@ -228,8 +247,8 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        // Ordering: Relaxed; one waiter less publishes nothing: a notifier that still counts it makes
-        // a wake in vain.
+        // Ordering: Relaxed; one waiter less publishes nothing. A notifier that still counts the
+        // waiter makes a wake in vain.
         self.event.inner.waiters.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -240,7 +259,8 @@ mod tests {
     use stealyard_sync::atomic::AtomicBool;
     use stealyard_sync::{Arc, thread};
 
-    /// One wait, as a waiter must: counted is not yet prepared, so the condition is looked at in between.
+    /// Waits correctly once: being counted does not mean that `prepare` has finished, so the
+    /// condition is checked in between.
     fn wait_until_ready((event, ready): &(EventCount, AtomicBool)) -> ParkResult {
         let waiting = event.prepare();
         // Ordering: Acquire; the partner of `make_ready`.

@@ -1,19 +1,25 @@
-//! One thread's token: the smallest thing a thread can sleep on without losing a wake.
+//! One thread's token: the smallest thing that a thread can sleep on without losing a wake.
 //!
-//! An [`Unparker`] leaves the token, the [`Parker`] takes it, sleeping until it is there. Leaving it
-//! twice is leaving it once. The mechanism is the one of `std::thread::park`; what differs is that
-//! the token belongs to the pair and not to the thread (so nobody else's `unpark` can use it up), that
-//! deadlines and very long timeouts are safe, and that the sleeper may first spin for as long as a
-//! sleep and a wake are measured to cost (see [`Spin`]).
+//! An [`Unparker`] leaves the token. The [`Parker`] takes it, sleeping until it is there. Leaving
+//! the token twice is the same as leaving it once. The mechanism is that of `std::thread::park`,
+//! with three differences:
+//! - the token belongs to the pair and not to the thread, so no other library on the thread can use
+//!   it up;
+//! - deadlines and very long timeouts are safe;
+//! - the parker may first spin for as long as a sleep and a wake are measured to cost (see
+//!   [`Spin`]).
 //!
 //! # Operations
-//! | operation                    | caller     | progress  | cost                                      |
-//! |------------------------------|------------|-----------|-------------------------------------------|
-//! | `unpark`                     | anyone     | wait-free | one swap; a system call only if somebody sleeps |
-//! | `park`, token there          | the parker | wait-free | one compare-and-swap                      |
-//! | `park`, token not there      | the parker | blocking  | two compare-and-swaps, a system call      |
-//! | `park_timeout`, `park_until` | the parker | blocking, bounded | as `park`, and the clock is read   |
-//! | `park_now`                   | the parker | blocking  | as `park`, without the spin               |
+//! CAS is a compare-and-swap.
+//!
+//! | operation                    | caller     | progress  | cost                                 |
+//! |------------------------------|------------|-----------|--------------------------------------|
+//! | `unpark`, parker awake       | any thread | wait-free | one swap                             |
+//! | `unpark`, parker asleep      | any thread | wait-free | one swap, a system call              |
+//! | `park`, token there          | the parker | wait-free | one CAS                              |
+//! | `park`, token not there      | the parker | blocking  | two CASs, a system call              |
+//! | `park_timeout`, `park_until` | the parker | bounded   | as `park`, and reads the clock       |
+//! | `park_now`                   | the parker | blocking  | as `park`, without the spin          |
 //!
 //! # Layout
 //! ```text
@@ -25,35 +31,39 @@
 //! ```
 //!
 //! # Invariants
-//! - **P1** Only the parker writes EMPTY and PARKED; an unparker writes only NOTIFIED. So a token, once
-//!   left, stays until the parker takes it: it is never lost.
-//! - **P2** The parker reports the token at most once for each time it was taken, and leaves EMPTY
-//!   behind: two `unpark` followed by two `park` let exactly one return at once.
-//! - **P3** The parker sleeps only on a word that holds PARKED. An unparker that replaces PARKED makes
-//!   the system call; one that finds anything else need not, because nobody sleeps.
-//! - **P4** A return from the sleep proves nothing: the parker looks at the word, and sleeps again
-//!   unless it holds NOTIFIED or its time is up.
+//! - **P1** *A token is never lost.* Only the parker writes EMPTY and PARKED. An unparker writes
+//!   only NOTIFIED. So a token, once left, stays until the parker takes it.
+//! - **P2** *A token is never doubled.* The parker reports the token at most once for each time
+//!   that it was taken, and leaves EMPTY behind. Of two `park` after two `unpark`, exactly one
+//!   returns at once.
+//! - **P3** *The parker sleeps only on a word that holds PARKED.* An unparker that replaces PARKED
+//!   makes the system call. One that finds another value need not, because the parker does not
+//!   sleep.
+//! - **P4** *A return from the sleep proves nothing.* The parker looks at the word, and sleeps
+//!   again unless the word holds NOTIFIED or the time is up.
 //!
 //! # Orderings
-//! | label | operation                                | partner | publishes                        |
-//! |-------|------------------------------------------|---------|----------------------------------|
-//! | PO1   | `unpark`: swap to NOTIFIED, Release      | PO2     | all that the unparker did before |
-//! | PO2   | parker: takes NOTIFIED, Acquire          | PO1     | –                                |
+//! | label | operation                           | partner | publishes                        |
+//! |-------|-------------------------------------|---------|----------------------------------|
+//! | PO1   | `unpark`: swap to NOTIFIED, Release | PO2     | all that the unparker did before |
+//! | PO2   | parker: takes NOTIFIED, Acquire     | PO1     | –                                |
 //!
-//! Two unparkers in a row: the second swap continues the release sequence of the first, so PO2 sees
-//! what both did.
+//! When two unparkers leave the token in a row, the second swap continues the release sequence of
+//! the first, so PO2 sees what both did.
 //!
 //! # Foreign code
-//! None runs in here. A parker that is forgotten leaks its word, and its unparkers leave their token in vain.
+//! None runs in this file. A parker that is forgotten leaks its word, and its unparkers leave their
+//! token in vain.
 //!
 //! # Why not …
-//! `std::thread::park`: any library on the same thread may take or leave its token, and a timeout
-//! cannot tell a token from the end of time. A condition variable: two words and a lock where one word
-//! does. A load before `unpark`'s swap, to skip it when the token is already there: then PO1 would not
-//! hold for the second unparker.
+//! - *`std::thread::park`*: any library on the same thread may take or leave its token, and a
+//!   timeout cannot tell a token from the end of time.
+//! - *A condition variable*: two words and a lock where one word is enough.
+//! - *A load before the swap of `unpark`*, to skip the swap when the token is already there: then
+//!   PO1 would not hold for the second unparker.
 //!
 //! # References
-//! U. Drepper, *Futexes are tricky*; `futex(2)`; the documentation of `std::thread::park`.
+//! U. Drepper, *Futexes are tricky*, `futex(2)`, and the documentation of `std::thread::park`.
 
 use core::cell::Cell;
 use core::panic::RefUnwindSafe;
@@ -70,28 +80,31 @@ const EMPTY: u32 = 0;
 const PARKED: u32 = 1;
 const NOTIFIED: u32 = 2;
 
-/// How many pauses lie between two looks at the clock while spinning.
+/// The number of pauses between two looks at the clock while spinning.
 const PAUSES_PER_LOOK: u32 = 8;
 
-/// How a timed park ended.
+/// The result of a timed park.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a park that timed out took no token"]
 pub enum ParkResult {
-    /// The token was there, or came in time, and has been taken.
+    /// The token was there or came in time, and has been taken.
     Notified,
-    /// The time was up and there was no token.
+    /// The time was up, and there was no token.
     TimedOut,
 }
 
+/// What a parker and its unparkers share.
 #[derive(Debug)]
-struct Shared {
+struct ParkerState {
     futex: Futex,
-    /// What the parker learns its spin from: present if it spins.
+    /// Measures what a wake costs. Present if the parker spins.
     clock: Option<WakeClock>,
 }
 
-/// When the last unparker that had to make the system call began, in nanoseconds after `start`; zero
-/// when there is nothing to learn. Only a measurement: a lost or torn-off value costs accuracy.
+/// The moment at which the last unparker that made the system call began, in nanoseconds after
+/// `start`; zero if there is nothing to learn.
+///
+/// Used for measurement only: a lost value costs accuracy and nothing else.
 #[derive(Debug)]
 struct WakeClock {
     start: Instant,
@@ -108,7 +121,7 @@ impl WakeClock {
         self.began_ns.store(self.now_ns().max(1), Ordering::Relaxed);
     }
 
-    /// How long ago the wake began, if one was stamped since the last call.
+    /// Returns the time since the wake began, if one was stamped after the last call.
     fn take(&self) -> Option<Duration> {
         // Ordering: Relaxed; as above.
         let began = self.began_ns.swap(0, Ordering::Relaxed);
@@ -121,7 +134,7 @@ impl WakeClock {
     }
 }
 
-/// The end that sleeps. One thread at a time: it can be sent, not shared.
+/// The end that sleeps. It belongs to one thread at a time: it can be sent, not shared.
 ///
 /// ```
 /// use stealyard_park::Parker;
@@ -133,30 +146,30 @@ impl WakeClock {
 /// other.join().unwrap();
 /// ```
 pub struct Parker {
-    shared: Arc<CachePadded<Shared>>,
-    /// The spin so far learned; a `Cell`, so that the parker is not `Sync`.
+    shared: Arc<CachePadded<ParkerState>>,
+    /// The spin learned so far. It is in a `Cell`, so that the parker is not `Sync`.
     spin: Cell<Option<Spin>>,
 }
 
-// The cell holds what was learned, which is whole at any time.
+// The cell holds the learned spin, a value that is consistent at any time.
 impl RefUnwindSafe for Parker {}
 
-/// The end that wakes: cheap to clone, for any thread.
+/// The end that wakes. It is cheap to clone, and any thread may use it.
 #[derive(Clone)]
 pub struct Unparker {
-    shared: Arc<CachePadded<Shared>>,
+    shared: Arc<CachePadded<ParkerState>>,
 }
 
 impl Parker {
-    /// A parker whose token is not there. It goes to sleep without spinning.
+    /// Creates a parker that goes to sleep without spinning. Its token is not there yet.
     pub fn new() -> Self {
         Self::build(None)
     }
 
-    /// A parker that spins before it sleeps, within the bounds of `config`; see [`Spin`].
+    /// Creates a parker that spins before it sleeps, within the bounds of `config`; see [`Spin`].
     ///
-    /// Worth its CPU time where waits are often shorter than a sleep and a wake, and where the waker
-    /// runs on another core. While it spins, `unpark` makes no system call.
+    /// Spinning is worth its CPU time where waits are often shorter than a sleep and a wake, and
+    /// where the waker runs on another core. While the parker spins, `unpark` makes no system call.
     pub fn with_spin(config: SpinConfig) -> Self {
         Self::build(Some(Spin::new(config)))
     }
@@ -167,7 +180,7 @@ impl Parker {
             began_ns: AtomicU64::new(0),
         });
         Self {
-            shared: Arc::new(CachePadded::new(Shared {
+            shared: Arc::new(CachePadded::new(ParkerState {
                 futex: Futex::new(EMPTY),
                 clock,
             })),
@@ -175,7 +188,7 @@ impl Parker {
         }
     }
 
-    /// An end that wakes this one.
+    /// Returns an end that wakes this one.
     pub fn unparker(&self) -> Unparker {
         Unparker {
             shared: Arc::clone(&self.shared),
@@ -191,7 +204,8 @@ impl Parker {
         debug_assert_eq!(taken, ParkResult::Notified, "P4: slept without a deadline");
     }
 
-    /// Takes the token, sleeping for `timeout` at the most. `Duration::MAX` is [`park`](Self::park).
+    /// Takes the token, sleeping for at most `timeout`. With `Duration::MAX` it does what
+    /// [`park`](Self::park) does.
     pub fn park_timeout(&self, timeout: Duration) -> ParkResult {
         if self.take() {
             return ParkResult::Notified;
@@ -208,8 +222,8 @@ impl Parker {
         }
     }
 
-    /// Takes the token, sleeping until `deadline` at the latest. With a deadline in the past it takes
-    /// the token if it is there.
+    /// Takes the token, sleeping until `deadline` at the latest. With a deadline in the past it
+    /// takes the token only if it is there.
     pub fn park_until(&self, deadline: Instant) -> ParkResult {
         if self.take() || self.spin(Some(deadline)) {
             return ParkResult::Notified;
@@ -217,9 +231,11 @@ impl Parker {
         self.sleep(Some(deadline))
     }
 
-    /// Takes the token, sleeping at once if it is not there, without the spin: for callers that have
-    /// spent [`spin_budget`](Self::spin_budget) on something better, such as a search for work. What the
-    /// wake costs is measured all the same. Without a deadline it never times out.
+    /// Takes the token. If it is not there, sleeps at once, without the spin.
+    ///
+    /// This is for callers that have spent the [`spin_budget`](Self::spin_budget) on something
+    /// better, such as a search for work. The cost of the wake is measured all the same. Without a
+    /// deadline the call never times out.
     pub fn park_now(&self, deadline: Option<Instant>) -> ParkResult {
         if self.take() {
             return ParkResult::Notified;
@@ -227,7 +243,7 @@ impl Parker {
         self.sleep(deadline)
     }
 
-    /// How long this parker spins before its next sleep; zero if it does not.
+    /// Returns how long this parker spins before its next sleep; zero if it does not spin.
     pub fn spin_budget(&self) -> Duration {
         self.spin.get().map_or(Duration::ZERO, |spin| spin.budget())
     }
@@ -236,26 +252,31 @@ impl Parker {
     #[inline]
     fn take(&self) -> bool {
         let word = self.shared.futex.word();
-        // Ordering: Acquire (PO2); what the unparker did before is visible after. On failure Relaxed:
-        // nothing was taken.
+        // Ordering: Acquire (PO2); what the unparker did before is visible after. On failure
+        // Relaxed: no token was taken.
         word.compare_exchange(NOTIFIED, EMPTY, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
     }
 
-    /// A wait that spins on something better than the token, before [`park_now`](Self::park_now): as long as this
-    /// parker would, and `more` where that pays. `running` is as in [`SpinWait::begin`].
+    /// Begins a wait that spins on something better than the token, before a
+    /// [`park_now`](Self::park_now).
+    ///
+    /// It spins for as long as this parker would, and for `more` in addition where spinning pays.
+    /// `running` has the meaning that it has in [`SpinWait::begin`].
     pub fn spin_wait(&self, running: usize, more: Duration) -> SpinWait {
         let spin = self.spin.get().unwrap_or(Spin::new(SpinConfig::OFF));
         SpinWait::begin_longer(spin, running, more)
     }
 
-    /// Such a wait is over, and what was waited for `came`, or did not.
+    /// Ends a wait that [`spin_wait`](Self::spin_wait) began. `came` tells whether the event came
+    /// that was waited for.
     pub fn end_spin_wait(&self, wait: SpinWait, came: bool) {
         let learned = wait.end(came);
         self.spin.set(self.spin.get().map(|_| learned));
     }
 
-    /// Waits for the token without sleeping, for as long as the learned spin allows.
+    /// Waits for the token without sleeping, for as long as the learned spin allows. Returns true
+    /// if it took the token.
     fn spin(&self, deadline: Option<Instant>) -> bool {
         if MODELLED || self.spin.get().is_none() {
             return false;
@@ -291,8 +312,8 @@ impl Parker {
         if let Some(clock) = &self.shared.clock {
             clock.forget();
         }
-        // Ordering: Relaxed on both ways; EMPTY to PARKED publishes nothing, and a token found here is
-        // taken below, with Acquire.
+        // Ordering: Relaxed on both ways; EMPTY to PARKED publishes nothing, and a token found here
+        // is taken below, with Acquire.
         let announced = word
             .compare_exchange(EMPTY, PARKED, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok();
@@ -324,7 +345,7 @@ impl Parker {
         }
     }
 
-    /// Hands the measured cost of this wake to the spin.
+    /// Teaches the spin the measured cost of this wake.
     fn learn(&self) {
         let cost = self.shared.clock.as_ref().and_then(WakeClock::take);
         if let (Some(cost), Some(spin)) = (cost, self.spin.get()) {
@@ -334,12 +355,12 @@ impl Parker {
 }
 
 impl Unparker {
-    /// Leaves the token; wakes the parker if it sleeps. Everything this thread did before is visible
-    /// to the parker when it has taken the token.
+    /// Leaves the token, and wakes the parker if it sleeps. Everything that this thread did before
+    /// is visible to the parker once it has taken the token.
     #[inline]
     pub fn unpark(&self) {
         // Ordering: Release (PO1); the parker that takes the token sees what came before. The value
-        // read decides only about the system call (P3).
+        // that was read decides only about the system call (P3).
         if self.shared.futex.word().swap(NOTIFIED, Ordering::Release) == PARKED {
             self.wake();
         }
@@ -377,7 +398,7 @@ impl core::fmt::Debug for Unparker {
     }
 }
 
-struct Token<'a>(&'a Shared);
+struct Token<'a>(&'a ParkerState);
 
 impl core::fmt::Debug for Token<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -416,7 +437,7 @@ mod tests {
         let noise = parker.unparker();
         let stop = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&stop);
-        let pest = thread::spawn(move || {
+        let disturber = thread::spawn(move || {
             while seen.load(Ordering::Relaxed) == 0 {
                 noise.shared.futex.wake_all(); // wakes the sleeper without leaving the token
                 thread::yield_now();
@@ -433,7 +454,7 @@ mod tests {
         parker.park();
         assert_eq!(parker.park_timeout(Duration::ZERO), ParkResult::TimedOut);
         stop.store(1, Ordering::Relaxed);
-        pest.join().unwrap();
+        disturber.join().unwrap();
         late.join().unwrap();
     }
 
@@ -504,7 +525,7 @@ mod tests {
     #[test]
     fn a_parker_that_spins_in_vain_hardly_spins_any_more() {
         if thread::available_parallelism().map_or(1, |cores| cores.get()) == 1 {
-            return; // there it never spins, and learns nothing
+            return; // on one core a parker never spins, and learns nothing
         }
         // A large first cost, so that the credit is soon spent.
         let parker = Parker::with_spin(SpinConfig {

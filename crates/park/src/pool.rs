@@ -1,65 +1,79 @@
-//! OS threads kept for reuse: started on demand, bounded, retired when idle.
+//! OS threads kept for reuse: started on demand, bounded in number, ended when idle.
 //!
-//! For work that blocks (a system call, a file, a foreign library) and for the spare threads of a
-//! scheduler. Such work is rare and long compared with a task, so the state is behind one lock; what
-//! matters is that a job is never lost: not when a thread cannot be started, not when an idle thread
-//! retires in the same moment, not when a job panics, not at shutdown.
+//! The pool is for work that blocks (a system call, a file, a foreign library) and for the spare
+//! threads of a scheduler. Such work is rare and long compared with a task, so one lock guards the
+//! state. What matters is that no job is lost: not when a thread cannot be started, not when an
+//! idle thread ends in the same moment, not when a job panics, not at shutdown.
 //!
 //! # Operations
-//! | operation     | caller | progress | cost                                                       |
-//! |---------------|--------|----------|------------------------------------------------------------|
-//! | `run`         | anyone | blocking (a short lock) | a lock, and a wake or the start of a thread |
-//! | `run_now`     | anyone | the same | the same; never queues                                      |
-//! | `close`       | anyone | the same | a wake for each idle thread                                 |
-//! | `shutdown`    | anyone | blocking, bounded | waits for the jobs                                 |
-//! | `shutdown_idle` | anyone | blocking | waits for the threads without a job                         |
+//! Any thread may call them. They block for a short lock, and for what the table says.
+//!
+//! | operation       | progress          | cost                                        |
+//! |-----------------|-------------------|---------------------------------------------|
+//! | `run`           | the lock          | a lock, and a wake or the start of a thread |
+//! | `run_now`       | the lock          | the same; never queues                      |
+//! | `close`         | the lock          | a wake for each idle thread                 |
+//! | `shutdown`      | blocking, bounded | waits for the jobs                          |
+//! | `shutdown_idle` | blocking          | waits for the threads without a job         |
 //!
 //! # Invariants
-//! - **T1** `threads` counts the threads that will still look at the queue, and those that are being started. A thread
-//!   leaves it in the critical section in which it finds the queue empty and decides to end; a start that fails, in
-//!   the one in which its job is taken back. So a job is queued only where a thread has begun and has not left, or more
-//!   threads are counted than starts are under way: then there is one that will look at the queue.
-//! - **T2** A seat in `idle` belongs to a thread that waits for a job in that seat. Whoever removes it
-//!   from `idle` either gives it a job in the same critical section, or closes the pool, or is the
-//!   thread itself, which then ends. So a thread never ends with a job in its seat.
-//! - **T3** A job is put into the seat before the thread is started. Whether the start has failed is told by the seat and
-//!   not by the starter: a body that has begun is a thread, which has taken the job or will; one that has not, when
-//!   the starter returns an error or has dropped it, never will, and the job is taken back. Both look under the lock.
-//! - **T4** Idle threads are reused in the reverse order of their falling idle, so that under a light
-//!   load the others grow old and retire.
-//! - **T5** In a forked child, which has a copy of the pool and none of its threads, nothing takes the lock: a thread of
-//!   the parent may have held it in that moment. Jobs are refused, and nothing is waited for.
-//! - **T6** `leaving` counts the threads that have left `threads` and may still be in a hook. A shutdown waits for both
-//!   counts, and then joins threads that have nothing more to do; so it ends in its time, whatever a hook does. A thread
-//!   that leaves `leaving` puts its handle into `last_ended` in the same critical section, takes the one that was there,
-//!   and joins it as the last thing it does: joining `last_ended` joins all that left before. A thread that has left may
-//!   call from the destructor of a thread-local; it joins none, since others may wait for it.
+//! - **T1** *A queued job has a thread.* `threads` counts the threads that will still look at the
+//!   queue, and those that are being started. A thread leaves the count in the critical section in
+//!   which it finds the queue empty and decides to end. A start that fails leaves it in the
+//!   critical section in which its job is taken back. A job is queued only if a thread has begun
+//!   and has not left, or if more threads are counted than starts are under way. In both cases
+//!   there is a thread that will look at the queue.
+//! - **T2** *A thread never ends with a job in its slot.* A slot in `idle` belongs to a thread that
+//!   waits for a job in that slot. It is removed from `idle` in one of three ways: by a thread that
+//!   gives it a job in the same critical section, by the closing of the pool, or by its own thread,
+//!   which then ends.
+//! - **T3** *A start has failed if the slot says so.* A job is put into the slot before the thread
+//!   is started. The slot, not the starter, tells whether the start has failed:
+//!   - a body that has begun is a thread, which has taken the job or will take it;
+//!   - a body that has not begun when the starter returns an error or has dropped it never will,
+//!     and the job is taken back.
+//!
+//!   Both sides look under the lock.
+//! - **T4** The thread that became idle last is reused first, so that under light load the others
+//!   time out and end.
+//! - **T5** *A forked child takes no lock.* It has a copy of the pool and none of its threads, and
+//!   a thread of the parent may have held the lock at the fork. Jobs are refused, and no call
+//!   waits.
+//! - **T6** *A shutdown ends in its time, whatever a hook does.* `leaving` counts the threads that
+//!   have left `threads` and may still be in a hook. A shutdown waits for both counts, and then
+//!   joins only threads that have nothing more to do. The threads join each other in a chain:
+//!   1. A thread that leaves `leaving` puts its handle into `last_ended` in the same critical
+//!      section, and takes the handle that was there.
+//!   2. As the last thing that it does, it joins the thread of that handle. So joining `last_ended`
+//!      joins all threads that left before.
+//!   3. A thread that has left may call the pool from the destructor of a thread-local. It joins no
+//!      thread then, since others may wait for it.
 //!
 //! # Foreign code
 //! None of it runs under the lock, so all of it may use the pool.
 //!
-//! | what runs               | where                          | if it panics                                       |
-//! |-------------------------|--------------------------------|----------------------------------------------------|
-//! | `Start::start`          | in `run` and `run_now`         | a start that failed: the job goes on as after an error |
-//! | jobs, and destructors of what they hold | on a pool thread | counted in `panics`; the thread goes on              |
-//! | hooks                   | on a pool thread               | the same                                           |
-//! | destructors of payloads | after a panic, where it was caught | the second payload is forgotten                 |
-//! | destructors of jobs that were refused | at the caller    | the caller's                                       |
+//! | what runs                     | where              | if it panics                           |
+//! |-------------------------------|--------------------|----------------------------------------|
+//! | `Start::start`                | `run`, `run_now`   | the start failed, as after an error    |
+//! | jobs, and what they own       | on a pool thread   | counted in `panics`; the thread goes on |
+//! | hooks                         | on a pool thread   | the same                               |
+//! | destructors of panic payloads | where it is caught | the second payload is forgotten        |
+//! | destructors of refused jobs   | at the caller      | the panic is the caller's              |
 //!
-//! While a thread is being started `threads` counts it, and nothing relies on it: a job that could only wait for
-//! threads that are being started waits in `run` until it is known whether there will be one. The thread that starts
-//! it would wait for itself, so there `run` refuses the job as busy.
+//! While a thread is being started `threads` counts it, and nothing relies on it. A job that could
+//! only wait for threads that are being started waits in `run` until it is known whether there will
+//! be one. The thread that starts it would wait for itself, so there `run` refuses the job as busy.
 //!
-//! A pool that is forgotten is never closed: its jobs run, and its threads end when they have been idle for
-//! `keep_alive`.
+//! A pool that is forgotten is never closed: its jobs run, and its threads end when they have been
+//! idle for `keep_alive`.
 //!
 //! # Why not …
-//! A condition variable for the idle threads: it wakes the oldest, against T4. Starting a
-//! thread under the lock: a starter that uses the pool waits for itself, and every user of it waits for the system to
-//! start a thread, some 13 µs.
+//! - *A condition variable for the idle threads*: it wakes the oldest one, against T4.
+//! - *Starting a thread under the lock*: a starter that uses the pool would wait for itself, and
+//!   every other user would wait for the system to start a thread, some 13 µs.
 //!
 //! # References
-//! The blocking pool of tokio; `startm` and `stopm` in Go's `runtime/proc.go`.
+//! The blocking pool of tokio; `startm` and `stopm` in `runtime/proc.go` of Go.
 
 mod config;
 mod outcome;
@@ -77,68 +91,73 @@ use stealyard_sync::{Arc, Condvar, Mutex, MutexGuard, fork};
 use crate::panics::{discard, said};
 pub use config::{OsThreads, PoolConfig, PoolConfigError, Start, ThreadHook};
 pub use outcome::{Placed, PoolStats, Refused, RefusedReason, ShutdownResult};
-use thread::{Body, Phase, Seat};
+use thread::{Body, JobSlot, Phase};
 
-/// How often a wait looks at what nobody notifies it of.
+/// The time between two looks at a number that changes without a notification.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 
-/// What a pool thread runs.
+/// A job: a closure that a pool thread runs.
 pub type Job = Box<dyn FnOnce() + Send + 'static>;
 
-/// A pool of OS threads; see [`PoolConfig`] for its bounds and `README.md` for an example.
+/// A pool of OS threads. [`PoolConfig`] has its bounds.
 ///
-/// Dropping it closes it and does not wait: queued jobs still run. [`shutdown`](Self::shutdown) waits.
+/// Dropping the pool closes it and does not wait: queued jobs still run.
+/// [`shutdown`](Self::shutdown) waits.
 #[derive(Debug)]
 pub struct ThreadPool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolState>,
 }
 
-struct Shared {
-    /// The generation of the process in which its threads are (T5).
+/// What the pool and its threads share.
+struct PoolState {
+    /// The generation of the process that has the pool's threads (T5).
     born: u32,
     config: PoolConfig,
     starter: Box<dyn Start>,
-    state: Mutex<State>,
-    /// Notified whenever `threads` or `leaving` falls, a start is over, or the pool is closed.
+    state: Mutex<LockedState>,
+    /// Notified when `threads` or `leaving` falls, when a start is over, and when the pool is
+    /// closed.
     changed: Condvar,
 }
 
 // A panic of a user's code leaves nothing half done.
-impl UnwindSafe for Shared {}
-impl RefUnwindSafe for Shared {}
+impl UnwindSafe for PoolState {}
+impl RefUnwindSafe for PoolState {}
 
+/// The part of the state that the lock guards.
 #[derive(Default)]
-struct State {
+struct LockedState {
     closed: bool,
     queue: VecDeque<Job>,
-    /// Last fallen idle is last (T4).
-    idle: Vec<Arc<Seat>>,
-    /// T1.
+    /// The slots of the idle threads. The thread that became idle last is last (T4).
+    idle: Vec<Arc<JobSlot>>,
+    /// The number of threads that will still look at the queue or are being started (T1).
     threads: usize,
-    /// T6.
+    /// The number of threads that have left `threads` and may still be in a hook (T6).
     leaving: usize,
-    /// The threads that are starting another one now; `threads` counts those others.
+    /// The threads that are starting another thread now. `threads` counts those others.
     starting: Vec<ThreadId>,
     /// The threads whose bodies run, by their numbers.
     bodies: BTreeMap<usize, ThreadId>,
     /// The number of the next thread.
     next: usize,
     handles: BTreeMap<usize, JoinHandle<()>>,
-    /// Of the thread that ended last; the next one to end joins it, so that at most one is unjoined (T6).
+    /// The handle of the thread that ended last. The next thread to end joins it, so that at most
+    /// one is unjoined (T6).
     last_ended: Option<JoinHandle<()>>,
     started: u64,
     start_failures: u64,
     panics: u64,
 }
 
-impl State {
-    /// Whether there is a thread that will still look at the queue (T1): one whose body has begun, or whose start is
-    /// over.
+impl LockedState {
+    /// Whether there is a thread that will still look at the queue (T1): one whose body has begun,
+    /// or whose start is over.
     fn has_thread(&self) -> bool {
         self.bodies.len() > self.leaving || self.threads > self.starting.len()
     }
 
-    /// A thread that was counted is none (T1, T3).
+    /// Counts one thread less, because its start has failed (T1, T3).
     fn start_failed(&mut self) {
         self.threads -= 1;
         self.start_failures += 1;
@@ -146,15 +165,16 @@ impl State {
 }
 
 impl ThreadPool {
-    /// A pool without threads; they start when jobs come.
+    /// Creates a pool without threads. They start when jobs come.
     ///
     /// # Errors
-    /// [`PoolConfigError`] names the field and the value that make no sense.
+    /// [`PoolConfigError`] names the field and its invalid value.
     pub fn new(config: PoolConfig) -> Result<Self, PoolConfigError> {
         Self::with_starter(config, OsThreads)
     }
 
-    /// As [`new`](Self::new), with another way to start a thread (for tests and simulators).
+    /// Creates a pool as [`new`](Self::new) does, with another way to start a thread (for tests and
+    /// simulators).
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -164,57 +184,68 @@ impl ThreadPool {
     ) -> Result<Self, PoolConfigError> {
         config.validate()?;
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(PoolState {
                 born: fork::watch(),
                 config,
                 starter: Box::new(starter),
-                state: Mutex::new(State::default()),
+                state: Mutex::new(LockedState::default()),
                 changed: Condvar::new(),
             }),
         })
     }
 
-    /// Has `job` run on an idle thread, a new one, or, at the limit, the next that becomes free.
+    /// Runs `job` on an idle thread, on a new one, or, at the limit, on the next thread that
+    /// becomes free.
     ///
     /// # Errors
-    /// [`Refused`] gives the job back: the pool is closed, or it has no thread at all and none can be
-    /// started, or this process was forked from the pool's. Called by a [`Start`], also if there may be no
-    /// more threads and there is none but those being started.
+    /// [`Refused`] gives the job back if
+    /// - the pool is closed;
+    /// - the pool has no thread, and none can be started;
+    /// - this process was forked from the pool's;
+    /// - a [`Start`] makes the call, the limit is reached, and all threads are still being started.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<Placed, Refused> {
-        Shared::place(&self.shared, Box::new(job), true)
+        PoolState::place(&self.shared, Box::new(job), true)
     }
 
-    /// Has `job` run at once, on an idle or a new thread; never queues.
+    /// Runs `job` at once, on an idle or a new thread. It never queues.
     ///
     /// # Errors
-    /// [`Refused`] gives the job back: the pool is closed, every thread is busy and there may be no
-    /// more, or none can be started, or this process was forked from the pool's.
+    /// [`Refused`] gives the job back if
+    /// - the pool is closed;
+    /// - every thread is busy, and the limit is reached;
+    /// - no thread can be started;
+    /// - this process was forked from the pool's.
     pub fn run_now(&self, job: impl FnOnce() + Send + 'static) -> Result<Placed, Refused> {
-        Shared::place(&self.shared, Box::new(job), false)
+        PoolState::place(&self.shared, Box::new(job), false)
     }
 
-    /// No more jobs; those queued still run, then the threads end. Does not wait.
+    /// Closes the pool to new jobs. Queued jobs still run, and then the threads end. Does not wait.
     pub fn close(&self) {
         self.shared.close();
     }
 
-    /// Closes the pool, waits until every job has run and every thread has ended, and joins them; for
-    /// `timeout` at the most. Called by a pool's own job or hook, it waits for all the other threads; two that do so
-    /// at once wait for each other until the time of one is up. A forked child has nothing to wait for.
+    /// Closes the pool, waits until every job has run and every thread has ended, and joins the
+    /// threads. It waits for at most `timeout`.
+    ///
+    /// Called by the pool's own job or hook, it waits for all the other threads. Two such calls at
+    /// the same time wait for each other until the time of one is up. A forked child has nothing to
+    /// wait for.
     pub fn shutdown(&self, timeout: Duration) -> ShutdownResult {
         self.close();
         self.shared.wait_for_end(timeout)
     }
 
-    /// Closes the pool, waits until no more threads are left than `kept` says, and joins those that have ended. For a
-    /// caller that knows how many threads are inside a job that it does not want to wait for; the number is asked for
-    /// again and again. A forked child has nothing to wait for.
+    /// Closes the pool, waits until at most `kept` threads are left, and joins those that have
+    /// ended.
+    ///
+    /// This is for a caller that knows how many threads are inside a job that it does not want to
+    /// wait for. `kept` is called again and again. A forked child has nothing to wait for.
     pub fn shutdown_idle(&self, kept: impl Fn() -> usize) {
         self.close();
         self.shared.wait_for_idle(kept);
     }
 
-    /// A snapshot of the counts; nothing but zeroes in a forked child.
+    /// Returns a snapshot of the counts. In a forked child all of them are zero.
     pub fn stats(&self) -> PoolStats {
         if self.shared.is_copy() {
             return PoolStats::default();
@@ -237,9 +268,10 @@ impl Drop for ThreadPool {
     }
 }
 
-impl Shared {
-    /// No code of a user runs under the lock, so a poisoned one is whole.
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl PoolState {
+    /// Takes the lock. No code of a user runs under it, so the state is consistent even if the lock
+    /// is poisoned.
+    fn lock(&self) -> MutexGuard<'_, LockedState> {
         self.state
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -250,6 +282,7 @@ impl Shared {
         fork::generation() != self.born
     }
 
+    /// Gives `job` to an idle thread, starts a thread for it, or queues it if it may be queued.
     fn place(shared: &Arc<Self>, job: Job, may_queue: bool) -> Result<Placed, Refused> {
         if shared.is_copy() {
             return Err(Refused::new(job, RefusedReason::Forked));
@@ -259,8 +292,8 @@ impl Shared {
             if state.closed {
                 return Err(Refused::new(job, RefusedReason::Closed));
             }
-            if let Some(seat) = state.idle.pop() {
-                seat.give(job); // under the lock: T2
+            if let Some(slot) = state.idle.pop() {
+                slot.give(job); // under the lock: T2
                 return Ok(Placed::Reused);
             }
             if state.threads < shared.config.threads_max {
@@ -274,17 +307,17 @@ impl Shared {
                 return Ok(Placed::Queued { start_failed: None });
             }
             if state.starting.contains(&current().id()) {
-                // We are the starter, and would wait for ourselves.
+                // This thread is the starter, and would wait for itself.
                 return Err(Refused::new(job, RefusedReason::Busy));
             }
             state = shared.wait(state);
         }
     }
 
-    /// Starts a thread for `job` (T1, T3); the lock is free meanwhile.
+    /// Starts a thread for `job` (T1, T3). The lock is free meanwhile.
     fn start(
         shared: &Arc<Self>,
-        mut state: MutexGuard<'_, State>,
+        mut state: MutexGuard<'_, LockedState>,
         job: Job,
         may_queue: bool,
     ) -> Result<Placed, Refused> {
@@ -294,8 +327,8 @@ impl Shared {
         let me = current().id();
         state.starting.push(me);
         drop(state);
-        let (seat, parker) = Seat::new(job);
-        let body = Body::new(Arc::clone(shared), Arc::clone(&seat), parker, number);
+        let (slot, parker) = JobSlot::new(job);
+        let body = Body::new(Arc::clone(shared), Arc::clone(&slot), parker, number);
         let start = || {
             let name = format!("{}-{number}", shared.config.name);
             let run = Box::new(move || body.run());
@@ -311,7 +344,7 @@ impl Shared {
             state.starting.swap_remove(at);
         }
         shared.changed.notify_all();
-        let error = match (seat.start_is_over(outcome.is_ok()), outcome) {
+        let error = match (slot.start_is_over(outcome.is_ok()), outcome) {
             (Phase::Ready, Ok(handle)) | (Phase::Running, Ok(handle)) => {
                 state.started += 1;
                 state.handles.insert(number, handle);
@@ -332,11 +365,11 @@ impl Shared {
             (Phase::Gone, Ok(_)) => io::Error::other("the starter dropped what it was to run"),
         };
         state.start_failed();
-        let Some(job) = seat.take() else {
+        let Some(job) = slot.take() else {
             unreachable!("T3: the thread that would take it never was");
         };
-        if let Some(seat) = state.idle.pop() {
-            seat.give(job); // it has become idle meanwhile
+        if let Some(slot) = state.idle.pop() {
+            slot.give(job); // this thread has become idle meanwhile
             return Ok(Placed::Reused);
         }
         if may_queue && state.has_thread() {
@@ -349,7 +382,7 @@ impl Shared {
     }
 
     /// Waits for the next change.
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn wait<'a>(&self, state: MutexGuard<'a, LockedState>) -> MutexGuard<'a, LockedState> {
         self.changed
             .wait(state)
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -361,8 +394,8 @@ impl Shared {
         }
         let mut state = self.lock();
         state.closed = true;
-        for seat in state.idle.drain(..) {
-            seat.wake(); // without a job: it ends (T2)
+        for slot in state.idle.drain(..) {
+            slot.wake(); // without a job, so the thread ends (T2)
         }
         self.changed.notify_all();
     }
@@ -397,17 +430,17 @@ impl Shared {
             .bodies
             .iter()
             .find_map(|(&number, &thread)| (thread == me).then_some(number));
-        let rest = usize::from(own.is_some());
-        while state.threads + state.leaving > rest {
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            state = match left {
-                Some(left) if left.is_zero() => {
+        let own_thread = usize::from(own.is_some());
+        while state.threads + state.leaving > own_thread {
+            let remaining = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            state = match remaining {
+                Some(remaining) if remaining.is_zero() => {
                     return ShutdownResult::TimedOut {
-                        running: state.threads + state.leaving - rest,
+                        running: state.threads + state.leaving - own_thread,
                         queued: state.queue.len(),
                     };
                 }
-                Some(left) => match self.changed.wait_timeout(state, left) {
+                Some(remaining) => match self.changed.wait_timeout(state, remaining) {
                     Ok((state, _)) => state,
                     Err(poisoned) => poisoned.into_inner().0,
                 },
@@ -427,18 +460,18 @@ impl Shared {
     }
 }
 
-/// Waits for a thread that has nothing more to do. A panic of a job or a hook was counted, and is no panic of
-/// the thread.
+/// Joins a thread that has nothing more to do. A panic of a job or a hook was counted, and is not a
+/// panic of the thread.
 fn join(handle: JoinHandle<()>) {
     if let Err(payload) = handle.join() {
         discard(payload);
     }
 }
 
-impl core::fmt::Debug for Shared {
+impl core::fmt::Debug for PoolState {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let state = self.lock();
-        f.debug_struct("Shared")
+        f.debug_struct("PoolState")
             .field("name", &self.config.name)
             .field("threads", &state.threads)
             .field("idle", &state.idle.len())

@@ -1,20 +1,23 @@
-//! The set of workers that sleep: a bit for each, 64 to a word.
+//! The set of workers that sleep: one bit for each worker, 64 to a word.
 //!
 //! # Operations
-//! | operation  | caller                 | progress  | cost                              |
-//! |------------|------------------------|-----------|-----------------------------------|
-//! | `enter`    | the worker itself      | wait-free | two read-modify-writes            |
-//! | `leave`    | the worker itself      | wait-free | one read-modify-write             |
-//! | `claim`    | anyone                 | wait-free | a load, perhaps a read-modify-write |
-//! | `is_empty` | anyone                 | wait-free | a load for each 64 workers        |
-//! | `claim_any`| anyone                 | lock-free | a load for each 64 workers, a read-modify-write for each lost race |
+//! RMW is a read-modify-write. A *word* holds the bits of 64 workers.
+//!
+//! | operation   | caller            | progress  | cost                                       |
+//! |-------------|-------------------|-----------|--------------------------------------------|
+//! | `enter`     | the worker itself | wait-free | two RMWs                                   |
+//! | `leave`     | the worker itself | wait-free | one RMW                                    |
+//! | `claim`     | any thread        | wait-free | a load, perhaps one RMW                    |
+//! | `is_empty`  | any thread        | wait-free | a load per word                            |
+//! | `claim_any` | any thread        | lock-free | a load per word, an RMW for each lost race |
 //!
 //! # Invariants
-//! - **S1** Only a worker sets its own bit, and only while it is clear; anyone may clear it. Whoever
-//!   finds it set at the moment of clearing it is the only one that did: either one waker has claimed
-//!   the worker, or the worker has left by itself, never both and never two.
-//! - **S2** A worker's stamp is written before its bit is set. It only helps to choose; a stale one
-//!   picks another sleeper, never a wrong one, because the claim decides.
+//! - **S1** Only a worker sets its own bit, and only while the bit is clear. Any thread may clear
+//!   it. The thread that finds the bit set at the moment of clearing it is the only one that does:
+//!   either one waker has claimed the worker, or the worker has left by itself, never both and
+//!   never two.
+//! - **S2** A worker's stamp is written before its bit is set. The stamp only helps to choose. A
+//!   stale stamp picks another sleeper, never a wrong one, because the claim decides.
 //!
 //! # Orderings
 //! | label | operation                       | partner | publishes                              |
@@ -22,13 +25,15 @@
 //! | SO1   | `claim`: clears a bit, Release  | SO2     | what the waker did before it woke      |
 //! | SO2   | `leave`: clears a bit, Acquire  | SO1     | –                                      |
 //!
-//! The orderings that make a *set* bit visible to those who must see it are the idle protocol's: see
-//! `idle.rs`, IO1 to IO6.
+//! The orderings that make a *set* bit visible to the threads that must see it belong to the idle
+//! protocol: IO1 to IO6 of `idle.rs`.
 
 use stealyard_sync::MODELLED;
 use stealyard_sync::atomic::{AtomicU64, Ordering};
 
-/// Under a model each worker has a word of its own: in one word, coherence alone would show every
+/// The number of workers to a word.
+///
+/// In a model each worker has a word of its own. In a shared word, coherence alone would show every
 /// earlier bit, and hide what the protocol owes to workers of different words.
 const BITS: usize = if MODELLED { 1 } else { u64::BITS as usize };
 
@@ -55,20 +60,22 @@ impl Sleepers {
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
         // Ordering: Relaxed; a hint (S2).
         self.stamps[index].store(now, Ordering::Relaxed);
-        // Ordering: Relaxed; the parking worker's next step on the searcher count publishes it
-        // (IO1).
+        // Ordering: Relaxed; the parking worker's next step on the number of searchers publishes
+        // the bit (IO1 of `idle.rs`).
         let before = self.words[index / BITS].fetch_or(bit(index), Ordering::Relaxed);
         debug_assert_eq!(before & bit(index), 0, "S1: worker {index} sleeps twice");
     }
 
-    /// Takes the worker's own bit back; false if a waker has claimed it (S1).
+    /// Takes the worker's own bit back. Returns false if a waker has claimed the worker (S1).
     pub(crate) fn leave(&self, index: usize) -> bool {
-        // Ordering: Acquire (SO2); if a waker cleared it, what the waker did before is visible.
+        // Ordering: Acquire (SO2); if a waker cleared the bit, what the waker did before is
+        // visible.
         let before = self.words[index / BITS].fetch_and(!bit(index), Ordering::Acquire);
         before & bit(index) != 0
     }
 
-    /// Claims a sleeper for a wake; false if it does not sleep, or no longer (S1).
+    /// Claims the sleeper `index` for a wake. Returns false if it does not sleep, or no longer
+    /// (S1).
     pub(crate) fn claim(&self, index: usize) -> bool {
         if !self.contains(index) {
             return false;
@@ -78,7 +85,7 @@ impl Sleepers {
         before & bit(index) != 0
     }
 
-    /// Claims the sleeper with the lowest number. None only if each word was seen empty.
+    /// Claims the sleeper with the lowest number. Returns `None` only if each word was seen empty.
     pub(crate) fn claim_any(&self) -> Option<usize> {
         for (at, word) in self.words.iter().enumerate() {
             loop {
@@ -97,7 +104,7 @@ impl Sleepers {
     }
 
     pub(crate) fn contains(&self, index: usize) -> bool {
-        // Ordering: Relaxed; a hint, or read by the only thread that can set it.
+        // Ordering: Relaxed; a hint, or read by the only thread that can set the bit.
         self.words
             .get(index / BITS)
             .is_some_and(|word| word.load(Ordering::Relaxed) & bit(index) != 0)
@@ -105,8 +112,8 @@ impl Sleepers {
 
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
-        // Ordering: Relaxed; each caller has passed a light fence (IO4) or an Acquire on the searcher
-        // count (IO2, IO3), and that shows the bits which matter.
+        // Ordering: Relaxed; each caller has passed a light fence (IO4 of `idle.rs`) or an Acquire
+        // on the number of searchers (IO2, IO3 of `idle.rs`), which shows the bits that matter.
         self.words
             .iter()
             .all(|word| word.load(Ordering::Relaxed) == 0)
@@ -120,17 +127,17 @@ impl Sleepers {
             .sum()
     }
 
-    /// The sleepers and their stamps, as they are met.
+    /// Iterates over the sleepers and their stamps, in the order of their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, u64)> {
         self.words.iter().enumerate().flat_map(move |(at, word)| {
             // Ordering: Relaxed; the claim decides.
-            let mut left = word.load(Ordering::Relaxed);
+            let mut bits = word.load(Ordering::Relaxed);
             core::iter::from_fn(move || {
-                if left == 0 {
+                if bits == 0 {
                     return None;
                 }
-                let index = at * BITS + left.trailing_zeros() as usize;
-                left &= left - 1;
+                let index = at * BITS + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
                 // Ordering: Relaxed; a hint (S2).
                 Some((index, self.stamps[index].load(Ordering::Relaxed)))
             })

@@ -1,91 +1,106 @@
 //! How long to spin before sleeping, and whether to spin at all.
 //!
-//! A thread that waits can burn its core or pay for a sleep and a wake, and does not know how long the wait
-//! will be: the ski-rental problem. Spinning exactly as long as a sleep and a wake cost, then sleeping,
-//! never costs more than twice what a clairvoyant would have paid, and no deterministic rule does
-//! better. That cost is 5 to 10 µs on bare metal and 40 to 50 µs in a virtual machine whose idle cores
-//! are halted by the host, so it is learned: an exponentially weighted moving average of measured
-//! wakes, from the moment the waker began to the moment the sleeper ran.
+//! A thread that waits can burn its core, or pay for a sleep and a wake, and does not know how long
+//! the wait will be. This is the ski-rental problem. Spinning for exactly as long as a sleep and a
+//! wake cost, and then sleeping, never costs more than twice what a clairvoyant would have paid. No
+//! deterministic rule does better.
 //!
-//! That bargain assumes that the core is the waiting thread's to burn. Where other threads want it, a spin
-//! delays them, often the very thread that is waited for, and the kernel takes the core away for a whole
-//! time slice (3 ms) from a thread that used it up, but wakes one that slept within microseconds. The
-//! measured wakes get *dearer* then, so the average alone would spin longest where spinning is wrong. So
-//! each wait also says how it ended ([`Wait`]), and what spins in vain spins ever more rarely:
+//! That cost is 5 to 10 µs on bare metal, and 40 to 50 µs in a virtual machine whose idle cores are
+//! halted by the host. So it is learned: an exponentially weighted moving average of measured
+//! wakes, each from the moment when the waker began to the moment when the sleeper ran.
 //!
-//! - a wait that ended within the spin has saved the cost of a sleep and a wake, which is put by as *credit*, up to
-//!   a time slice; and it moves the *level* half of the way to zero;
-//! - a spin that was spent in vain has cost as much, and one that lost its core for `t`, as a gap between two
-//!   looks at the clock shows, has cost `t`. That is taken from the credit; where it does not cover it, the level
-//!   rises by one, and by the binary logarithm of what is left, in units of the cost: for a time slice, by
-//!   seven or so;
-//! - after each spin at level `l` the next `2^l - 1` waits sleep at once. The one after them spins again, to
-//!   find out whether things have changed.
+//! # Where spinning is wrong
+//! The bargain assumes that the core is the waiting thread's to burn. Where other threads want the
+//! core, a spin delays them, often the very thread that is waited for. The kernel takes the core
+//! away for a whole time slice (3 ms) from a thread that has used up its own, but wakes a thread
+//! that slept within microseconds. The measured wakes get *dearer* then, so the average alone would
+//! spin longest where spinning is wrong.
 //!
-//! A new spin has a credit of half a slice, and one that has tried in vain often enough gets it again. For there is
-//! a state that only spins in a row end: the kernel has put both sides of a conversation on one core, though another
-//! is idle, because each wakes the other and sleeps. It moves one of them if its tick finds it waiting for the core,
-//! which is rare while they sleep, and soon the case if they spin.
+//! So each wait also says how it ended ([`Wait`]), and a thread that spins in vain spins ever more
+//! rarely:
+//! - A wait that ended within the spin has saved the cost of a sleep and a wake. That is put by as
+//!   *credit*, up to about a time slice, and it halves the *level*.
+//! - A spin that was spent in vain has cost as much. One that lost its core for `t`, as a gap
+//!   between two looks at the clock shows, has cost `t`. The credit pays for it. Where the credit
+//!   does not cover it, the level rises by one, and in addition by the binary logarithm of what is
+//!   left, in units of the cost: for a time slice, by about seven.
+//! - After each spin at level `l` the next `2^l - 1` waits sleep at once. The one after them spins
+//!   again, to find out whether things have changed.
 //!
-//! So spins go on where they save more than they cost, also if that means that two threads which answer each other
-//! thousands of times in a time slice both lose their cores at its end. Where they do not, the share of waits that
-//! spin falls to 1/256 within eight misses, which costs less than 1 % of a sleep and a wake, and comes back within
-//! four hits; a slice that was lost for nothing is paid for by about as many waits without a spin as sleeps and
-//! wakes fit into it, twice. The level falls by halves because both sides of a conversation learn:
-//! where both sleep, a spin of one often comes too short, as it waits for the wake of the other, and
-//! two that spin must find back to each other.
+//! A new spin has a credit of half its maximum, and one that has tried in vain often enough gets it
+//! again. The reason is a state that only spins in a row end: the kernel has put both sides of a
+//! conversation on one core, though another core is idle, because each wakes the other and then
+//! sleeps. The kernel moves one of them if its tick finds it waiting for the core. That is rare
+//! while both sleep, and soon the case if they spin.
 //!
-//! A third rule needs no learning: at least one core must be left to the thread that ends the wait, so no
-//! more threads spin than there are cores but for those that run; `spin_wait.rs` counts them.
+//! # What follows
+//! - Spins go on where they save more than they cost. This holds even if two threads that answer
+//!   each other thousands of times in a time slice both lose their cores at its end.
+//! - Where they do not, the share of waits that spin falls to 1/256 within eight misses, which
+//!   costs less than 1 % of a sleep and a wake. It comes back within four hits.
+//! - A slice that was lost for nothing is paid for by waits without a spin: about twice as many as
+//!   sleeps and wakes fit into it.
+//! - The level falls by halves because both sides of a conversation learn. Where both sleep, a spin
+//!   of one is often too short, because it waits for the wake of the other, and two threads that
+//!   spin must find back to each other.
 //!
-//! [`Spin`] is a value and its methods are pure functions of what they are given, so that a simulator
+//! A third rule needs no learning: at least one core must be left to the thread that ends the wait.
+//! So no more threads spin than there are cores without a running thread; `spin_wait.rs` counts
+//! them.
+//!
+//! [`Spin`] is a value, and its methods are pure functions of their arguments, so that a simulator
 //! can run the same object with its own clock.
 //!
 //! # Operations
-//! | operation    | caller | cost                                     |
-//! |--------------|--------|------------------------------------------|
-//! | `budget`     | anyone | a clamp                                  |
-//! | `after_wake` | anyone | a few shifts; gives the next value       |
-//! | `after_wait` | anyone | a few shifts; gives the next value       |
+//! | operation    | caller     | cost                                |
+//! |--------------|------------|-------------------------------------|
+//! | `budget`     | any thread | a clamp                             |
+//! | `after_wake` | any thread | a few shifts; returns the next value |
+//! | `after_wait` | any thread | a few shifts; returns the next value |
 //!
 //! # Invariants
-//! - **SP1** `min <= budget <= max`, whatever was measured: a stalled machine cannot make it spin for
-//!   ever, and a lucky one cannot make it stop learning.
-//! - **SP2** One sample moves the average by at most `1/2^weight` of the way, and a sample counts as
-//!   `2 * max` at the most, so that one stall (a stopped process, a page fault) is forgotten within a
-//!   few wakes.
-//! - **SP3** Of any `2^LEVEL_MAX` waits in a row at least one may spin longer than `min`: it never stops learning.
-//! - **SP4** When the credit is spent, and it lasts for `CREDIT_MAX` of time spent in vain at the most, the next `k` misses in
-//!   a row leave at most one wait in `2^k` (in `2^LEVEL_MAX`, if that is less) its spin; as many hits in a row as
-//!   halve `LEVEL_MAX` to zero give every wait its spin again.
+//! - **SP1** *The budget is bounded.* `min <= budget <= max`, whatever was measured: a stalled
+//!   machine cannot make a thread spin for ever, and a lucky one cannot make it stop learning.
+//! - **SP2** *A stall is forgotten.* One sample moves the average by at most `1/2^weight` of the
+//!   way, and a sample counts as `2 * max` at the most. So one stall (a stopped process, a page
+//!   fault) is forgotten within a few wakes.
+//! - **SP3** *It never stops learning.* Of any `2^LEVEL_MAX` waits in a row at least one may spin
+//!   longer than `min`.
+//! - **SP4** *Spins in vain become rare.* The credit lasts for at most `CREDIT_MAX` of time spent
+//!   in vain. When it is spent, the next `k` misses in a row leave a spin to at most one wait in
+//!   `2^k` (in `2^LEVEL_MAX`, if that is less). As many hits in a row as halve `LEVEL_MAX` to zero
+//!   give every wait its spin again.
 //!
 //! # Why not …
-//! A fixed number of rounds (32 yields, four passes): right on one machine. A shorter budget after a miss
-//! instead of rarer spins: a spin that is shorter than what it waits for costs and gains nothing, and
-//! finds out nothing either. A call of `sched_yield` in the spin, to let the others have the core: a thread
-//! that computes keeps it for a slice, where a thread that slept would have had it back at once.
-//! `getrusage`, for involuntary switches: a system call that also counts those which no spin is to blame for.
+//! - *A fixed number of rounds* (32 yields, four passes): it is right on one machine.
+//! - *A shorter budget after a miss* instead of rarer spins: a spin that is shorter than the event
+//!   takes costs and gains nothing, and finds out nothing either.
+//! - *A call of `sched_yield` in the spin*, to let other threads have the core: a thread that
+//!   computes keeps it for a slice, where a thread that slept would have had it back at once.
+//! - *`getrusage`, for involuntary switches*: a system call that also counts the switches for which
+//!   no spin is to blame.
 //!
 //! # References
 //! A. Karlin, M. Manasse, L. McGeoch, S. Owicki, *Competitive randomized algorithms for non-uniform
-//! problems*, SODA 1990; A. Karlin, K. Li, M. Manasse, S. Owicki, *Empirical studies of competitive spinning
-//! for a shared-memory multiprocessor*, SOSP 1991.
+//! problems*, SODA 1990; A. Karlin, K. Li, M. Manasse, S. Owicki, *Empirical studies of competitive
+//! spinning for a shared-memory multiprocessor*, SOSP 1991.
 
 use stealyard_sync::time::Duration;
 
-/// The bounds of a [`Spin`] and how fast it learns. Plain data.
+/// The bounds of a [`Spin`], and the speed with which it learns. Plain data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpinConfig {
-    /// Spin at least this long, also where spins are in vain or no core is free for them. Default: zero, so that
-    /// a thread whose spins are in vain hardly spins.
+    /// The shortest spin, also where spins are in vain or no core is free for them. Default: zero,
+    /// so that a thread whose spins are in vain hardly spins.
     pub min: Duration,
-    /// Spin at most this long; zero turns spinning off. Default: 50 µs, what a sleep and a wake cost
-    /// on the dearest machine measured (a virtual one).
+    /// The longest spin; zero turns spinning off. Default: 50 µs, the cost of a sleep and a wake on
+    /// the slowest machine that was measured (a virtual one).
     pub max: Duration,
-    /// The cost assumed before anything was measured. Default: 10 µs, the upper end of bare metal.
+    /// The cost that is assumed before anything was measured. Default: 10 µs, the upper end of bare
+    /// metal.
     pub first: Duration,
-    /// A sample counts for `1/2^weight` of the average. Default: 3, which forgets half of the past in
-    /// five wakes.
+    /// The weight of a sample in the average: it counts for `1/2^weight`. Default: 3, which forgets
+    /// half of the past in five wakes.
     pub weight: u32,
 }
 
@@ -110,20 +125,22 @@ impl Default for SpinConfig {
     }
 }
 
-/// How a wait ended, as far as its spin goes.
+/// How a wait ended, as far as its spin is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// What was waited for came while the thread spun.
+    /// The event came while the thread spun.
     Hit,
     /// The whole budget was spent, and the thread slept after all.
     Miss,
-    /// While the thread spun, its core was another's for this long.
+    /// While the thread spun, another thread had its core for this long.
     Lost(Duration),
     /// The thread slept without a spin (of more than `min`), because the budget allowed none.
     Slept,
 }
 
-/// How long to spin, learned from measured wakes and from how spins ended: a value. The file's essay says why.
+/// How long to spin, learned from measured wakes and from the ends of earlier spins.
+///
+/// This is a value; the essay at the top of the file explains it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -144,36 +161,39 @@ pub enum Wait {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spin {
     config: SpinConfig,
-    /// The average cost of a sleep and a wake, in nanoseconds times 2^8, so that small steps are not
-    /// rounded away.
+    /// The average cost of a sleep and a wake, in nanoseconds times 2^8, so that small steps are
+    /// not rounded away.
     cost_fixed: u64,
-    /// What spins have saved, in nanoseconds, up to `CREDIT_MAX`.
+    /// The time that spins have saved, in nanoseconds, up to `CREDIT_MAX`.
     credit_ns: u64,
-    /// How rarely spins pay: after each, `2^level - 1` waits sleep at once.
+    /// How rarely spins pay: after each spin, `2^level - 1` waits sleep at once.
     level: u32,
-    /// So many of them are left.
+    /// The number of those waits that are still to come.
     sleeps_left: u32,
-    /// So many tries at the highest level are left.
+    /// The number of tries that are left at the highest level.
     tries_left: u32,
 }
 
 const FRACTION_BITS: u32 = 8;
 
-/// One wait in 256 tries a spin at the least. A spin in vain costs no more than a sleep and a wake, so that is what
-/// the tries cost together: 0.4 %.
+/// The highest level: at least one wait in 256 tries a spin. A spin in vain costs no more than a
+/// sleep and a wake, so all tries together cost 0.4 % of the sleeps and wakes.
 const LEVEL_MAX: u32 = 8;
 
-/// What spins saved long ago does not count for ever: a time slice is what a spin may lose at once.
+/// The most credit: about a time slice, which is what a spin may lose at once. What spins saved
+/// long ago does not count for ever.
 const CREDIT_MAX: Duration = Duration::from_millis(4);
-/// The credit to begin with: a few milliseconds go by until it is spent, in which the kernel moves a thread to an idle
-/// core.
+/// The credit of a new spin. A few milliseconds go by until it is spent, in which the kernel moves
+/// a thread to an idle core.
 const CREDIT_FIRST: Duration = Duration::from_millis(2);
-/// After so many tries in vain at the highest level it begins anew: once in 16,384 waits, so that what the credit
-/// buys, some 40 spins of each side, is less than 5 % of them.
+/// The number of tries in vain at the highest level after which a spin begins anew. That is once in
+/// 16,384 waits, so the spins that the credit buys, some 40 on each side, are less than 5 % of
+/// them.
 const TRIES: u32 = 64;
 
 impl Spin {
-    /// Nothing measured yet: the cost is taken to be `config.first`, and spins to pay.
+    /// Creates a spin that has measured nothing yet: it assumes that the cost is `config.first`,
+    /// and that spins pay.
     pub fn new(config: SpinConfig) -> Self {
         Self {
             config,
@@ -185,7 +205,7 @@ impl Spin {
         }
     }
 
-    /// How long the next wait is to spin before it sleeps (SP1).
+    /// Returns how long the next wait should spin before it sleeps (SP1).
     #[inline]
     pub fn budget(&self) -> Duration {
         let cost = if self.sleeps_left > 0 {
@@ -193,27 +213,27 @@ impl Spin {
         } else {
             self.cost()
         };
-        // Not `clamp`, which panics if min is above max: max is the promise.
+        // `clamp` would panic if `min` were above `max`; here `max` wins.
         cost.max(self.config.min).min(self.config.max)
     }
 
-    /// Spin at least this long, whatever else says not to.
+    /// Returns the shortest spin, which nothing else shortens.
     #[inline]
     pub(crate) fn min(&self) -> Duration {
         self.config.min.min(self.config.max)
     }
 
-    /// What a sleep and a wake cost, as measured.
+    /// Returns the measured cost of a sleep and a wake.
     fn cost(&self) -> Duration {
         Duration::from_nanos((self.cost_fixed + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS)
     }
 
-    /// The spin after a wake that cost `cost` (SP2).
+    /// Returns the spin after a wake that cost `cost` (SP2).
     #[must_use = "the spin is a value: keep the new one"]
     pub fn after_wake(self, cost: Duration) -> Self {
         let sample = fixed(cost.min(self.config.max.saturating_mul(2)));
         let weight = self.config.weight.min(32);
-        // Towards the sample by 1/2^weight of the distance, from either side.
+        // Moves towards the sample by 1/2^weight of the distance, from either side.
         let cost_fixed = if sample >= self.cost_fixed {
             self.cost_fixed + ((sample - self.cost_fixed) >> weight)
         } else {
@@ -222,7 +242,7 @@ impl Spin {
         Self { cost_fixed, ..self }
     }
 
-    /// The spin after a wait that ended like this (SP3, SP4).
+    /// Returns the spin after a wait that ended as `wait` says (SP3, SP4).
     #[must_use = "the spin is a value: keep the new one"]
     pub fn after_wait(self, wait: Wait) -> Self {
         let cost_ns = as_ns(self.cost().min(self.config.max)).max(1);
@@ -252,14 +272,14 @@ impl Spin {
             return paid;
         }
         if self.level == LEVEL_MAX {
-            return self.after_a_try();
+            return self.after_try_in_vain();
         }
         let costs = owed_ns / cost_ns;
         paid.at_level(self.level + 1 + costs.checked_ilog2().unwrap_or(0))
     }
 
-    /// A try at the highest level was in vain.
-    fn after_a_try(self) -> Self {
+    /// Returns the spin after a try at the highest level that was in vain.
+    fn after_try_in_vain(self) -> Self {
         match self.tries_left {
             0 => Self {
                 credit_ns: as_ns(CREDIT_FIRST),
@@ -273,7 +293,7 @@ impl Spin {
         }
     }
 
-    /// A spin has ended, and this is how rarely they pay.
+    /// Returns the spin after a spin has ended, with the level `level` from now on.
     fn at_level(self, level: u32) -> Self {
         let level = level.min(LEVEL_MAX);
         Self {
@@ -288,7 +308,7 @@ fn as_ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Nanoseconds times 2^8; years are cut off, which no budget comes near.
+/// Returns the nanoseconds times 2^8. It cuts off years, which no budget comes near.
 fn fixed(duration: Duration) -> u64 {
     as_ns(duration).min(u64::MAX >> (FRACTION_BITS + 1)) << FRACTION_BITS
 }
@@ -310,7 +330,7 @@ mod tests {
         Duration::from_micros(count)
     }
 
-    /// The wait that comes next, if what it waits for comes after `after`.
+    /// Returns the spin after a wait for an event that comes after `after`.
     fn wait(spin: Spin, after: Duration) -> Spin {
         let budget = spin.budget();
         spin.after_wait(if budget.is_zero() {
@@ -387,7 +407,8 @@ mod tests {
         assert_eq!(Spin::new(crossed).budget(), us(3));
     }
 
-    /// The promise of ski rental, checked against a clairvoyant for waits of every length, as long as spins pay.
+    /// The promise of ski rental, checked against a clairvoyant for waits of every length, as long
+    /// as spins pay.
     #[test]
     fn never_more_than_twice_the_clairvoyant() {
         let cost = us(12);
@@ -408,7 +429,8 @@ mod tests {
 
     #[test]
     fn sp4_spins_in_vain_all_but_end_within_eight() {
-        // Wakes that grow dearer the busier the machine is say nothing about it.
+        // Wakes grow dearer the busier the machine is, and must not make spins longer or more
+        // frequent.
         let mut spin = (0..100).fold(poor(), |spin, _| spin.after_wake(us(500)));
         let mut misses = 0;
         while misses < 8 {
@@ -421,7 +443,7 @@ mod tests {
             spin = wait(spin, Duration::MAX).after_wake(us(500));
         }
         assert!((1..=10_000 / 256 + 1).contains(&spins), "{spins} spins");
-        // For ever, a new beginning now and then included.
+        // The same for many waits, which include some new beginnings.
         for _ in 0..1_000_000 {
             spins += u32::from(!spin.budget().is_zero());
             spin = wait(spin, Duration::MAX).after_wake(us(500));
@@ -487,7 +509,7 @@ mod tests {
             }
             spin = spin.after_wait(Wait::Lost(us(3500)));
         }
-        // But if they answer each other now and then only, they had better sleep.
+        // But if they answer each other only now and then, they should rather sleep.
         let (mut spins, mut waits) = (0, 0);
         while waits < 10_000 {
             for number in 0..20 {

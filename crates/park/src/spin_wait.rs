@@ -1,32 +1,39 @@
-//! One wait that spins: for how long, on whose core, and how it ended.
+//! One wait that spins: its length, the core that it uses, and how it ended.
 //!
-//! The loop belongs to the caller, who looks at what it waits for and pauses; a [`SpinWait`] reads the clock
-//! now and then, says when the loop is to end, and gives back what was learned. It ends when
+//! The loop belongs to the caller, which checks for the event that it waits for and pauses. A
+//! [`SpinWait`] reads the clock now and then, says when the loop should end, and returns what was
+//! learned. The spin ends when one of these happens:
 //!
-//! - its budget is spent: a miss;
-//! - two looks at the clock lie further apart than anything but another thread on this core explains: the
-//!   core was taken away, and will be again. The thread goes to sleep at once;
-//! - it has lasted for longer than [`FREE`], and as many threads of this process spin or run as it has cores: what
-//!   they wait for could not run. That is no miss, since nothing was found out about spins.
+//! - Its budget is spent. This is a miss.
+//! - Two looks at the clock lie so far apart that only another thread on this core explains it. The
+//!   core was taken away, and will be again, so the thread should sleep at once.
+//! - It has lasted for longer than [`FREE`], and as many threads of this process spin or run as it
+//!   has cores. The threads that they wait for could not run. This is no miss, since nothing was
+//!   found out about spins.
 //!
 //! # Operations
-//! | operation | caller      | progress  | cost                                                       |
-//! |-----------|-------------|-----------|------------------------------------------------------------|
-//! | `begin`   | the waiting thread | wait-free | the clock is read, if there is a budget             |
-//! | `look`    | the same    | wait-free | the clock is read; once in a wait a read-modify-write      |
-//! | `end`     | the same    | wait-free | after a look: the clock is read, perhaps a read-modify-write |
+//! The caller is the waiting thread. RMW is a read-modify-write.
+//!
+//! | operation | progress  | cost                                              |
+//! |-----------|-----------|---------------------------------------------------|
+//! | `begin`   | wait-free | reads the clock, if there is a budget             |
+//! | `look`    | wait-free | reads the clock; once in a wait an RMW            |
+//! | `end`     | wait-free | after a look: reads the clock, perhaps an RMW     |
 //!
 //! # Invariants
-//! - **SW1** `spinning` counts the `Seat`s that exist.
-//! - **SW2** At most `cores - 1` threads of the process spin for longer than [`FREE`] (and their `min`): the thread that
-//!   ends a wait is left a core. Where the process has one core, none does.
-//! - **SW3** A wait of a budget of zero reads no clock and writes to nothing that others see.
+//! - **SW1** `spinning` counts the `SpinPermit`s that exist.
+//! - **SW2** *A core is left to the thread that ends the wait.* At most `cores - 1` threads of the
+//!   process spin for longer than [`FREE`] (and their `min`). Where the process has one core, no
+//!   thread does.
+//! - **SW3** A wait with a budget of zero reads no clock, and writes to nothing that other threads
+//!   see.
 //!
 //! # Why not …
-//! Counting the threads that run as well: each start and end of a task would write to one word. Who knows how many
-//! run says so (`begin`'s `running`), and the others count the one that they wait for. Counting also the
-//! first microsecond: two threads that talk to each other across cores pass each other on in a fraction of it, and
-//! would pass a cache line more each time.
+//! - *Counting the threads that run as well*: each start and end of a task would write to one word.
+//!   A caller that knows how many run passes the number (`running` of `begin`). The others count
+//!   the one thread that they wait for.
+//! - *Counting also the first microsecond*: two threads that talk to each other across cores answer
+//!   in a fraction of it, and would move one more cache line each time.
 
 use stealyard_sync::atomic::{AtomicUsize, Ordering};
 use stealyard_sync::time::{Duration, Instant};
@@ -34,14 +41,16 @@ use stealyard_sync::{CachePadded, MODELLED, lazy_static, thread};
 
 use crate::spin::{Spin, Wait};
 
-/// So long a spin needs no core of its own.
+/// The time for which a spin needs no core of its own.
 const FREE: Duration = Duration::from_micros(1);
 
-/// Two looks at the clock that are further apart than this had another thread in between. The looks are a fraction of
-/// a microsecond apart; an interrupt, or the barrier of another thread, takes up to 10 µs in a virtual machine.
+/// A longer gap than this between two looks at the clock means that another thread ran in between.
+///
+/// The looks are a fraction of a microsecond apart. An interrupt, or the barrier of another thread,
+/// takes up to 10 µs in a virtual machine.
 const GAP: Duration = Duration::from_micros(25);
 
-/// The threads that spin, against the cores that there are.
+/// Counts the threads that spin, and limits them by the number of cores.
 #[derive(Debug)]
 struct Spinners {
     spinning: CachePadded<AtomicUsize>,
@@ -49,7 +58,8 @@ struct Spinners {
 }
 
 lazy_static! {
-    /// The process's. Its cores are counted once: where they become fewer, spins fail, which is noticed as well.
+    /// The count of this process. Its cores are counted once: if they become fewer, spins fail,
+    /// which each wait notices as well.
     static ref SPINNERS: Spinners = Spinners::new(cores());
 }
 
@@ -65,31 +75,33 @@ impl Spinners {
         }
     }
 
-    /// A core to spin on beside the threads that spin and `running` that run, if there is one (SW2).
-    fn sit(&self, running: usize) -> Option<Seat<'_>> {
+    /// Counts one more spinning thread, if a core is free beside the threads that spin and the
+    /// `running` threads that run (SW2).
+    fn permit(&self, running: usize) -> Option<SpinPermit<'_>> {
         let most = self.cores.saturating_sub(running.max(1));
-        // Ordering: Relaxed on both; a bound, not a promise, and the count is all there is to it.
-        let sat = self
-            .spinning
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spinning| {
-                (spinning < most).then_some(spinning + 1)
-            });
-        sat.is_ok().then(|| Seat(self))
+        // Ordering: Relaxed on both; a bound, not a promise, and nothing but the count depends on
+        // it.
+        let counted =
+            self.spinning
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spinning| {
+                    (spinning < most).then_some(spinning + 1)
+                });
+        counted.is_ok().then(|| SpinPermit(self))
     }
 }
 
-/// A thread that spins is counted as long as it has this (SW1).
+/// Permission to spin. The thread is counted as long as it exists (SW1).
 #[derive(Debug)]
-struct Seat<'a>(&'a Spinners);
+struct SpinPermit<'a>(&'a Spinners);
 
-impl Drop for Seat<'_> {
+impl Drop for SpinPermit<'_> {
     fn drop(&mut self) {
-        // Ordering: Relaxed; as in `sit`.
+        // Ordering: Relaxed; as in `permit`.
         self.0.spinning.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// One wait that spins; see the file's essay.
+/// One wait that spins. The essay at the top of the file explains when the spin ends.
 ///
 /// ```
 /// use std::hint::spin_loop;
@@ -116,10 +128,10 @@ impl Drop for Seat<'_> {
 #[must_use = "a wait that is not ended teaches nothing"]
 pub struct SpinWait {
     spin: Spin,
-    /// None if there is nothing to spin for.
+    /// `None` if this wait does not spin.
     clock: Option<Clock>,
     running: usize,
-    seat: Option<Seat<'static>>,
+    permit: Option<SpinPermit<'static>>,
 }
 
 #[derive(Debug)]
@@ -127,23 +139,26 @@ struct Clock {
     start: Instant,
     last: Instant,
     limit: Duration,
-    /// The whole budget, of which a deadline may cut something off.
+    /// The whole budget. A deadline may make `limit` shorter.
     budget: Duration,
+    /// The time for which the core was taken away.
     lost: Duration,
     is_over: bool,
     has_looked: bool,
 }
 
 impl SpinWait {
-    /// A wait begins. `running` threads of this process are known to run and not to spin; the one that is waited
-    /// for is counted in any case. In a model, which has no time, it does not spin.
+    /// Begins a wait. `running` is the number of threads of this process that are known to run and
+    /// not to spin. The thread that is waited for is counted in any case. In a model, which has no
+    /// time, the wait does not spin.
     #[inline]
     pub fn begin(spin: Spin, running: usize) -> Self {
         Self::begin_longer(spin, running, Duration::ZERO)
     }
 
-    /// As [`begin`](Self::begin), and a spin that pays may take longer by `more`: for a thread whose way to sleep
-    /// costs that much beside the sleep and the wake.
+    /// Begins a wait as [`begin`](Self::begin) does, but where spinning pays, the spin may last
+    /// longer by `more`. This is for a thread whose way to sleep costs that much beside the sleep
+    /// and the wake.
     pub fn begin_longer(spin: Spin, running: usize, more: Duration) -> Self {
         let budget = spin.budget();
         let clock = (!MODELLED && !budget.is_zero()).then(|| {
@@ -167,11 +182,11 @@ impl SpinWait {
             spin,
             clock,
             running,
-            seat: None,
+            permit: None,
         }
     }
 
-    /// The spin ends at `deadline` if not before.
+    /// Ends the spin at `deadline` at the latest.
     pub fn until(mut self, deadline: Instant) -> Self {
         if let Some(clock) = &mut self.clock {
             let left = deadline.saturating_duration_since(clock.start);
@@ -186,7 +201,7 @@ impl SpinWait {
         self.clock.is_some()
     }
 
-    /// Reads the clock: whether the caller may go on spinning.
+    /// Reads the clock. Returns whether the caller may go on spinning.
     pub fn look(&mut self) -> bool {
         let Some(clock) = &mut self.clock else {
             return false;
@@ -194,14 +209,15 @@ impl SpinWait {
         let min = self.spin.min();
         let spent = clock.look();
         clock.is_over |= spent >= clock.limit || spent >= min && !clock.lost.is_zero();
-        if !clock.is_over && self.seat.is_none() && spent >= min.max(FREE) {
-            self.seat = SPINNERS.sit(self.running);
-            clock.is_over = self.seat.is_none();
+        if !clock.is_over && self.permit.is_none() && spent >= min.max(FREE) {
+            self.permit = SPINNERS.permit(self.running);
+            clock.is_over = self.permit.is_none();
         }
         !clock.is_over
     }
 
-    /// The wait is over, and what was waited for `came`, or did not: the spin that was learned.
+    /// Ends the wait and returns the learned spin. `came` tells whether the event came that was
+    /// waited for.
     pub fn end(mut self, came: bool) -> Spin {
         let spin = self.spin;
         let Some(clock) = &mut self.clock else {
@@ -223,14 +239,15 @@ impl SpinWait {
         } else if spent >= clock.budget {
             spin.after_wait(Wait::Miss)
         } else {
-            // A deadline, or want of a core, cut it short: nothing was found out.
+            // A deadline or the lack of a core cut the spin short, so nothing was learned.
             spin
         }
     }
 }
 
 impl Clock {
-    /// Reads the clock, and notices what was lost since the last time. How long it spins.
+    /// Reads the clock, and adds to `lost` if the core was taken away since the last look. Returns
+    /// for how long the wait has lasted.
     fn look(&mut self) -> Duration {
         let now = Instant::now();
         let gap = now.saturating_duration_since(self.last);
@@ -249,34 +266,35 @@ mod tests {
     use crate::spin::SpinConfig;
 
     #[test]
-    fn sw2_one_core_is_left_to_what_is_waited_for() {
+    fn sw2_one_core_is_left_to_the_thread_that_is_waited_for() {
         let spinners = Spinners::new(4);
-        let seats: Vec<_> = (0..5).map_while(|_| spinners.sit(1)).collect();
-        assert_eq!(seats.len(), 3);
-        drop(seats);
-        assert_eq!(spinners.sit(3).into_iter().count(), 1);
-        assert!(spinners.sit(4).is_none(), "four run on four cores");
-        assert!(spinners.sit(9).is_none(), "more run than there are cores");
+        let permits: Vec<_> = (0..5).map_while(|_| spinners.permit(1)).collect();
+        assert_eq!(permits.len(), 3);
+        drop(permits);
+        assert_eq!(spinners.permit(3).into_iter().count(), 1);
+        assert!(spinners.permit(4).is_none(), "four run on four cores");
+        let permit = spinners.permit(9);
+        assert!(permit.is_none(), "more run than there are cores");
     }
 
     #[test]
-    fn sw2_nobody_spins_on_the_only_core() {
-        assert!(Spinners::new(1).sit(0).is_none());
-        assert!(Spinners::new(0).sit(0).is_none());
+    fn sw2_no_thread_spins_on_the_only_core() {
+        assert!(Spinners::new(1).permit(0).is_none());
+        assert!(Spinners::new(0).permit(0).is_none());
     }
 
     #[test]
-    fn sw1_seats_are_given_back() {
+    fn sw1_permits_are_given_back() {
         let spinners = Spinners::new(2);
         for _ in 0..10 {
-            let seat = spinners.sit(0);
-            assert!(seat.is_some() && spinners.sit(0).is_none());
+            let permit = spinners.permit(0);
+            assert!(permit.is_some() && spinners.permit(0).is_none());
         }
         // Ordering: Relaxed; one thread only.
         assert_eq!(spinners.spinning.load(Ordering::Relaxed), 0);
     }
 
-    /// A spin whose next wait spins, and that has no credit.
+    /// Returns a spin without credit, whose next wait spins.
     fn poor() -> Spin {
         let mut spin = Spin::new(SpinConfig::default());
         for _ in 0..1_000_000 {
@@ -297,7 +315,7 @@ mod tests {
         assert!(!wait.end(false).budget().is_zero());
     }
 
-    /// A wait of which the clock can be set: `gaps` are what lies between its looks.
+    /// Runs a wait whose looks at the clock lie `gaps` apart, in microseconds.
     fn waited(spin: Spin, gaps: &[u64]) -> (SpinWait, bool) {
         let mut wait = SpinWait::begin(spin, 1);
         let mut goes_on = wait.spins();
@@ -333,11 +351,11 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_cuts_it_short_teaches_nothing() {
+    fn a_deadline_that_cuts_the_spin_short_teaches_nothing() {
         let spin = Spin::new(SpinConfig::default());
         let mut wait = SpinWait::begin(spin, 1).until(Instant::now());
         assert!(!wait.look());
-        // Held up by the machine for longer than the whole budget it would be a miss, or a loss.
+        // If the machine held this thread up for longer than the budget, it is a miss or a loss.
         if wait
             .clock
             .as_ref()
@@ -372,7 +390,7 @@ mod tests {
         clock.start -= Duration::from_micros(2);
         clock.last = Instant::now();
         let goes_on = wait.look();
-        assert!(!goes_on && wait.seat.is_none());
+        assert!(!goes_on && wait.permit.is_none());
         let lost = wait
             .clock
             .as_ref()

@@ -1,27 +1,28 @@
-//! Whom to wake when several sleep: a policy.
+//! The policy that chooses which of several sleeping workers to wake.
 //!
-//! The policy is a pure function of what it is given: who announces, and who sleeps since when. It only
-//! proposes; the idle protocol claims the proposed worker, and if somebody else was quicker it asks
-//! again and then takes any sleeper. So no policy, however wrong, can lose a wake.
+//! A policy is a pure function of its arguments: the worker that announces, and the workers that
+//! sleep with the order in which they fell asleep. It only proposes a worker, and the idle protocol
+//! claims it. If another thread was quicker, the protocol asks once more, and then takes any
+//! sleeper. So no policy, however wrong, can lose a wake.
 
 /// A sleeping worker, as a [`WakeOrder`] sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sleeper {
     /// The worker's number.
     pub worker: usize,
-    /// Grows with every falling asleep, over all workers: the greatest fell asleep last.
+    /// Increases each time any worker falls asleep: the largest stamp is the latest.
     pub stamp: u64,
 }
 
-/// The workers that sleep, for a [`WakeOrder`] to choose from. A moving picture: a worker may wake or
-/// fall asleep while it is looked at.
+/// The workers that sleep, for a [`WakeOrder`] to choose from. The set changes while it is read:
+/// workers wake and fall asleep.
 #[derive(Debug)]
 pub struct SleeperSet<'a> {
     pub(crate) source: &'a crate::sleepers::Sleepers,
 }
 
 impl SleeperSet<'_> {
-    /// Each sleeper once, in no promised order.
+    /// Iterates over the sleepers, each of them once, in an unspecified order.
     pub fn iter(&self) -> impl Iterator<Item = Sleeper> {
         self.source
             .iter()
@@ -29,16 +30,20 @@ impl SleeperSet<'_> {
     }
 }
 
-/// Chooses whom to wake.
+/// Chooses the worker to wake.
 pub trait WakeOrder: Send + Sync {
-    /// The worker to wake, if any sleeps. `from` is the worker that announces, or `None` from outside.
+    /// Returns the worker to wake, if any sleeps. `from` is the worker that announces, or `None` if
+    /// the announcement comes from outside.
     ///
-    /// Should not panic: any sleeper is woken then, and the panic goes on to the announcer.
+    /// An implementation should not panic: after a panic any sleeper is woken, and the panic goes
+    /// on to the announcer.
     fn choose(&self, from: Option<usize>, sleepers: &SleeperSet<'_>) -> Option<usize>;
 }
 
-/// The worker that fell asleep last: its caches are the warmest, its core the least likely to be
-/// halted, and those that sleep longest can be retired. The default.
+/// Chooses the worker that fell asleep last. This is the default.
+///
+/// That worker's caches are the warmest, its core is the least likely to be halted, and the workers
+/// that sleep longest can be retired.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MostRecent;
 
@@ -49,8 +54,8 @@ impl WakeOrder for MostRecent {
     }
 }
 
-/// The worker nearest to the one that announces, by a table of distances; among equals, and for work
-/// from outside, the one that fell asleep last.
+/// Chooses the worker that is nearest to the announcing one, by a table of distances. Among equals,
+/// and for work from outside, it chooses the worker that fell asleep last.
 #[derive(Clone, Debug)]
 pub struct Nearest {
     workers: usize,
@@ -62,9 +67,9 @@ pub struct Nearest {
 pub struct NotSquare {
     /// The row that has the wrong length.
     pub row: usize,
-    /// How long it is.
+    /// The number of its entries.
     pub length: usize,
-    /// How long it should be: the number of rows.
+    /// The number of entries that it should have: the number of rows.
     pub expected: usize,
 }
 
@@ -81,7 +86,8 @@ impl core::fmt::Display for NotSquare {
 impl core::error::Error for NotSquare {}
 
 impl Nearest {
-    /// `distances[a][b]` is how far worker `b` is from worker `a`; any unit, smaller is nearer.
+    /// Creates the policy from a table: `distances[a][b]` is the distance from worker `a` to worker
+    /// `b`, in any unit. A smaller number is nearer.
     ///
     /// # Errors
     /// [`NotSquare`] names the first row whose length is not the number of rows.
@@ -102,7 +108,7 @@ impl Nearest {
         })
     }
 
-    /// Workers that the table does not know are farthest.
+    /// Returns the distance from `from` to `to`. Workers that the table does not know are farthest.
     fn distance(&self, from: Option<usize>, to: usize) -> u32 {
         match from {
             None => 0,
@@ -170,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_asleep_is_nobody_to_wake() {
+    fn no_worker_is_chosen_while_none_sleeps() {
         let sleepers = asleep(&[]);
         let set = SleeperSet { source: &sleepers };
         assert_eq!(MostRecent.choose(None, &set), None);

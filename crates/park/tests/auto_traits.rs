@@ -1,5 +1,7 @@
-//! Goal: what may cross threads, panics and moves, and what may not (W15). Method: a table of every public type,
-//! decided at compile time.
+//! Goal: each public type may cross threads, panics and moves, or may not, as documented (risk
+//! W15).
+//!
+//! Method: a table of every public type, checked at compile time.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use std::cell::RefCell;
@@ -15,16 +17,16 @@ use stealyard_park::{
     SleeperSet, Spin, SpinConfig, ThreadPool, Unparker, Waiting,
 };
 
-/// What is found where a type does not have the trait that was asked for.
+/// The constant that is found if a type does not have the trait in question.
 ///
-/// The underscore: one of the two constants is never read.
+/// It begins with an underscore because one of the two constants is never read.
 trait Otherwise {
     const _HAS: bool = false;
 }
 
 impl<T: ?Sized> Otherwise for T {}
 
-/// Whether the type has the trait: the inherent constant wins where its bound holds.
+/// Whether the type has the trait. The inherent constant wins where its bound holds.
 macro_rules! has {
     ($type:ty: $bound:path) => {{
         struct Ask<T: ?Sized>(core::marker::PhantomData<T>);
@@ -49,7 +51,7 @@ macro_rules! row {
 }
 
 #[test]
-fn w15_what_each_type_may_do() {
+fn w15_each_type_has_the_documented_auto_traits() {
     // In order:            Send  Sync  UnwindSafe RefUnwindSafe Unpin
     // One thread parks at a time.
     row!(Parker:            true  false true  true  true);
@@ -63,7 +65,7 @@ fn w15_what_each_type_may_do() {
     row!(Parking:           true  true  true  true  true);
     row!(Sleeping:          true  true  true  true  true);
     row!(Woken:             true  true  true  true  true);
-    // What the look has found is the caller's.
+    // The work that the look has found is a type of the caller.
     row!(Recheck<u8>:       true  true  true  true  true);
     row!(Recheck<Rc<u8>>:   false false true  true  true);
     row!(Recheck<RefCell<u8>>: true false true false true);
@@ -76,21 +78,21 @@ fn w15_what_each_type_may_do() {
     row!(Spin:              true  true  true  true  true);
     row!(SpinConfig:        true  true  true  true  true);
     row!(ThreadPool:        true  true  true  true  true);
-    // Hooks are the user's.
+    // Hooks are types of the user.
     row!(PoolConfig:        true  true  false false true);
     row!(PoolConfigError:   true  true  true  true  true);
     row!(PoolStats:         true  true  true  true  true);
     row!(OsThreads:         true  true  true  true  true);
-    // A job is the user's, and an `io::Error` may hold anything.
+    // A job is a type of the user, and an `io::Error` may hold anything.
     row!(Refused:           true  false false false true);
     row!(RefusedReason:     true  true  false false true);
     row!(Placed:            true  true  false false true);
     row!(ShutdownResult:    true  true  true  true  true);
 }
 
-/// Lives may be cut: nothing is put into these through a reference.
+/// Lifetimes may be shortened, because no value is put into these types through a reference.
 #[test]
-fn w15_lives_may_be_cut() {
+fn w15_lifetimes_may_be_shortened() {
     fn waiting<'a>(waiting: Waiting<'static>) -> Waiting<'a> {
         waiting
     }

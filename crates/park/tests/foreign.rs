@@ -1,7 +1,9 @@
-//! Goal: foreign code may run in the middle of a call (wakers, policies, looks, starters, hooks, jobs,
-//! destructors of panic payloads), may use the same structure there, and may panic: no call deadlocks, no wake of
-//! another worker and no job is lost, no count stays wrong. And what a token that is forgotten costs is what the
-//! documentation says. Method: programs of safe code; a watchdog for what hangs.
+//! Goal: foreign code runs in the middle of a call (wakers, policies, looks, starters, hooks, jobs,
+//! destructors of panic payloads). There it may use the same structure, and may panic. No call
+//! deadlocks, no wake of another worker and no job is lost, and no count stays wrong. A token that
+//! is forgotten costs what the documentation says.
+//!
+//! Method: programs of safe code, with a watchdog for calls that hang.
 #![forbid(unsafe_code)]
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
@@ -18,10 +20,10 @@ use stealyard_park::{
     EventCount, Idle, ParkResult, PoolConfig, SleeperSet, ThreadPool, Wake, WakeOrder,
 };
 
-/// How long anything may take before it counts as hung.
+/// The time after which a call counts as hung.
 const HANG: Duration = Duration::from_secs(60);
 
-/// Runs `body` on a thread of its own; one that hangs fails the test.
+/// Runs `body` on a thread of its own. If it hangs, the test fails.
 fn ends<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {
     let (sender, receiver) = mpsc::channel();
     let thread = std::thread::spawn(move || sender.send(body()));
@@ -37,15 +39,16 @@ fn ends<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {
 fn until(condition: impl Fn() -> bool) {
     let start = std::time::Instant::now();
     while !condition() {
-        assert!(start.elapsed() < HANG, "it never comes true");
+        assert!(start.elapsed() < HANG, "the condition never comes true");
         std::thread::yield_now();
     }
 }
 
-/// Keeps what is leaked on purpose reachable, so that a leak check sees only what was not meant.
+/// Keeps a value that is leaked on purpose reachable, so that a leak check reports only other
+/// leaks.
 fn keep(value: impl std::any::Any + Send) {
     static KEPT: Mutex<Vec<Box<dyn std::any::Any + Send>>> = Mutex::new(Vec::new());
-    let mut kept = KEPT.lock().expect("nothing panics in it");
+    let mut kept = KEPT.lock().expect("no code panics under this lock");
     kept.push(Box::new(value));
 }
 
@@ -53,11 +56,12 @@ fn panics(body: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(body)).is_err()
 }
 
-// --- The idle protocol ------------------------------------------------------------------------------
+// --- The idle protocol
+// ------------------------------------------------------------------------------
 
 type Log = Arc<Mutex<Vec<usize>>>;
 
-/// Writes down that it was called; panics if it is one of the `bad`.
+/// Records that it was called. Panics if its worker is one of the `bad` ones.
 struct Recorder {
     worker: usize,
     log: Log,
@@ -100,7 +104,7 @@ fn w17_a_waker_that_panics_takes_no_wake_from_another() {
     let mut sleeping = asleep(&idle, [2, 0, 1, 3]);
     assert!(panics(|| _ = idle.announce(1)), "the announcer is told");
     assert_eq!(woken(&log), [3, 1, 0], "one that can be woken");
-    // The two that could not be woken find out when they run for another reason; then all is in order.
+    // The two workers that could not be woken find out when they run for another reason.
     for _ in 0..2 {
         assert!(matches!(
             sleeping.pop().unwrap().cancel(),
@@ -131,16 +135,16 @@ fn w17_a_batch_wakes_enough_although_wakers_panic() {
 }
 
 #[test]
-fn w17_every_worker_is_nudged_although_wakers_panic() {
+fn w17_every_worker_is_woken_although_wakers_panic() {
     let (wakers, log) = recorders(4, &[0, 2]);
     let idle = Idle::new(wakers);
-    assert!(panics(|| idle.nudge_all()));
+    assert!(panics(|| idle.wake_all_workers()));
     assert_eq!(woken(&log), [0, 1, 2, 3]);
-    assert!(panics(|| idle.nudge(2)));
-    idle.nudge(1);
+    assert!(panics(|| idle.wake_worker(2)));
+    idle.wake_worker(1);
 }
 
-/// Panics, or uses the protocol that asks it.
+/// A policy that panics, or uses the protocol that asks it.
 struct Meddler {
     idle: Arc<OnceLock<Idle>>,
     panics: AtomicBool,
@@ -153,7 +157,7 @@ impl WakeOrder for Meddles {
         if let Some(idle) = self.0.idle.get() {
             let _counts = (idle.searching(), idle.sleeping(), idle.joined());
             assert_eq!(idle.announce(1), 0, "one is being woken");
-            idle.nudge(0);
+            idle.wake_worker(0);
             drop(idle.join(3));
         }
         assert!(
@@ -173,15 +177,15 @@ fn w17_a_policy_may_use_the_protocol_and_may_panic() {
     let (wakers, log) = recorders(4, &[]);
     let idle = Idle::with_order(wakers, Meddles(Arc::clone(&meddler)));
     let mut sleeping = asleep(&idle, 0..3);
-    keep(idle.clone()); // it is in a cycle
+    keep(idle.clone()); // part of a cycle, so it is never freed
     meddler.idle.set(idle.clone()).unwrap();
     assert_eq!(idle.announce(1), 1);
-    assert_eq!(woken(&log), [0, 0], "nudged, then woken");
+    assert_eq!(woken(&log), [0, 0], "by the policy, then for the item");
     let Woken::Searching(searching) = sleeping.remove(0).cancel() else {
         panic!("it was claimed");
     };
     meddler.panics.store(true, Ordering::Relaxed);
-    // The last searcher hands on its duty: another is woken, then the panic goes on.
+    // The last searcher passes its duty on: another worker is woken, and then the panic goes on.
     assert!(panics(|| drop(searching.found())));
     assert_eq!(woken(&log), [0, 1]);
     assert_eq!((idle.searching(), idle.sleeping()), (1, 1));
@@ -192,7 +196,7 @@ fn w17_a_policy_may_use_the_protocol_and_may_panic() {
     assert_eq!(Arc::strong_count(&meddler), 2);
 }
 
-/// Uses the protocol that wakes by it.
+/// A waker that uses the protocol that calls it.
 struct Caller(Arc<OnceLock<Idle>>, Arc<AtomicUsize>);
 
 impl Wake for Caller {
@@ -211,7 +215,7 @@ fn w17_a_waker_may_use_the_protocol() {
     let (cell, calls) = (Arc::new(OnceLock::new()), Arc::new(AtomicUsize::new(0)));
     let idle = Idle::new((0..3).map(|_| Caller(Arc::clone(&cell), Arc::clone(&calls))));
     let sleeping = asleep(&idle, 0..2);
-    keep(idle.clone()); // it is in a cycle
+    keep(idle.clone()); // part of a cycle, so it is never freed
     assert!(cell.set(idle.clone()).is_ok());
     assert_eq!(idle.announce(1), 1);
     drop(sleeping);
@@ -236,7 +240,7 @@ fn w17_looks_and_sleeps_that_panic_pass_the_duty_on() {
         },
         |idle| {
             let sleeping = asleep(idle, [0]).remove(0);
-            // It is the last to have fallen asleep, and so it is claimed.
+            // This worker fell asleep last, so it is claimed.
             assert_eq!(idle.announce(1), 1);
             drop(sleeping.sleep(|| panic!("the way to block")));
         },
@@ -253,7 +257,7 @@ fn w17_looks_and_sleeps_that_panic_pass_the_duty_on() {
     }
 }
 
-/// How many announcements of one item it takes until `worker` is woken; at most `limit`.
+/// Returns the number of announcements of one item until `worker` is woken, at most `limit`.
 fn announcements_until_woken(idle: &Idle, log: &Log, worker: usize, limit: usize) -> usize {
     (1..=limit)
         .find(|_| {
@@ -284,7 +288,7 @@ fn w18_a_token_that_is_forgotten_keeps_no_worker_asleep_for_good() {
             matches!(case, 1..=4) || first == 1,
             "{case}: woken by the {first}th"
         );
-        // It runs, finds work and sleeps again: and is woken again.
+        // The worker runs, finds work and sleeps again, and is woken again.
         let Woken::Searching(searching) = sleeping.into_iter().next().unwrap().cancel() else {
             panic!("it was claimed");
         };
@@ -311,7 +315,7 @@ fn w18_searchers_that_end_are_relied_on_without_limit() {
     let idle = Idle::new(wakers);
     let sleeping = asleep(&idle, [4, 5]);
     let _others: Vec<_> = (2..4).map(|index| idle.join(index).unwrap()).collect();
-    // It ends in time, with work or without, so no worker is woken.
+    // Each searcher ends in time, with work or without, so no worker is woken.
     let mut active = idle.join(0).unwrap();
     for round in 0..12 {
         let searching = active.search().unwrap();
@@ -327,7 +331,7 @@ fn w18_searchers_that_end_are_relied_on_without_limit() {
             }
         };
     }
-    // One that does not end, beside others that do: bounded all the same.
+    // A searcher that does not end is relied on only so often, even beside others that do end.
     let _lost = active.search().unwrap();
     let woken_by = (1..=RELIANCE_MAX).find(|_| {
         let _ended = idle.join(1).unwrap().search().unwrap().found();
@@ -342,7 +346,8 @@ fn w18_searchers_that_end_are_relied_on_without_limit() {
     drop(sleeping);
 }
 
-// --- The event count --------------------------------------------------------------------------------
+// --- The event count
+// --------------------------------------------------------------------------------
 
 #[test]
 fn w18_a_waiter_that_is_forgotten_costs_others_no_notification() {
@@ -367,11 +372,12 @@ fn w17_a_condition_that_panics_leaves_no_waiter_behind() {
     assert_eq!(event.waiters(), 0);
 }
 
-// --- The pool: starters -----------------------------------------------------------------------------
+// --- The pool: starters
+// -----------------------------------------------------------------------------
 
 type Body = Box<dyn FnOnce() + Send>;
 
-/// Starts threads as its function says.
+/// A starter that does what its function says.
 struct Odd<F>(F);
 
 impl<F: Fn(String, Body) -> io::Result<JoinHandle<()>> + Send + Sync> Start for Odd<F> {
@@ -402,7 +408,7 @@ fn shut_down(pool: &ThreadPool) {
     assert_eq!((stats.threads, stats.idle, stats.queued), (0, 0, 0));
 }
 
-/// A job that counts in `ran`.
+/// Returns a job that counts itself in `ran`.
 fn job(ran: &Arc<AtomicUsize>) -> impl FnOnce() + Send + 'static {
     let ran = Arc::clone(ran);
     move || _ = ran.fetch_add(1, Ordering::Relaxed)
@@ -438,14 +444,14 @@ fn w16_a_starter_may_use_the_pool() {
         let pool = pool_of(1, move |name, body| {
             let pool = theirs.get().unwrap();
             let _seen = (pool.stats(), format!("{pool:?}"));
-            // There is no thread yet that could take it.
+            // There is no thread yet that could take the job.
             let refused = pool.run(job(&count)).unwrap_err();
             assert!(matches!(refused.reason(), RefusedReason::Busy));
             let refused = pool.run_now(job(&count)).unwrap_err();
             assert!(matches!(refused.reason(), RefusedReason::Busy));
             OsThreads.start(name, None, body)
         });
-        keep(Arc::clone(&pool)); // it is in a cycle
+        keep(Arc::clone(&pool)); // part of a cycle, so it is never freed
         cell.set(Arc::clone(&pool)).unwrap();
         assert!(matches!(pool.run(job(&ran)), Ok(Placed::Started)));
         shut_down(&pool);
@@ -483,8 +489,8 @@ fn w16_a_slow_start_holds_up_no_other_caller() {
     });
 }
 
-/// At the limit, all of it threads that are being started: a job that must queue waits until it is known whether there
-/// will be one, and loses no job if there will not.
+/// The limit is reached, and all threads are still being started. A job that must queue waits until
+/// it is known whether there will be a thread, and it is not lost if there is none.
 #[test]
 fn w16_a_job_that_waits_for_a_start_which_fails_goes_on() {
     for good in [true, false] {
@@ -525,7 +531,8 @@ fn w16_a_job_that_waits_for_a_start_which_fails_goes_on() {
     }
 }
 
-/// While a start is under way another thread may become idle, or the pool be closed; then the start fails.
+/// While a start is under way another thread becomes idle, or the pool is closed. Then the start
+/// fails.
 #[test]
 fn w16_a_job_whose_start_fails_goes_to_a_thread_that_became_idle() {
     for closes in [false, true] {
@@ -545,7 +552,7 @@ fn w16_a_job_whose_start_fails_goes_to_a_thread_that_became_idle() {
                 }
                 Err(io::Error::other("no second one"))
             });
-            keep(Arc::clone(&pool)); // it is in a cycle
+            keep(Arc::clone(&pool)); // part of a cycle, so it is never freed
             cell.set(Arc::clone(&pool)).unwrap();
             let ran = Arc::new(AtomicUsize::new(0));
             let _place = pool.run(move || until(|| go.load(Ordering::Relaxed)));
@@ -561,9 +568,9 @@ type Starter = fn(String, Body) -> io::Result<JoinHandle<()>>;
 static BEGUN: AtomicBool = AtomicBool::new(false);
 static LATER: AtomicBool = AtomicBool::new(false);
 
-/// Starters that say one thing and do another, and whether the job is placed.
+/// Starters whose result does not agree with what they do, and whether the job is placed.
 const LIARS: [(Starter, bool); 5] = [
-    // Runs, and says that it does not.
+    // Runs the body, and returns an error or panics.
     (
         |_, body| {
             let thread = std::thread::spawn(body);
@@ -580,7 +587,7 @@ const LIARS: [(Starter, bool); 5] = [
         },
         true,
     ),
-    // Does not run, and says that it does.
+    // Drops the body, and promises a thread.
     (
         |_, body| {
             drop(body);
@@ -588,7 +595,7 @@ const LIARS: [(Starter, bool); 5] = [
         },
         false,
     ),
-    // Runs much later, when it has said that it will not.
+    // Runs the body much later, after it has returned an error.
     (
         |_, body| {
             std::thread::spawn(|| {
@@ -599,7 +606,7 @@ const LIARS: [(Starter, bool); 5] = [
         },
         false,
     ),
-    // Drops it much later, when it has said that it runs.
+    // Drops the body much later, after it has promised a thread.
     (
         |_, body| {
             Ok(std::thread::spawn(|| {
@@ -612,7 +619,7 @@ const LIARS: [(Starter, bool); 5] = [
 ];
 
 #[test]
-fn w16_what_became_of_the_body_counts_and_not_what_a_starter_says() {
+fn w16_the_fate_of_the_body_counts_and_not_the_result_of_the_starter() {
     for (case, (starter, placed)) in LIARS.into_iter().enumerate() {
         BEGUN.store(false, Ordering::Relaxed);
         LATER.store(false, Ordering::Relaxed);
@@ -627,7 +634,7 @@ fn w16_what_became_of_the_body_counts_and_not_what_a_starter_says() {
             assert_eq!(outcome.is_ok(), placed, "case {case}");
             LATER.store(true, Ordering::Relaxed);
             shut_down(&pool);
-            // What a starter has dropped with its promise is gone; everything else has run once.
+            // A job that a starter dropped after its promise is gone; every other job has run once.
             let expected = usize::from(case != 4);
             until(|| ran.load(Ordering::Relaxed) == expected);
             let stats = pool.stats();
@@ -641,9 +648,10 @@ fn w16_what_became_of_the_body_counts_and_not_what_a_starter_says() {
     }
 }
 
-// --- The pool: jobs and hooks -----------------------------------------------------------------------
+// --- The pool: jobs and hooks
+// -----------------------------------------------------------------------
 
-/// A payload whose destructor panics, with another such payload, for ever.
+/// A payload whose destructor panics with another such payload, without end.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -673,7 +681,7 @@ fn w17_payloads_whose_destructors_panic_end_no_thread() {
     });
 }
 
-/// Uses its pool when it is dropped.
+/// A value that uses its pool when it is dropped.
 struct UsesPool(Arc<ThreadPool>, Arc<AtomicUsize>);
 
 impl Drop for UsesPool {
@@ -708,7 +716,7 @@ fn w16_destructors_of_jobs_may_use_the_pool() {
         }
         until(|| ran.load(Ordering::Relaxed) == 8);
         shut_down(&pool);
-        // Refused, and dropped by the caller.
+        // The job is refused, and dropped by the caller.
         let guard = uses();
         drop(pool.run(move || drop(guard)));
         assert_eq!(ran.load(Ordering::Relaxed), 9);
@@ -725,7 +733,7 @@ fn w16_hooks_may_use_the_pool_and_end_it() {
             on_start: Some(Box::new(move |_| {
                 let pool = starting.get().unwrap();
                 assert_eq!(pool.stats().threads, 1);
-                let _place_or_closed = pool.run(|| ());
+                let _ = pool.run(|| ()); // placed, or refused because the pool is closed
             })),
             on_stop: Some(Box::new(move |_| {
                 let pool = stopping.get().unwrap();
@@ -736,7 +744,7 @@ fn w16_hooks_may_use_the_pool_and_end_it() {
             ..PoolConfig::default()
         };
         let pool = Arc::new(ThreadPool::new(config).unwrap());
-        keep(Arc::clone(&pool)); // it is in a cycle
+        keep(Arc::clone(&pool)); // part of a cycle, so it is never freed
         cell.set(Arc::clone(&pool)).unwrap();
         let _place = pool.run(|| ()).unwrap();
         shut_down(&pool);
@@ -745,7 +753,8 @@ fn w16_hooks_may_use_the_pool_and_end_it() {
     });
 }
 
-/// A shutdown is bounded by its time, whatever hooks do: and it is complete when they have ended, not before.
+/// A shutdown is bounded by its time, whatever hooks do. It is complete when they have ended, and
+/// not before.
 #[test]
 fn w16_a_slow_stop_hook_does_not_stretch_a_shutdown() {
     ends(|| {
@@ -774,7 +783,8 @@ fn w16_a_slow_stop_hook_does_not_stretch_a_shutdown() {
     });
 }
 
-/// The first job of a thread may run, and end the pool, before the call that started the thread has returned.
+/// The first job of a thread may run, and end the pool, before the call that started the thread has
+/// returned.
 #[test]
 fn w16_a_first_job_that_ends_the_pool_does_not_wait_for_itself() {
     ends(|| {

@@ -1,6 +1,9 @@
-//! Goal: in the child of a fork, where a pool's threads are not, a job is refused and given back, and nothing waits.
-//! Method: a process whose pool has idle and busy threads forks; the child tries everything, and an alarm ends it if
-//! it hangs. A binary of its own, with one test, so that no other test holds a lock in the moment of the fork.
+//! Goal: in the child of a fork, which has none of the pool's threads, a job is refused and given
+//! back, and no call waits.
+//!
+//! Method: a process whose pool has idle and busy threads forks. The child tries every call, and an
+//! alarm ends it if it hangs. The test is alone in its binary, so that no other test holds a lock
+//! in the moment of the fork.
 #![cfg(unix)]
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
@@ -18,14 +21,14 @@ fn a_forked_child_gets_its_job_back() {
     let _placed = pool.run(move || assert!(ended.recv().is_err())).unwrap();
     let _placed = pool.run(move || tell.send(1).unwrap()).unwrap();
     assert_eq!(told.recv().unwrap(), 1);
-    // SAFETY: 1. the child calls only what is written for it, and ends by `_exit`.
+    // SAFETY: 1. the child calls only code that is written for it, and ends by `_exit`.
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "{}", std::io::Error::last_os_error());
     if child == 0 {
-        // SAFETY: 1. it takes a number: after a minute the child hangs, and is ended.
+        // SAFETY: 1. the call takes a number. A child that runs for a minute hangs, and is ended.
         unsafe { libc::alarm(60) };
         let right = is_refused_everywhere(pool);
-        // SAFETY: 1. it ends this process, without the parent's exit handlers.
+        // SAFETY: 1. the call ends this process, without the parent's exit handlers.
         unsafe { libc::_exit(if right { 42 } else { 1 }) }
     }
     let mut status = 0;

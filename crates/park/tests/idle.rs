@@ -1,8 +1,9 @@
-//! Goal: whom the idle protocol wakes, and how many, in every situation that one thread can set up; and
-//! I5 after every step of random histories.
+//! Goal: in every situation that one thread can set up, the idle protocol wakes the right workers
+//! and the right number of them. After every step of random histories no work waits beside a
+//! sleeper (I5 of `idle.rs`).
 //!
-//! Method: the tokens of many workers driven from one thread, with wakers that only write down that
-//! they were called. A property test drives random steps and asserts I5 in between.
+//! Method: one thread drives the tokens of many workers, with wakers that only record that they
+//! were called. A property test drives random steps and asserts I5 in between.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use std::sync::{Arc, Mutex};
@@ -64,7 +65,7 @@ fn one_item_wakes_the_most_recent_sleeper_and_no_second() {
 }
 
 #[test]
-fn a_batch_wakes_as_many_as_it_has_items_less_those_who_search() {
+fn a_batch_wakes_one_worker_for_each_item_without_a_searcher() {
     let (idle, log) = idle(6);
     let sleeping = asleep(&idle, 0..5);
     let searching = idle.join(5).unwrap().search().unwrap();
@@ -106,7 +107,7 @@ fn more_workers_than_fit_in_one_word() {
 }
 
 #[test]
-fn half_of_those_awake_may_search() {
+fn half_of_the_workers_awake_may_search() {
     let (idle, _log) = idle(5);
     let mut active: Vec<Active> = (0..5).map(|index| idle.join(index).unwrap()).collect();
     let mut searching = Vec::new();
@@ -118,7 +119,7 @@ fn half_of_those_awake_may_search() {
         }
     }
     assert_eq!((searching.len(), refused.len()), (3, 2));
-    // Two asleep, three awake: two may search, three do.
+    // Two workers sleep and three are awake: two may search, and three do.
     let _asleep: Vec<Parking> = refused.into_iter().map(Active::park).collect();
     drop(searching.pop());
     assert!(
@@ -139,7 +140,7 @@ fn only_the_last_to_park_looks_again() {
     let Recheck::Nothing(_first) = first.park().recheck(|| -> Option<()> {
         panic!("another searcher has the duty");
     }) else {
-        unreachable!("it was not looked");
+        unreachable!("the worker must not look");
     };
     let mut looked = false;
     let Recheck::Nothing(_second) = second.park().recheck(|| {
@@ -152,7 +153,7 @@ fn only_the_last_to_park_looks_again() {
 }
 
 #[test]
-fn nobody_is_woken_in_vain_when_there_is_no_more() {
+fn no_worker_is_woken_when_there_is_no_more_work() {
     let (idle, log) = idle(3);
     let _sleeping = asleep(&idle, [1, 2]);
     let searching = idle.join(0).unwrap().search().unwrap();
@@ -177,12 +178,12 @@ fn nobody_is_woken_in_vain_when_there_is_no_more() {
 }
 
 #[test]
-fn w2_a_nudge_changes_no_count() {
+fn w2_waking_a_worker_without_work_changes_no_count() {
     let (idle, log) = idle(3);
     let sleeping = asleep(&idle, 0..3);
-    idle.nudge_all();
-    idle.nudge(1);
-    idle.nudge(99); // nobody: nothing
+    idle.wake_all_workers();
+    idle.wake_worker(1);
+    idle.wake_worker(99); // no such worker
     assert_eq!(woken(&log), [0, 1, 2, 1]);
     assert_eq!((idle.searching(), idle.sleeping()), (0, 3));
     for token in sleeping {
@@ -228,7 +229,7 @@ enum Place {
     Sleeping(Sleeping),
 }
 
-/// A policy that is as wrong as it can be.
+/// A policy that proposes workers that do not exist.
 struct Nonsense;
 
 impl stealyard_park::WakeOrder for Nonsense {
@@ -237,7 +238,7 @@ impl stealyard_park::WakeOrder for Nonsense {
     }
 }
 
-/// One step of worker `index`, chosen by `choice`.
+/// Does one step of worker `index`, chosen by `choice`.
 fn step(idle: &Idle, place: Place, index: usize, queue: &mut usize, choice: u8) -> Place {
     let mut take = || {
         let some = *queue > 0;
@@ -274,8 +275,8 @@ fn step(idle: &Idle, place: Place, index: usize, queue: &mut usize, choice: u8) 
 }
 
 proptest! {
-    /// Random steps of random workers and submitters, one at a time: I5 holds whenever nobody is
-    /// between parking and looking again, whatever the policy proposes.
+    /// Random steps of random workers and submitters, one at a time. No work waits beside a sleeper
+    /// (I5) whenever no worker is between parking and looking again, whatever the policy proposes.
     #[test]
     fn i5_holds_after_every_step(
         workers in 1_usize..6,
@@ -290,14 +291,14 @@ proptest! {
         };
         let mut places: Vec<Place> = (0..workers).map(|_| Place::Out).collect();
         let mut queue = 0;
-        for (who, choice) in steps {
-            if who < workers {
-                let place = core::mem::replace(&mut places[who], Place::Out);
-                places[who] = step(&idle, place, who, &mut queue, choice);
+        for (actor, choice) in steps {
+            if actor < workers {
+                let place = core::mem::replace(&mut places[actor], Place::Out);
+                places[actor] = step(&idle, place, actor, &mut queue, choice);
             } else {
                 let items = usize::from(choice % 3) + 1;
                 queue += items;
-                idle.announce_from(who, items);
+                idle.announce_from(actor, items);
             }
             let parking = places.iter().any(|place| matches!(place, Place::Parking(_)));
             if !parking {

@@ -1,7 +1,7 @@
-//! Goal: sleeping workers use no processor time that the kernel can see (W11).
+//! Goal: sleeping workers use no processor time that the kernel can see (risk W11).
 //!
-//! Method: `getrusage` of this process, which holds nothing but this test, around a second in which
-//! eight workers sleep, spinning parkers included.
+//! Method: `getrusage` of this process, which runs only this test, around a second in which eight
+//! workers sleep. Some of them have parkers that spin.
 #![cfg(all(unix, not(stealyard_loom), not(stealyard_shuttle)))]
 
 use std::sync::Barrier;
@@ -47,11 +47,11 @@ fn w11_sleeping_workers_burn_nothing() {
             });
         }
         ready.wait();
-        std::thread::sleep(Duration::from_millis(100)); // until the last has spun out
+        std::thread::sleep(Duration::from_millis(100)); // until the last spin is over
         let before = cpu_time();
         std::thread::sleep(Duration::from_secs(1));
         let used = cpu_time() - before;
-        idle.nudge_all();
+        idle.wake_all_workers();
         assert!(
             used < Duration::from_millis(20),
             "{used:?} in a second of sleep"

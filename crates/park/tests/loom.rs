@@ -1,7 +1,9 @@
 //! Goal: no wake is lost, in any interleaving and with any allowed reordering.
 //!
-//! Method: small models, each named after the invariant it checks, explored by loom. A lost wake shows
-//! as a deadlock, which loom reports; visibility is checked with a value written by a plain store.
+//! Method: loom explores small models, each named after the invariant that it checks: P of
+//! `parker.rs`, I of `idle.rs`, E of `event_count.rs`, T of `pool.rs`. A lost wake shows as a
+//! deadlock, which loom reports. Visibility is checked with a value that is written by a plain
+//! store.
 #![cfg(stealyard_loom)]
 
 use stealyard_park::idle::{Active, Recheck, Searching, Woken};
@@ -29,17 +31,18 @@ impl Plain {
     }
 
     fn set(&self, value: usize) {
-        // SAFETY: 1. loom checks that nobody else accesses it meanwhile.
+        // SAFETY: 1. loom checks that no other thread accesses it meanwhile.
         self.0.with_mut(|at| unsafe { *at = value });
     }
 
     fn get(&self) -> usize {
-        // SAFETY: 1. loom checks that nobody writes meanwhile.
+        // SAFETY: 1. loom checks that no other thread writes meanwhile.
         self.0.with(|at| unsafe { *at })
     }
 }
 
-// --- Parker ---------------------------------------------------------------------------------------
+// --- Parker
+// ---------------------------------------------------------------------------------------
 
 #[test]
 fn p1_a_token_is_never_lost_and_carries_what_came_before() {
@@ -75,7 +78,8 @@ fn p2_two_tokens_from_two_threads_end_two_parks_or_merge() {
         one.join().unwrap();
         two.join().unwrap();
         let last = parker.park_timeout(Duration::ZERO);
-        // Three takings, two tokens: never all three, and once both are there the value is visible.
+        // Three parks, two tokens: never do all three return with a token, and once both tokens are
+        // there the value is visible.
         assert!(!(again == ParkResult::Notified && last == ParkResult::Notified));
         assert_eq!(value.get(), 7);
     });
@@ -101,10 +105,11 @@ fn p1_a_timed_out_park_leaves_no_token_behind_unseen() {
     });
 }
 
-// --- Idle -----------------------------------------------------------------------------------------
+// --- Idle
+// -----------------------------------------------------------------------------------------
 
-/// A queue as weak as a queue may be: a counter with relaxed accesses, so that only the protocol's own
-/// fences make an item visible.
+/// A queue as weak as a queue may be: a counter with relaxed accesses, so that only the protocol's
+/// own fences make an item visible.
 struct Items(AtomicUsize);
 
 impl Items {
@@ -112,7 +117,8 @@ impl Items {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Reads before it takes, as real queues do: the read may be stale, the taking is not.
+    /// Takes an item. It reads the number before, as real queues do: the read may be stale, the
+    /// compare-and-swap is not.
     fn pop(&self) -> Option<()> {
         let mut seen = self.0.load(Ordering::Relaxed);
         while seen > 0 {
@@ -133,9 +139,9 @@ impl Items {
 }
 
 /// Leaves the choice to the protocol, which keeps the models small.
-struct Anyone;
+struct NoChoice;
 
-impl WakeOrder for Anyone {
+impl WakeOrder for NoChoice {
     fn choose(&self, _from: Option<usize>, _sleepers: &SleeperSet<'_>) -> Option<usize> {
         None
     }
@@ -149,7 +155,7 @@ struct World {
 impl World {
     fn new(workers: usize) -> (Arc<Self>, Vec<Parker>) {
         let parkers: Vec<Parker> = (0..workers).map(|_| Parker::new()).collect();
-        let idle = Idle::with_order(parkers.iter().map(Parker::unparker), Anyone);
+        let idle = Idle::with_order(parkers.iter().map(Parker::unparker), NoChoice);
         let items = Items(AtomicUsize::new(0));
         (Arc::new(Self { items, idle }), parkers)
     }
@@ -203,7 +209,7 @@ fn i5_one_worker_and_an_outside_submitter() {
     });
 }
 
-/// Both workers in threads of their own, two items one after the other.
+/// Two workers in threads of their own, and two items one after the other.
 #[test]
 fn i5_two_workers_and_an_outside_submitter_of_two_items() {
     check(1, || {
@@ -226,7 +232,7 @@ fn i5_two_workers_and_an_outside_submitter_of_two_items() {
     });
 }
 
-/// The batch wakes as many as it has items, whoever else is about.
+/// A batch wakes as many workers as it has items, whatever the workers do meanwhile.
 #[test]
 fn i5_a_batch_wakes_enough() {
     check(2, || {
@@ -250,12 +256,13 @@ fn i5_a_batch_wakes_enough() {
     });
 }
 
-/// One worker is a searcher that ends as `first` says, with an item of its own in hand; another parks
-/// and leaves the look to it; the submitter relies on it. The item must be taken all the same.
+/// One worker is a searcher that ends as `first` says, with an item of its own in hand. Another
+/// worker parks and leaves the look to it, and the submitter relies on it. The submitted item must
+/// be taken all the same.
 fn relying_on_a_searcher(first: fn(&World, Searching)) {
     let (world, mut parkers) = World::new(2);
     let Woken::Searching(searching) = world.searching(0) else {
-        unreachable!("the first is let search");
+        unreachable!("the first worker may search");
     };
     let (sleeper, parker) = (world.active(1), parkers.remove(1));
     let shared = Arc::clone(&world);
@@ -284,10 +291,10 @@ fn i3_the_last_searcher_sees_that_there_is_more() {
     });
 }
 
-/// As `relying_on_a_searcher`, but the other worker slept before anybody searched: it left no mark, and the
-/// submitter alone relies on the searcher.
+/// As `relying_on_a_searcher`, but the other worker slept before any worker searched. So it did not
+/// set the reliance bit, and the submitter alone relies on the searcher.
 #[test]
-fn i6_the_last_searcher_sees_that_there_is_more_without_a_mark() {
+fn i6_the_last_searcher_sees_that_there_is_more_without_the_reliance_bit() {
     check(3, || {
         let (world, mut parkers) = World::new(2);
         let (sleeper, parker) = (world.active(1), parkers.remove(1));
@@ -296,7 +303,7 @@ fn i6_the_last_searcher_sees_that_there_is_more_without_a_mark() {
             Recheck::Nothing(sleeping) => sleeping,
         };
         let Woken::Searching(searching) = world.searching(0) else {
-            unreachable!("the first is let search");
+            unreachable!("the first worker may search");
         };
         let shared = Arc::clone(&world);
         let searcher = thread::spawn(move || drop(searching.found_with(|| shared.items.any())));
@@ -313,7 +320,7 @@ fn i6_the_last_searcher_sees_that_there_is_more_without_a_mark() {
 }
 
 #[test]
-fn i3_who_finds_work_in_the_last_look_wakes_the_next() {
+fn i3_a_worker_that_finds_work_in_the_last_look_wakes_the_next() {
     check(2, || {
         relying_on_a_searcher(|world, searching| {
             match searching
@@ -321,7 +328,8 @@ fn i3_who_finds_work_in_the_last_look_wakes_the_next() {
                 .recheck_with(|| Some(()), || world.items.any())
             {
                 Recheck::Work(active, ()) => drop(active),
-                // The other had parked already, and counts as nobody: somebody else was counted in.
+                // The other worker had parked already and is no searcher, so another was counted
+                // in.
                 Recheck::Nothing(sleeping) => match sleeping.cancel() {
                     Woken::Searching(searching) => drop(searching.found()),
                     Woken::Active(active) => drop(active),
@@ -343,10 +351,11 @@ fn i3_a_parking_worker_that_is_dropped_before_it_looks_passes_its_duty_on() {
     });
 }
 
-/// One announcer counts itself in and then finds nobody to claim, because the sleeper it saw has gone;
-/// meanwhile a submitter has relied on the count, and a worker has left the look to it.
+/// One announcer counts a searcher in and then finds no worker to claim, because the sleeper that
+/// it saw has gone. Meanwhile a submitter has relied on the count, and a worker has left the look
+/// to it.
 #[test]
-fn i3_who_claimed_nobody_looks_again() {
+fn i3_a_waker_that_claimed_no_worker_looks_again() {
     check(1, || {
         let (world, mut parkers) = World::new(2);
         let sleeping = match world.active(0).park().recheck(|| world.items.pop()) {
@@ -367,8 +376,8 @@ fn i3_who_claimed_nobody_looks_again() {
     });
 }
 
-/// A worker that wakes by itself in the moment in which it is claimed is a searcher, and sees what was
-/// announced; the claim is its only link to the submitter.
+/// A worker that wakes by itself in the moment in which it is claimed is a searcher, and sees the
+/// announced item. The claim is its only link to the submitter.
 #[test]
 fn i2_a_claimed_worker_that_wakes_by_itself_sees_the_item() {
     check(3, || {
@@ -397,14 +406,15 @@ fn i2_a_claimed_worker_that_wakes_by_itself_sees_the_item() {
     });
 }
 
-/// As above, claimed by a searcher that has found work and wakes the next: no fence is between.
+/// As above, but the worker is claimed by a searcher that has found work and wakes the next one. No
+/// fence is in between.
 #[test]
 fn i2_a_worker_claimed_by_a_searcher_sees_what_that_did_before() {
     check(3, || {
         let (world, _parkers) = World::new(2);
         let value = Plain::new();
         let Woken::Searching(searching) = world.searching(0) else {
-            unreachable!("the first is let search");
+            unreachable!("the first worker may search");
         };
         let sleeping = match world.idle.join(1).unwrap().park().recheck(|| None::<()>) {
             Recheck::Work(..) => unreachable!("there is nothing"),
@@ -428,7 +438,7 @@ fn i2_a_worker_claimed_by_a_searcher_sees_what_that_did_before() {
 }
 
 #[test]
-fn a_number_is_held_by_one_and_handed_on_with_what_was_done() {
+fn a_number_has_one_holder_at_a_time_and_the_next_sees_what_the_last_did() {
     check(3, || {
         let (world, _parkers) = World::new(1);
         let value = Plain::new();
@@ -449,7 +459,8 @@ fn a_number_is_held_by_one_and_handed_on_with_what_was_done() {
     });
 }
 
-// --- Event count ----------------------------------------------------------------------------------
+// --- Event count
+// ----------------------------------------------------------------------------------
 
 #[test]
 fn e2_no_waiter_sleeps_through_the_last_notification() {
@@ -473,7 +484,7 @@ fn e2_no_waiter_sleeps_through_the_last_notification() {
 }
 
 #[test]
-fn e3_every_notification_ends_a_wait_whoever_cancels() {
+fn e3_every_notification_ends_a_wait_even_if_a_waiter_cancels() {
     check(2, || {
         let event = Arc::new(EventCount::new());
         let items = Arc::new(Items(AtomicUsize::new(0)));
@@ -519,10 +530,11 @@ fn e1_a_wait_that_ends_shows_what_the_notifier_did() {
     });
 }
 
-// --- Thread pool ----------------------------------------------------------------------------------
+// --- Thread pool
+// ----------------------------------------------------------------------------------
 
-/// The thread's idle time is over as soon as it begins (a model has no time), so that it retires in
-/// every possible moment, also the one in which it is given a job.
+/// The thread's idle time is over as soon as it begins (a model has no time). So it ends in every
+/// possible moment, also in the one in which it is given a job.
 #[test]
 fn t2_a_thread_never_retires_with_a_job() {
     check(2, || {
@@ -534,7 +546,7 @@ fn t2_a_thread_never_retires_with_a_job() {
         let ran = Arc::new(AtomicUsize::new(0));
         for _ in 0..2 {
             let ran = Arc::clone(&ran);
-            let _any_place = pool
+            let _ = pool
                 .run(move || {
                     ran.fetch_add(1, Ordering::Relaxed);
                 })

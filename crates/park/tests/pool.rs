@@ -1,7 +1,10 @@
 //! Goal: a thread pool that loses no job, whatever happens to its threads.
 //!
-//! Method: jobs that count; threads that cannot be started, by a starter that fails on order and by a
-//! stack that no machine has; retirement and reuse raced against each other.
+//! Method:
+//! - jobs that count;
+//! - threads that cannot be started, because a starter fails on purpose or because no machine has so
+//!   large a stack;
+//! - the end and the reuse of idle threads, raced against each other.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use std::io;
@@ -15,7 +18,7 @@ use stealyard_park::pool::{
 };
 use stealyard_park::{PoolConfig, ThreadPool};
 
-/// Fails every start from the `good`-th on.
+/// A starter that fails every start from the `good`-th on.
 struct FailAfter {
     good: usize,
     tried: AtomicUsize,
@@ -57,7 +60,7 @@ fn a_thousand_jobs_run_once_each_and_shutdown_joins() {
     let count = Arc::new(AtomicUsize::new(0));
     for _ in 0..1000 {
         let count = Arc::clone(&count);
-        let _any_place = pool
+        let _ = pool
             .run(move || {
                 count.fetch_add(1, Ordering::Relaxed);
             })
@@ -81,13 +84,13 @@ fn a_failed_first_start_gives_the_job_back() {
         panic!("{reason:?}");
     };
     assert_eq!(error.raw_os_error(), Some(11));
-    job(); // still whole
+    job(); // the job is intact
     assert_eq!(pool.stats().start_failures, 1);
     assert_eq!(pool.shutdown(Duration::MAX), ShutdownResult::Complete);
 }
 
 #[test]
-fn a_failed_later_start_leaves_the_job_to_the_threads_there_are() {
+fn a_failed_later_start_leaves_the_job_to_the_existing_threads() {
     let pool = failing(1, 4);
     let gate = Arc::new(Barrier::new(2));
     let (sender, receiver) = mpsc::channel();
@@ -154,7 +157,7 @@ fn at_the_limit_a_job_waits_unless_it_must_not() {
 }
 
 #[test]
-fn idle_threads_retire_and_the_last_idle_is_reused_first() {
+fn idle_threads_end_and_the_last_idle_one_is_reused_first() {
     let pool = ThreadPool::new(PoolConfig {
         keep_alive: Duration::from_millis(20),
         ..PoolConfig::default()
@@ -176,10 +179,10 @@ fn idle_threads_retire_and_the_last_idle_is_reused_first() {
     assert_eq!(pool.shutdown(Duration::MAX), ShutdownResult::Complete);
 }
 
-/// The moment of retiring against the moment of being given a job: a keep-alive of nothing makes them
+/// A thread that ends races against the call that gives it a job. With a keep-alive of zero the two
 /// meet all the time.
 #[test]
-fn retiring_and_reuse_race_and_no_job_is_lost() {
+fn ending_and_reuse_race_and_no_job_is_lost() {
     let rounds = 2_000;
     let pool = ThreadPool::new(PoolConfig {
         keep_alive: Duration::from_nanos(1),
@@ -193,7 +196,7 @@ fn retiring_and_reuse_race_and_no_job_is_lost() {
             scope.spawn(|| {
                 for _ in 0..rounds {
                     let count = Arc::clone(&count);
-                    let _any_place = pool
+                    let _ = pool
                         .run(move || {
                             count.fetch_add(1, Ordering::Relaxed);
                         })
@@ -224,7 +227,7 @@ fn a_panic_ends_neither_the_thread_nor_the_pool() {
 }
 
 #[test]
-fn threads_have_names_and_hooks_and_dropping_the_pool_runs_what_is_queued() {
+fn threads_have_names_and_hooks_and_dropping_the_pool_runs_queued_jobs() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let note = |what: &'static str| {
         let seen = Arc::clone(&seen);
@@ -244,7 +247,7 @@ fn threads_have_names_and_hooks_and_dropping_the_pool_runs_what_is_queued() {
     .unwrap();
     for number in 0..3 {
         let sender = sender.clone();
-        let _any_place = pool.run(move || sender.send(number).unwrap()).unwrap();
+        let _ = pool.run(move || sender.send(number).unwrap()).unwrap();
     }
     drop((pool, sender));
     assert_eq!(receiver.iter().collect::<Vec<_>>(), [0, 1, 2]);
@@ -264,7 +267,7 @@ fn a_job_may_shut_its_own_pool_down() {
 }
 
 #[test]
-fn nonsense_is_refused_by_name() {
+fn an_invalid_configuration_is_refused_with_the_field_named() {
     let none = PoolConfig {
         threads_max: 0,
         ..PoolConfig::default()
@@ -284,7 +287,7 @@ fn nonsense_is_refused_by_name() {
     );
 }
 
-/// Marks its thread, and counts it as gone before a join of the thread returns.
+/// Marks its thread, and counts the thread as gone before a join of it returns.
 struct Gone(Arc<AtomicUsize>);
 
 impl Drop for Gone {
@@ -298,7 +301,7 @@ thread_local! {
 }
 
 #[test]
-fn t6_all_threads_without_a_job_have_ended_when_those_with_one_are_not_waited_for() {
+fn t6_shutdown_idle_joins_all_threads_without_a_job() {
     for keep_alive in [Duration::ZERO, Duration::MAX] {
         let pool = ThreadPool::new(PoolConfig {
             keep_alive,
@@ -312,16 +315,16 @@ fn t6_all_threads_without_a_job_have_ended_when_those_with_one_are_not_waited_fo
                 GONE.set(Some(Gone(gone)));
                 meeting.wait();
             };
-            let _any_place = pool.run(job).unwrap();
+            let _ = pool.run(job).unwrap();
         }
         meeting.wait();
         let (open, opened) = mpsc::channel::<()>();
         let (begin, begun) = mpsc::channel();
         let held = Arc::new(Mutex::new(0));
         let holding = Arc::clone(&held);
-        let _any_place = pool
+        let _ = pool
             .run(move || {
-                // Whether it came to one of the twenty.
+                // Whether this job runs on one of the twenty threads.
                 let is_one = GONE.with_borrow(Option::is_some);
                 *holding.lock().unwrap() = usize::from(is_one);
                 begin.send(()).unwrap();

@@ -1,10 +1,10 @@
-//! Goal: the shipping code of the idle protocol, the event count and the thread pool with more threads
-//! than loom can hold.
+//! Goal: the shipping code of the idle protocol, the event count and the thread pool with more
+//! threads than loom can hold.
 //!
-//! Method: shuttle runs one thread at a time and chooses the next from a seed; thousands of schedules,
-//! half of them random and half PCT (`stealyard_sync::replay`). It is sequentially consistent: memory
-//! orderings are loom's part. A lost wake shows as a deadlock, and the schedule that leads to it is
-//! printed with the command that replays it.
+//! Method: shuttle runs one thread at a time and chooses the next from a seed, in thousands of
+//! schedules, half of them random and half PCT (`stealyard_sync::replay`). It is sequentially
+//! consistent, so memory orderings are left to loom. A lost wake shows as a deadlock, and the
+//! schedule that leads to it is printed with the command that replays it.
 #![cfg(stealyard_shuttle)]
 
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ use stealyard_sync::replay::check;
 use stealyard_sync::time::Duration;
 use stealyard_sync::{Arc, Mutex, thread};
 
-/// How many schedules of each scenario run every day.
+/// The number of schedules of each scenario that run every day.
 const EVERY_DAY: usize = 2_000;
 
 struct World {
@@ -32,7 +32,7 @@ impl World {
         self.queue.lock().unwrap().pop_front()
     }
 
-    /// Works until it takes a zero.
+    /// Works until it takes a zero, which tells a worker to stop.
     fn work(&self, index: usize, parker: &Parker) {
         let mut state = Woken::Active(self.idle.join(index).unwrap());
         loop {
@@ -67,7 +67,7 @@ impl World {
         }
     }
 
-    /// True if it was a zero.
+    /// Counts the item. Returns true if it is a zero.
     fn count(&self, item: usize) -> bool {
         if item != 0 {
             self.taken.fetch_add(1, Ordering::Relaxed);
@@ -89,8 +89,8 @@ impl World {
     }
 }
 
-/// Four workers, two submitters with single items and batches, a nudge, and a waiter on the event
-/// count: eight threads.
+/// Eight threads: four workers, two submitters with single items and batches, one that wakes all
+/// workers without work, and a waiter on the event count.
 #[test]
 fn w1_four_workers_lose_nothing_in_any_schedule() {
     check("idle", EVERY_DAY, || {
@@ -113,8 +113,8 @@ fn w1_four_workers_lose_nothing_in_any_schedule() {
                 world.submit(&items[1..]);
             }));
         }
-        let nudger = Arc::clone(&world);
-        threads.push(thread::spawn(move || nudger.idle.nudge_all()));
+        let disturber = Arc::clone(&world);
+        threads.push(thread::spawn(move || disturber.idle.wake_all_workers()));
         while world.taken.load(Ordering::Relaxed) < 5 {
             let waiting = world.done.prepare();
             if world.taken.load(Ordering::Relaxed) < 5 {
@@ -136,7 +136,7 @@ fn w1_four_workers_lose_nothing_in_any_schedule() {
     });
 }
 
-/// Threads that retire as soon as they are idle (a model has no time), two callers, a shutdown.
+/// Threads that end as soon as they are idle (a model has no time), two callers, and a shutdown.
 #[test]
 fn t1_a_pool_loses_no_job_in_any_schedule() {
     check("pool", EVERY_DAY, || {
@@ -155,7 +155,7 @@ fn t1_a_pool_loses_no_job_in_any_schedule() {
                         let job = move || {
                             ran.fetch_add(1, Ordering::Relaxed);
                         };
-                        let _any_place = pool.run(job).unwrap();
+                        let _ = pool.run(job).unwrap();
                     }
                 })
             })

@@ -1,54 +1,59 @@
 //! Goal: the idle protocol as an algorithm, with more workers than loom can hold: three and four
 //! workers, one and two submitters, wakes for no reason, tasks that never end.
 //!
-//! Method: an abstract model of `idle.rs`, one transition for each access to shared memory, explored
-//! exhaustively, breadth first. A push goes into a store buffer that empties at any later time, so that
-//! the fences matter: a light fence empties it (fences on both sides) or does not (membarrier), a heavy
-//! one empties everybody's (membarrier). In every reachable state: no counter goes below zero; and if
-//! every announcement has ended and no worker is between two steps, then no item waits beside a
-//! sleeping worker, even if no running task ever ends (I5, W1, W4). Then each step of the protocol is
-//! left out in turn, and the exploration must find the harm: that shows that it can.
+//! Method: an abstract model of `idle.rs` with one transition for each access to shared memory. It
+//! is explored exhaustively, breadth first. A push goes into a store buffer that empties at any
+//! later time, so that the fences matter:
+//! - a light fence empties the buffer (fences on both sides) or does not (membarrier);
+//! - a heavy fence empties the buffers of all threads (membarrier).
+//!
+//! Two things hold in every reachable state. No counter goes below zero. And if every announcement
+//! has ended and no worker is between two steps, then no item waits beside a sleeping worker, even
+//! if no running task ever ends (I5 of `idle.rs`; risks W1, W4). Then each step of the protocol is
+//! left out in turn, and the exploration must find the harm, which shows that it can.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use std::collections::{HashSet, VecDeque};
 
-/// What is left out or done in the wrong order.
+/// A step that is left out or done in the wrong order. Labels are those of `idle.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     None,
     /// A parking worker does not look again (PL).
     NoRecheck,
-    /// It looks first and counts itself out afterwards.
+    /// A parking worker looks first and counts itself out afterwards.
     RecheckBeforeCount,
-    /// It counts itself out before it sets its bit (I2).
+    /// A parking worker counts itself out before it sets its bit (I2).
     CountBeforeBit,
-    /// The last searcher to find work wakes nobody (I3).
-    FoundWakesNobody,
-    /// Work found in the look after parking: wakes nobody (I3).
-    RecheckWakesNobody,
-    /// A waker that claimed nobody counts itself out and does not look at the sleepers again (I3).
+    /// The last searcher to find work wakes no other, against its duty (I3).
+    FoundWakesNone,
+    /// A worker that finds work in the look after parking wakes no other, against its duty (I3).
+    RecheckWakesNone,
+    /// A waker that claimed no worker counts itself out and does not look at the sleepers again
+    /// (I3).
     UndoWithoutLook,
-    /// No heavy fence before the look (IO5).
+    /// There is no heavy fence before the look (IO5).
     NoHeavy,
-    /// No light fence after the push (IO4), and no full one before it relies on a searcher (IO9).
+    /// A submitter passes no light fence after the push (IO4), and no full one before it relies on
+    /// a searcher (IO9).
     NoLight,
-    /// No full fence before a submitter relies on a searcher (IO9).
+    /// A submitter passes no full fence before it relies on a searcher (IO9).
     NoFence,
-    /// Who relies on a searcher when it parks does not say so.
-    ReliesInSilence,
-    /// `found_with` never makes a heavy fence, whoever relies on it (IO6).
+    /// A worker that relies on a searcher when it parks does not set the reliance bit (I6).
+    NoRelianceBit,
+    /// `found_with` never passes a heavy fence, even if another worker relies on it (IO6).
     MoreWithoutHeavy,
-    /// `found` forgets who relied on it, though it does not look.
-    FoundForgets,
-    /// A worker that wakes by itself does not ask whether it has been claimed (I2).
-    WithdrawUnasked,
+    /// `found` clears the reliance bit, although it does not look (I6).
+    FoundClearsBit,
+    /// A worker that wakes by itself does not check whether it has been claimed (I2).
+    WithdrawUnchecked,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Barrier {
-    /// Light empties the own buffer, heavy too.
+    /// A light fence empties the thread's own buffer, and so does a heavy one.
     Fences,
-    /// Light does nothing, heavy empties every buffer.
+    /// A light fence does nothing, and a heavy one empties every buffer.
     Membarrier,
 }
 
@@ -65,7 +70,7 @@ struct Setting {
     fault: Fault,
 }
 
-/// Where a thread is: the step it takes next.
+/// The step that a thread takes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum At {
     // Workers.
@@ -82,7 +87,7 @@ enum At {
     Withdraw { last: bool },
     Sleep,
     Awake,
-    // Whoever wakes.
+    // Threads that wake.
     SeeSleepers,
     CountIn,
     Claim,
@@ -101,7 +106,7 @@ enum At {
 struct Worker {
     at: At,
     bit: bool,
-    /// Claimed, and the waker has not unparked it yet.
+    /// The worker is claimed, and the waker has not unparked it yet.
     coming: bool,
     token: bool,
 }
@@ -118,14 +123,14 @@ struct Submitter {
 struct State {
     queue: u8,
     searching: u8,
-    /// The mark in the word of `searching`: somebody parked and left the look to a searcher.
+    /// The reliance bit: a worker parked and left the look to a searcher.
     relied: bool,
     workers: Vec<Worker>,
     submitters: Vec<Submitter>,
 }
 
 impl At {
-    /// A number for each place: under 64.
+    /// Returns a number for each place, below 64.
     fn code(self) -> u64 {
         match self {
             Self::Look => 0,
@@ -182,8 +187,9 @@ impl State {
         }
     }
 
-    /// The whole state in one word, so that millions fit: 5 bits of place and 3 of flags for each
-    /// worker, 5 and 6 for each submitter, 4 for each counter, one for the mark.
+    /// Packs the whole state into one word, so that millions fit: 5 bits of place and 3 of flags
+    /// for each worker, 5 and 6 for each submitter, 4 for each counter, and one for the reliance
+    /// bit.
     fn key(&self) -> u64 {
         let mut key = u64::from(self.queue) << 4 | u64::from(self.searching);
         key = key << 1 | u64::from(self.relied);
@@ -205,7 +211,7 @@ impl State {
         key
     }
 
-    fn anybody_asleep(&self) -> bool {
+    fn has_sleeper(&self) -> bool {
         self.workers.iter().any(|worker| worker.bit)
     }
 
@@ -223,9 +229,9 @@ impl State {
 
     fn count_out(&mut self) -> Result<bool, Harm> {
         match self.searching.checked_sub(1) {
-            Some(left) => {
-                self.searching = left;
-                Ok(left == 0)
+            Some(remaining) => {
+                self.searching = remaining;
+                Ok(remaining == 0)
             }
             None => Err("searching goes below zero".to_owned()),
         }
@@ -237,7 +243,8 @@ impl State {
         some
     }
 
-    /// I5 where nothing is under way. A running task counts as one that never ends.
+    /// Checks that no work waits beside a sleeper (I5) where no operation is under way. A running
+    /// task counts as one that never ends.
     fn harm(&self) -> Option<Harm> {
         let announced = self
             .submitters
@@ -248,7 +255,7 @@ impl State {
             At::Sleep => !worker.token && !worker.coming,
             _ => false,
         });
-        if announced && at_rest && self.queue > 0 && self.anybody_asleep() {
+        if announced && at_rest && self.queue > 0 && self.has_sleeper() {
             return Some("an item waits beside a sleeper".to_owned());
         }
         if announced && at_rest && self.searching > 0 {
@@ -258,7 +265,7 @@ impl State {
     }
 }
 
-/// Every state that one step leads to.
+/// Returns every state that one step leads to.
 fn successors(state: &State, setting: &Setting) -> Result<Vec<State>, Harm> {
     let mut next = Vec::new();
     for index in 0..state.submitters.len() {
@@ -306,7 +313,7 @@ fn submitter_steps(
             after.submitters[index].at = At::SeeSleepers;
             special.push(after);
         }
-        At::SeeSleepers | At::LookAtSleepers if !state.anybody_asleep() => go(&|_| (), over),
+        At::SeeSleepers | At::LookAtSleepers if !state.has_sleeper() => go(&|_| (), over),
         At::SeeSleepers => go(&|_| (), At::Fence),
         At::Fence if [Fault::NoFence, Fault::NoLight].contains(&setting.fault) => {
             go(&|_| (), At::SeeSearching);
@@ -349,7 +356,7 @@ fn submitter_steps(
     Ok(())
 }
 
-/// To its next step, or to its next batch.
+/// Moves the submitter to its next step, or to its next batch.
 fn submitter_moves(own: &mut Submitter, at: At, batches: usize) {
     own.at = at;
     if at == At::Done {
@@ -361,7 +368,7 @@ fn submitter_moves(own: &mut Submitter, at: At, batches: usize) {
     }
 }
 
-/// A read-modify-write empties the buffer as well.
+/// Counts one searcher in. A read-modify-write empties the buffer as well.
 fn count_in(state: &mut State, submitter: usize) {
     state.flush(submitter);
     state.searching += 1;
@@ -373,7 +380,8 @@ fn sleepers(state: &State) -> Vec<usize> {
         .collect()
 }
 
-/// Wakers are alike, so which of them unparks which claimed worker makes no difference.
+/// Returns the claimed workers. Wakers are alike, so which of them unparks which worker makes no
+/// difference.
 fn claimed(state: &State) -> Vec<usize> {
     (0..state.workers.len())
         .filter(|&index| state.workers[index].coming)
@@ -390,7 +398,7 @@ fn unpark(state: &mut State, sleeper: usize) {
     state.workers[sleeper].token = true;
 }
 
-/// The steps of a worker that looks, runs and searches.
+/// Adds the steps of a worker that looks, runs and searches.
 fn worker_steps(
     state: &State,
     index: usize,
@@ -422,7 +430,7 @@ fn worker_steps(
         At::FoundHeavy => go(&|s| heavy(s, setting), At::FoundMore),
         At::FoundMore if state.queue > 0 => go(&|_| (), At::SeeSleepers),
         At::FoundMore => go(&|_| (), At::Running),
-        At::SeeSleepers | At::LookAtSleepers if !state.anybody_asleep() => go(&|_| (), At::Running),
+        At::SeeSleepers | At::LookAtSleepers if !state.has_sleeper() => go(&|_| (), At::Running),
         At::SeeSleepers | At::LookAtSleepers => go(&|_| (), At::CountIn),
         At::CountIn if state.searching > 0 => go(&|_| (), At::Running),
         At::CountIn => go(&|s| s.searching += 1, At::Claim),
@@ -454,8 +462,8 @@ fn worker_steps(
     Ok(())
 }
 
-/// A searcher that found work counts itself out: by `found`, which always wakes the next, or by
-/// `found_with`, which looks first.
+/// Adds the steps of a searcher that found work and counts itself out: by `found`, which always
+/// wakes the next one, or by `found_with`, which looks first.
 fn found_steps(
     state: &State,
     index: usize,
@@ -468,9 +476,9 @@ fn found_steps(
         }
         let mut after = state.clone();
         let last = after.count_out()?;
-        let duty = last && setting.fault != Fault::FoundWakesNobody;
+        let duty = last && setting.fault != Fault::FoundWakesNone;
         let relied = state.relied && setting.fault != Fault::MoreWithoutHeavy;
-        after.relied &= !(last && (looks || setting.fault == Fault::FoundForgets));
+        after.relied &= !(last && (looks || setting.fault == Fault::FoundClearsBit));
         after.workers[index].at = match (duty, looks) {
             (false, _) => At::Running,
             (true, true) if relied => At::FoundHeavy,
@@ -488,7 +496,7 @@ fn heavy(state: &mut State, setting: &Setting) {
     }
 }
 
-/// The steps of a worker that parks, sleeps and wakes.
+/// Adds the steps of a worker that parks, sleeps and wakes.
 fn parking_steps(
     state: &State,
     index: usize,
@@ -509,15 +517,15 @@ fn parking_steps(
             if searched {
                 after.count_out()?;
             }
-            let nobody = after.searching == 0;
-            after.relied &= !(nobody && searched);
-            after.relied |= !nobody && setting.fault != Fault::ReliesInSilence;
+            let no_searcher = after.searching == 0;
+            after.relied &= !(no_searcher && searched);
+            after.relied |= !no_searcher && setting.fault != Fault::NoRelianceBit;
             match setting.fault {
-                // The bit comes last in this one: the look has nothing to be ordered with.
-                Fault::CountBeforeBit if nobody => At::Heavy { last: searched },
+                // In this fault the bit comes last, so the look is ordered with nothing.
+                Fault::CountBeforeBit if no_searcher => At::Heavy { last: searched },
                 Fault::CountBeforeBit => At::SetBit { searched },
                 Fault::NoRecheck | Fault::RecheckBeforeCount => At::Sleep,
-                _ if nobody => At::Heavy { last: searched },
+                _ if no_searcher => At::Heavy { last: searched },
                 _ => At::Sleep,
             }
         }
@@ -536,7 +544,7 @@ fn parking_steps(
         },
         At::Withdraw { last } => {
             let own = core::mem::replace(&mut after.workers[index].bit, false);
-            let pass_on = last && setting.fault != Fault::RecheckWakesNobody;
+            let pass_on = last && setting.fault != Fault::RecheckWakesNone;
             match (own, pass_on) {
                 (false, _) => At::FoundCountOut,
                 (true, true) if !setting.looks_for_more || state.queue > 0 => At::SeeSleepers,
@@ -551,7 +559,7 @@ fn parking_steps(
         At::Sleep => return Ok(()),
         At::Awake => {
             let own = core::mem::replace(&mut after.workers[index].bit, false);
-            if own || setting.fault == Fault::WithdrawUnasked {
+            if own || setting.fault == Fault::WithdrawUnchecked {
                 At::Look
             } else {
                 At::SearchLook
@@ -564,7 +572,8 @@ fn parking_steps(
     Ok(())
 }
 
-/// Explores everything; the number of states, or the first harm with the number of steps to it.
+/// Explores every state. Returns the number of states, or the first harm with the number of steps
+/// to it.
 fn explore(setting: &Setting) -> Result<usize, Harm> {
     let mut seen = HashSet::new();
     let mut open = VecDeque::new();
@@ -679,8 +688,8 @@ fn w1_four_workers_and_two_submitters_lose_no_item() {
     }
 }
 
-/// Each step is needed: without it, this exploration finds an item that waits beside a sleeper (or a
-/// count below zero).
+/// Each step is needed: without it, the exploration finds an item that waits beside a sleeper, or a
+/// count below zero.
 #[test]
 fn every_step_that_is_left_out_is_found() {
     let two: &[&[u8]] = &[&[1], &[1]];
@@ -689,16 +698,16 @@ fn every_step_that_is_left_out_is_found() {
         (Fault::NoRecheck, Barrier::Membarrier, false, two),
         (Fault::RecheckBeforeCount, Barrier::Membarrier, false, two),
         (Fault::CountBeforeBit, Barrier::Fences, false, two),
-        (Fault::FoundWakesNobody, Barrier::Fences, false, two),
-        (Fault::RecheckWakesNobody, Barrier::Fences, false, two),
+        (Fault::FoundWakesNone, Barrier::Fences, false, two),
+        (Fault::RecheckWakesNone, Barrier::Fences, false, two),
         (Fault::UndoWithoutLook, Barrier::Fences, false, two),
         (Fault::NoHeavy, Barrier::Membarrier, false, two),
         (Fault::NoLight, Barrier::Fences, false, two),
         (Fault::NoFence, Barrier::Membarrier, true, two),
-        (Fault::ReliesInSilence, Barrier::Membarrier, true, two),
+        (Fault::NoRelianceBit, Barrier::Membarrier, true, two),
         (Fault::MoreWithoutHeavy, Barrier::Membarrier, true, two),
-        (Fault::FoundForgets, Barrier::Membarrier, true, three),
-        (Fault::WithdrawUnasked, Barrier::Fences, false, two),
+        (Fault::FoundClearsBit, Barrier::Membarrier, true, three),
+        (Fault::WithdrawUnchecked, Barrier::Fences, false, two),
     ];
     for (fault, barrier, looks_for_more, batches) in cases {
         let setting = Setting {

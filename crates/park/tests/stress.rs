@@ -1,9 +1,9 @@
-//! Goal: with real threads and the real kernel, no wake is lost and no item either.
+//! Goal: with real threads and the real kernel, no wake and no item is lost.
 //!
-//! Method: random submissions to queues of every kind, random delays in the places where a race could
-//! be lost, workers that come and go, nudges at any time; conservation is counted. A lost wake shows as
-//! a test that does not end. Everything runs with membarrier and, in a child process, with fences.
-//! `STEALYARD_SOAK` multiplies the rounds.
+//! Method: random submissions to queues of every kind, random delays in the places where a race
+//! could be lost, workers that come and go, wakes without work at any time. All items are counted.
+//! A lost wake shows as a test that does not end. Everything runs with membarrier and, in a child
+//! process, with fences. `STEALYARD_SOAK` multiplies the rounds.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use std::collections::VecDeque;
@@ -23,7 +23,8 @@ fn rounds(everyday: u64) -> u64 {
     })
 }
 
-/// Usually nothing, sometimes a few pauses, seldom the rest of the time slice, very seldom a sleep.
+/// Delays the thread: usually not at all, sometimes by a few pauses, seldom by the rest of the time
+/// slice, very seldom by a sleep.
 fn delay(rng: &mut Rng) {
     match rng.below(400) {
         0 => std::thread::sleep(Duration::from_micros(u64::from(rng.below(100)))),
@@ -79,7 +80,7 @@ impl World {
         self.progress.notify_all();
     }
 
-    /// Sleeps until `total` items have been taken: the event count's own part in the soak.
+    /// Sleeps until `total` items have been taken. This is the event count's part in the soak.
     fn wait_until_taken(&self, total: u64) {
         while self.taken.load(Ordering::Acquire) < total {
             let waiting = self.progress.prepare();
@@ -110,7 +111,7 @@ impl World {
             }
             state = match state {
                 Woken::Active(active) if rng.below(64) == 0 => {
-                    drop(active); // leaves, and comes again
+                    drop(active); // leaves, and joins again
                     Woken::Active(self.idle.join(index).unwrap())
                 }
                 Woken::Active(active) if rng.below(2) == 0 => match active.search() {
@@ -145,7 +146,7 @@ impl World {
     }
 }
 
-/// Four workers, three submitters and one that nudges: eight threads.
+/// Runs eight threads: four workers, three submitters, and one that wakes workers without work.
 fn submit_and_sleep(rounds: u64) {
     let parkers: Vec<Parker> = (0..4).map(|_| Parker::new()).collect();
     let world = World::new(&parkers);
@@ -163,8 +164,8 @@ fn submit_and_sleep(rounds: u64) {
             while !world.stop.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_micros(200));
                 match rng.below(8) {
-                    0 => world.idle.nudge_all(),
-                    other => world.idle.nudge(other as usize),
+                    0 => world.idle.wake_all_workers(),
+                    other => world.idle.wake_worker(other as usize),
                 }
             }
         });
@@ -174,7 +175,7 @@ fn submit_and_sleep(rounds: u64) {
         world.wait_until_taken(submitted.load(Ordering::Relaxed));
         world.stop.store(true, Ordering::Release);
         pest.join().unwrap();
-        world.idle.nudge_all();
+        world.idle.wake_all_workers();
     });
     assert_eq!(
         world.taken.load(Ordering::Relaxed),
@@ -209,7 +210,8 @@ fn submitter(world: &World, rounds: u64, submitted: &AtomicU64, expected: &Atomi
         expected.fetch_add(sum, Ordering::Relaxed);
         let total = submitted.fetch_add(items, Ordering::Relaxed) + items;
         if rng.below(32) == 0 {
-            // At the least what this thread knows of has been announced: let everybody fall asleep.
+            // All items that this thread knows of have been announced: let every worker fall
+            // asleep.
             world.wait_until_taken(total.saturating_sub(20));
         }
         delay(&mut rng);
@@ -227,8 +229,8 @@ fn w1_soak_of_ten_million_rounds() {
     submit_and_sleep(rounds(10_000_000));
 }
 
-/// The other way to order submitters against sleepers; the mode is decided once in a process, so this
-/// runs in a child.
+/// Tests the other way to order submitters against sleepers. The mode is chosen once in a process,
+/// so this runs in a child.
 #[test]
 fn w1_the_same_with_fences_on_both_sides() {
     for test in [
@@ -245,8 +247,8 @@ fn w1_the_same_with_fences_on_both_sides() {
     }
 }
 
-/// One item at a time, each after everybody has had time to fall asleep, with every kind of wake for
-/// no work in between (W2).
+/// One item at a time, each after every worker has had time to fall asleep, with every kind of wake
+/// without work in between (risk W2).
 #[test]
 fn w1_single_submissions_at_rest_are_all_run() {
     let parkers: Vec<Parker> = (0..2).map(|_| Parker::new()).collect();
@@ -259,7 +261,7 @@ fn w1_single_submissions_at_rest_are_all_run() {
         let mut rng = Rng::new(fresh());
         for round in 1..=rounds(4_000) {
             if rng.below(4) == 0 {
-                world.idle.nudge_all();
+                world.idle.wake_all_workers();
             }
             delay(&mut rng);
             world.push(&mut rng, 1);
@@ -267,13 +269,13 @@ fn w1_single_submissions_at_rest_are_all_run() {
             world.wait_until_taken(round);
         }
         world.stop.store(true, Ordering::Release);
-        world.idle.nudge_all();
+        world.idle.wake_all_workers();
     });
     assert!(!world.any());
 }
 
-/// The searcher takes a task that ends only when all the others have run: it must have woken a
-/// successor. Without that, this does not end.
+/// A searcher takes a task that ends only when all the others have run. The test ends only if it
+/// has woken a successor (risk W4).
 #[test]
 fn w4_a_searcher_that_takes_a_long_task_wakes_a_successor() {
     let parkers: Vec<Parker> = (0..2).map(|_| Parker::new()).collect();
@@ -330,11 +332,12 @@ fn w4_a_searcher_that_takes_a_long_task_wakes_a_successor() {
             std::thread::yield_now();
         }
         stop.store(true, Ordering::Release);
-        idle.nudge_all();
+        idle.wake_all_workers();
     });
 }
 
-/// A signal that interrupts the sleep, as stopping and continuing a process does, is not a wake.
+/// A signal that interrupts the sleep, as stopping and continuing a process does, is not a wake
+/// (risk W9).
 #[cfg(target_os = "linux")]
 #[test]
 fn w9_an_interrupted_sleep_goes_on() {
@@ -343,7 +346,7 @@ fn w9_an_interrupted_sleep_goes_on() {
     extern "C" fn nothing(_signal: libc::c_int) {}
 
     let handler: extern "C" fn(libc::c_int) = nothing;
-    // SAFETY: 1. the handler does nothing, so it is safe to run at any point of any thread.
+    // SAFETY: 1. the handler does nothing, so it may run at any point of any thread.
     let before = unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) };
     assert_ne!(before, libc::SIG_ERR);
     let parker = Parker::new();

@@ -1,35 +1,46 @@
 //! A store–load barrier that costs its frequent side nothing.
 //!
-//! In a Dekker handshake both sides write their own flag, then read the other's, and each needs a
-//! full fence in between, or both may miss the other. Where one side runs millions of times a second
-//! and the other hardly ever, Linux lets the rare side pay for both: `membarrier` makes every core
-//! that runs a thread of this process execute a full fence. The frequent side then needs only to
-//! keep the *compiler* from reordering.
+//! In a Dekker handshake both sides write their own flag and then read the other's. Each needs a
+//! full fence in between, or both may miss the other. Where one side runs millions of times a
+//! second and the other hardly ever, Linux lets the rare side pay for both: `membarrier` makes
+//! every core that runs a thread of this process execute a full fence. The frequent side then only
+//! needs to keep the *compiler* from reordering.
 //!
 //! # Operations
-//! | operation | caller | progress  | cost, membarrier                     | cost, fences |
-//! |-----------|--------|-----------|--------------------------------------|--------------|
-//! | [`light`] | anyone | wait-free | a load and a branch                  | a full fence |
-//! | [`heavy`] | anyone | wait-free | a system call; an interrupt for each core that runs this process | a full fence |
-//! | [`mode`]  | anyone | wait-free | first call: two system calls; then a load | the same |
+//! Any thread may call them, and all are wait-free.
+//!
+//! | operation            | cost with membarrier  | cost with fences |
+//! |----------------------|-----------------------|------------------|
+//! | [`light`]            | a load and a branch   | a full fence     |
+//! | [`heavy`]            | a system call         | a full fence     |
+//! | [`mode`], first call | two system calls      | the same         |
+//! | [`mode`], later      | a load                | the same         |
+//!
+//! The system call of `heavy` interrupts each core that runs a thread of this process.
 //!
 //! # Invariants
-//! - **A1** For any `light` and any `heavy`, one is before the other in a single total order, and
-//!   what precedes the earlier one in its thread is visible to what follows the later one in its
-//!   thread. (Two `light` calls give no order between each other.)
-//! - **A2** The mode is decided once in a process and never changes. Until then `light` is a full
-//!   fence, which is never weaker, so no call made before the decision is lost.
+//! - **A1** *Light and heavy fences have one order.* For any `light` and any `heavy`, one is before
+//!   the other in a single total order. What precedes the earlier one in its thread is visible to
+//!   what follows the later one in its thread. (Two `light` calls have no order between each
+//!   other.)
+//! - **A2** *The mode never changes.* It is chosen once in a process. Until then `light` is a full
+//!   fence, which is never weaker, so no call before the choice is lost.
 //!
-//! Why A1 holds: with fences both sides are `fence(SeqCst)`, which are totally ordered. With
-//! membarrier, the kernel runs a full barrier on every core between the call's start and its return
-//! (a core that switched threads meanwhile has executed one too); a `light` is a point between two
-//! instructions, and is before or after that barrier. Rust's memory model has no such operation:
-//! this rests on the compiler fence keeping program order in the instructions and on the processor
-//! executing the barrier; under loom and ThreadSanitizer both sides are plain full fences.
+//! # Why A1 holds
+//! - With fences both sides are `fence(SeqCst)`, which are totally ordered.
+//! - With membarrier the kernel runs a full barrier on every core between the call's start and its
+//!   return. A core that switched threads meanwhile has executed one too. A `light` is a point
+//!   between two instructions, so it is before or after that barrier.
+//!
+//! Rust's memory model has no such operation. The argument rests on the compiler fence, which keeps
+//! the program order in the instructions, and on the processor, which executes the barrier. Under
+//! loom and ThreadSanitizer both sides are plain full fences.
 //!
 //! # Choosing by hand
-//! `STEALYARD_MEMBARRIER=off` in the environment selects fences, `=on` insists on membarrier and
-//! panics where it is not to be had, `=auto` (or unset) takes it where the kernel allows it.
+//! The environment variable `STEALYARD_MEMBARRIER` chooses:
+//! - `off` selects fences;
+//! - `on` insists on membarrier, and panics where the kernel refuses it;
+//! - `auto` (or unset) takes membarrier where the kernel allows it.
 //!
 //! # References
 //! P1202R5, *Asymmetric fences*; `membarrier(2)`.
@@ -64,16 +75,17 @@ const UNDECIDED: u8 = 0;
 const MEMBARRIER: u8 = 1;
 const FENCE: u8 = 2;
 
-/// A plain atomic even under a model: it is written once, before anything it guards (A2).
+/// A plain atomic even in a model: it is written once, before anything that it guards (A2).
 static MODE: AtomicU8 = AtomicU8::new(UNDECIDED);
 
-/// The frequent side: orders this thread's earlier stores before its later loads, as seen by any
-/// thread that calls [`heavy`] (A1).
+/// Orders this thread's earlier stores before its later loads, as seen by any thread that calls
+/// [`heavy`] (A1). This is the fence of the frequent side.
 #[inline(always)]
 pub fn light() {
-    // Ordering: Relaxed; the mode is its own message, and not seeing it yet gives a full fence (A2).
+    // Ordering: Relaxed; the mode publishes nothing else, and a thread that does not see it yet
+    // passes a full fence (A2).
     if MODE.load(Ordering::Relaxed) == MEMBARRIER {
-        // Ordering: SeqCst on the compiler only (A1); its partner is `heavy`'s membarrier.
+        // Ordering: SeqCst for the compiler only (A1); its partner is the membarrier of `heavy`.
         compiler_fence(Ordering::SeqCst);
     } else {
         // Ordering: SeqCst (A1); its partner is `heavy`, a fence or a membarrier.
@@ -81,13 +93,13 @@ pub fn light() {
     }
 }
 
-/// The rare side: orders this thread's earlier stores before its later loads, as seen by any thread
-/// that calls [`light`] (A1).
+/// Orders this thread's earlier stores before its later loads, as seen by any thread that calls
+/// [`light`] (A1). This is the fence of the rare side.
 ///
 /// # Panics
-/// If the kernel allowed membarrier when the mode was decided and refuses it now (a sandbox was
-/// entered in between): going on would lose the ordering that `light` calls rely on. Set
-/// `STEALYARD_MEMBARRIER=off` for such a program.
+/// Panics if the kernel allowed membarrier when the mode was chosen and refuses it now, because the
+/// program entered a sandbox in between. Going on would lose the ordering that `light` calls rely
+/// on. Set `STEALYARD_MEMBARRIER=off` for such a program.
 pub fn heavy() {
     match mode() {
         Mode::Membarrier => {
@@ -103,14 +115,14 @@ pub fn heavy() {
     }
 }
 
-/// The mode of this process; the first call decides it (A2).
+/// Returns the mode of this process. The first call chooses it (A2).
 ///
 /// # Panics
-/// If `STEALYARD_MEMBARRIER` is neither `auto`, `on` nor `off`, or is `on` where the kernel does not
-/// allow it.
+/// Panics if `STEALYARD_MEMBARRIER` is neither `auto`, `on` nor `off`, or is `on` where the kernel
+/// does not allow it.
 pub fn mode() -> Mode {
-    // Ordering: Relaxed; the byte is the whole message: registering with the kernel, which comes
-    // before it in the deciding thread, holds for the whole process.
+    // Ordering: Relaxed; the byte publishes nothing else. The registration with the kernel, which
+    // comes before it in the choosing thread, holds for the whole process.
     match MODE.load(Ordering::Relaxed) {
         MEMBARRIER => Mode::Membarrier,
         FENCE => Mode::Fence,
@@ -126,7 +138,7 @@ fn decide() -> Mode {
         Ok(Mode::Fence) => FENCE,
         Err(message) => panic!("{message}"),
     };
-    // Ordering: Relaxed; the first to decide wins, and the loser takes the winner's word (A2).
+    // Ordering: Relaxed; the first thread to choose wins, and a later one takes its choice (A2).
     let decided =
         match MODE.compare_exchange(UNDECIDED, found, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => found,
@@ -139,7 +151,7 @@ fn decide() -> Mode {
     }
 }
 
-/// The decision itself, apart from where its inputs come from.
+/// Chooses the mode by the wish of the environment and the answer of the kernel.
 fn choose(wish: Option<&str>, register: fn() -> Result<(), i32>) -> Result<Mode, String> {
     match wish {
         Some("off") => Ok(Mode::Fence),

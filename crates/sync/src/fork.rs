@@ -1,8 +1,10 @@
-//! Whether this process is a copy: the child of a `fork` has its parent's memory and one of its threads.
+//! Detects that this process is a copy: the child of a `fork` has its parent's memory, but only one
+//! of its threads.
 //!
-//! What hands work to threads of its own asks [`watch`] when it starts them and [`generation`] when it is given
-//! work: another number means that the threads did not come along, and that what they were to do would wait for
-//! ever. A model's process never forks, and neither does one of a system without `fork`.
+//! A structure that hands work to threads of its own calls [`watch`] when it starts them, and
+//! [`generation`] when it is given work. A different number means that the process was copied
+//! without the threads, so that the work would wait for ever. A model's process never forks, and
+//! neither does a process of a system without `fork`.
 
 #[cfg(all(unix, not(any(stealyard_loom, stealyard_shuttle))))]
 #[path = "fork/unix.rs"]
@@ -12,18 +14,20 @@ mod system;
 #[path = "fork/none.rs"]
 mod system;
 
-/// Counts forks from now on, and gives the [`generation`] now. Calls after the first only give it.
+/// Counts forks from now on, and returns the present [`generation`]. Calls after the first only
+/// return the generation.
 ///
-/// Sees what the C library's `fork` makes, not what a bare system call does.
+/// It counts the forks of the C library's `fork`, and not those of a bare system call.
 ///
 /// # Panics
-/// If the system has no memory left to note it.
+/// Panics if the system has no memory left for the handler.
 pub fn watch() -> u32 {
     system::watch();
     generation()
 }
 
-/// How many forks lie between the process that first called [`watch`] and this one. A plain load.
+/// Returns the number of forks between the process that first called [`watch`] and this one. It
+/// costs a plain load.
 #[inline]
 #[must_use]
 pub fn generation() -> u32 {

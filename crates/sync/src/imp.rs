@@ -1,4 +1,4 @@
-//! Picks what stands behind the door; nothing else.
+//! Picks the primitives that stand behind the door: the real ones, loom's or shuttle's.
 
 #[cfg(stealyard_loom)]
 pub mod frozen;

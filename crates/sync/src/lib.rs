@@ -24,9 +24,10 @@ pub use crossbeam_utils::{Backoff, CachePadded};
 pub use imp::lazy_static;
 pub use imp::{Arc, Condvar, Mutex, MutexGuard, atomic, cell, hint, thread, thread_local, time};
 
-/// True where the primitives are a model checker's: there, a wait must go through the model, and
-/// sizes are kept small.
+/// Whether the primitives are those of a model checker. In a model a wait must go through the
+/// model, and sizes are kept small.
 pub const MODELLED: bool = cfg!(any(stealyard_loom, stealyard_shuttle));
 
-/// False where there is no time at all, so that whoever waits for a moment would wait for ever.
+/// Whether time passes. It does not under loom, where a thread that waits for a moment would wait
+/// for ever.
 pub const HAS_TIME: bool = !cfg!(stealyard_loom);

@@ -1,33 +1,37 @@
 //! Runs a scenario under many seeded schedules, and any one of them again.
 //!
-//! A schedule is a short name: `random-SEED` or `pct-SEED-STEPS`, hexadecimal. It decides which thread runs
-//! at every step and what [`pick`] gives, so the same name is the same execution, as long as the code is
-//! the same. When an execution fails, its name is printed with the command that runs it again.
+//! A schedule has a short name: `random-SEED` or `pct-SEED-STEPS`, hexadecimal. The name decides
+//! which thread runs at every step, and which number [`pick`] returns. So the same name is the same
+//! execution, as long as the code is the same. When an execution fails, its name is printed with
+//! the command that runs it again.
 //!
-//! - *random*: at each step any thread that can run, each as likely.
-//! - *PCT* (probabilistic concurrency testing): every thread has a random priority and the highest that can
-//!   run runs; at a few random steps, and when it yields, the running thread falls to the lowest. It finds
-//!   bugs that need one thread to stand still for long, which random walks hardly ever do. `STEPS` is how
-//!   long an execution is expected to be: the places of the falls are drawn from it.
+//! There are two kinds of schedule:
+//! - *random*: each step runs any thread that can run, all of them equally likely.
+//! - *PCT* (probabilistic concurrency testing): every thread has a random priority, and the thread
+//!   with the highest one runs, of those that can. At a few random steps, and when it yields, the
+//!   running thread falls to the lowest priority. This finds bugs that need one thread to stand
+//!   still for long, which random walks hardly ever find. `STEPS` is the expected length of an
+//!   execution; the places of the falls are drawn from it.
 //!
-//! | variable              | meaning                                                        |
-//! |-----------------------|----------------------------------------------------------------|
-//! | `STEALYARD_SCHEDULES` | schedules per scenario, half of them random, half PCT          |
-//! | `STEALYARD_SEED`      | the number all seeds are made from (default 0)                 |
-//! | `STEALYARD_REPLAY`    | `SCENARIO:SCHEDULE`: runs this and no other                    |
+//! | variable              | meaning                                               |
+//! |-----------------------|-------------------------------------------------------|
+//! | `STEALYARD_SCHEDULES` | schedules per scenario, half of them random, half PCT |
+//! | `STEALYARD_SEED`      | the number that all seeds are made from (default 0)   |
+//! | `STEALYARD_REPLAY`    | `SCENARIO:SCHEDULE`: runs this and no other           |
 //!
 //! # Invariants
-//! - **RP1** *A schedule repeats*: each scenario first runs one schedule of each kind twice, and the threads
-//!   chosen must be the same. A scenario that looks at the clock, at addresses or at the environment fails
-//!   here, and not when somebody needs the replay.
+//! - **RP1** *A schedule repeats.* Each scenario first runs one schedule of each kind twice, and
+//!   the chosen threads must be the same. A scenario that reads the clock, addresses or the
+//!   environment fails here, and not only when its replay is needed.
 //!
 //! # Why not …
-//! shuttle's own PCT scheduler: it learns the length of an execution from the ones before, so a single one
-//! cannot be repeated from a seed, only from a recording of every step.
+//! - *shuttle's own PCT scheduler*: it learns the length of an execution from the executions
+//!   before. So a single execution cannot be repeated from a seed, only from a recording of every
+//!   step.
 //!
 //! # References
-//! S. Burckhardt, P. Kothari, M. Musuvathi, S. Nagarakatte, *A randomized scheduler with probabilistic
-//! guarantees of finding bugs*, ASPLOS 2010.
+//! S. Burckhardt, P. Kothari, M. Musuvathi, S. Nagarakatte, *A randomized scheduler with
+//! probabilistic guarantees of finding bugs*, ASPLOS 2010.
 
 use core::cell::{Cell, RefCell};
 use core::fmt;
@@ -41,9 +45,9 @@ use shuttle::{Config, FailurePersistence, Runner};
 
 use crate::seed::Rng;
 
-/// Priorities that fall in one execution, beside those of threads that yield.
+/// The number of falls in one execution, beside those of threads that yield.
 const PCT_FALLS: usize = 3;
-/// Debug builds of a scheduler inside a scheduler have deep frames.
+/// The stack of a thread: debug builds of a scheduler inside a scheduler have deep frames.
 const STACK_BYTES: usize = 512 * 1024;
 
 /// The name of one execution; see the [module](self).
@@ -82,25 +86,28 @@ impl FromStr for Name {
 }
 
 thread_local! {
-    /// What runs on this thread now, for the panic hook: scenario and schedule.
+    /// The scenario and the schedule that run on this thread now, for the panic hook.
     static NOW: RefCell<Option<(String, Name)>> = const { RefCell::new(None) };
 }
 
-/// Runs `body` under so many schedules, or `STEALYARD_SCHEDULES`, or the one of `STEALYARD_REPLAY`.
+/// Runs `body` under `schedules` schedules. `STEALYARD_SCHEDULES` overrides the number, and
+/// `STEALYARD_REPLAY` selects one schedule.
 ///
 /// # Panics
-/// If an execution panics or deadlocks, after its name was printed; if one does not repeat (RP1).
+/// Panics if an execution panics or deadlocks, after printing its name, and if one does not repeat
+/// (RP1).
 pub fn check(scenario: &str, schedules: usize, body: impl Fn() + Send + Sync + 'static) {
     print_names_of_failures();
-    // Decided once in a process: the first execution must not differ from the others by it (RP1).
+    // The mode is chosen once in a process. The first execution must not differ from the others by
+    // that (RP1).
     crate::asymmetric::mode();
     let body: Arc<dyn Fn() + Send + Sync> = Arc::new(body);
     let once = |name: Name| run(scenario, &body, Source::one(name));
     if let Ok(wanted) = std::env::var("STEALYARD_REPLAY") {
-        let Some((whose, name)) = wanted.split_once(':') else {
+        let Some((wanted_scenario, name)) = wanted.split_once(':') else {
             panic!("STEALYARD_REPLAY is SCENARIO:SCHEDULE, not {wanted:?}");
         };
-        if whose == scenario {
+        if wanted_scenario == scenario {
             let seen = once(name.parse().unwrap_or_else(|error| panic!("{error}")));
             eprintln!("{wanted} passes, with {} choices", seen.longest);
         }
@@ -134,10 +141,10 @@ pub fn check(scenario: &str, schedules: usize, body: impl Fn() + Send + Sync + '
     );
 }
 
-/// A number below `bound` that the schedule decides, the same in every replay.
+/// Returns a number below `bound` that the schedule decides. It is the same in every replay.
 ///
 /// # Panics
-/// Outside of [`check`]; if `bound` is zero.
+/// Panics outside of [`check`], and if `bound` is zero.
 pub fn pick(bound: usize) -> usize {
     assert!(bound > 0, "the bound is 0: no number is below it");
     let drawn = shuttle::rand::thread_rng().next_u64();
@@ -166,7 +173,8 @@ fn run(scenario: &str, body: &Arc<dyn Fn() + Send + Sync>, mut source: Source) -
     seen.get()
 }
 
-/// The first panic of an execution prints its name, also where the panic ends the process.
+/// Makes the first panic of an execution print the name of the execution, also where the panic ends
+/// the process.
 fn print_names_of_failures() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -182,21 +190,22 @@ fn print_names_of_failures() {
     });
 }
 
-/// What the executions of a run looked like.
+/// A summary of the executions of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Seen {
-    /// A hash of every thread chosen.
+    /// A hash of every chosen thread.
     trace: u64,
-    /// The most choices between several threads in one execution.
+    /// The largest number of choices between several threads in one execution.
     longest: u64,
 }
 
-/// Gives shuttle one execution after the other.
+/// The source of executions, one after the other, for shuttle.
 struct Source {
     scenario: String,
     only: Option<Name>,
     seeds: Rng,
-    left: usize,
+    /// The number of executions that are still to run.
+    remaining: usize,
     now: Execution,
     seen: Rc<Cell<Seen>>,
 }
@@ -215,13 +224,13 @@ impl Source {
             scenario: String::new(),
             only: None,
             seeds,
-            left: count,
+            remaining: count,
             now,
             seen: Rc::default(),
         }
     }
 
-    /// Adds what the execution that has ended, or goes on, showed.
+    /// Adds the present execution to the summary.
     fn note(&self) {
         let seen = self.seen.get();
         self.seen.set(Seen {
@@ -234,14 +243,14 @@ impl Source {
 impl Scheduler for Source {
     fn new_execution(&mut self) -> Option<Schedule> {
         self.note();
-        if self.left == 0 {
+        if self.remaining == 0 {
             return None;
         }
-        self.left -= 1;
+        self.remaining -= 1;
         let seed = self.seeds.next_u64();
         let name = match self.only {
             Some(name) => name,
-            None if self.left.is_multiple_of(2) => Name::Random { seed },
+            None if self.remaining.is_multiple_of(2) => Name::Random { seed },
             None => Name::Pct {
                 seed,
                 steps: self.seen.get().longest,
@@ -321,12 +330,12 @@ impl Execution {
     }
 }
 
-/// PCT's.
+/// The priorities of a PCT execution.
 struct Priorities {
     of: Vec<u64>,
-    /// The choices at which whoever runs falls.
+    /// The choices at which the running thread falls.
     falls: [u64; PCT_FALLS],
-    /// The next one to fall falls to here; below every priority so far.
+    /// The last priority that a thread fell to. The next thread falls below it.
     lowest: u64,
 }
 
@@ -340,7 +349,8 @@ impl Priorities {
         }
     }
 
-    /// A thread that is new gets a random priority above all that have fallen.
+    /// Returns the priority of `thread`. A new thread gets a random one, above those of all threads
+    /// that have fallen.
     fn of(&mut self, thread: usize, rng: &mut Rng) -> u64 {
         while self.of.len() <= thread {
             self.of.push(u64::MAX / 2 + 1 + rng.next_u64() / 2);

@@ -1,15 +1,15 @@
 //! Random seeds, and the small generator that policies draw from.
 //!
 //! A scheduler needs numbers that are cheap and different, not secret. [`Rng`] is Marsaglia's
-//! xorshift64* (an odd multiplier over a 64-bit xorshift): three shifts and one multiplication a
-//! number, a period of 2^64 − 1. It is passed to whoever draws, so that a run can be replayed from
-//! its seed.
+//! xorshift64* (an odd multiplier over a 64-bit xorshift): three shifts and one multiplication for
+//! each number, and a period of 2^64 − 1. It is passed as an argument to the code that draws, so
+//! that a run can be replayed from its seed.
 //!
 //! # References
 //! S. Vigna, *An experimental exploration of Marsaglia's xorshift generators, scrambled*, 2016.
 
-/// A seed that differs from call to call and from process to process; under a model checker always
-/// the same, because a model must repeat.
+/// Returns a seed that differs from call to call and from process to process. In a model it is
+/// always the same, because a model must repeat.
 pub fn fresh() -> u64 {
     if crate::MODELLED {
         return 0x9E37_79B9_7F4A_7C15;
@@ -26,9 +26,9 @@ pub fn fresh() -> u64 {
 pub struct Rng(u64);
 
 impl Rng {
-    /// A generator that repeats for the same `seed`. Any seed will do.
+    /// Creates a generator that repeats for the same `seed`. Any seed is valid.
     pub fn new(seed: u64) -> Self {
-        // Zero is the one state xorshift never leaves; the odd constant moves it away, and the
+        // Zero is the one state that xorshift never leaves. The odd constant moves it away, and the
         // multiplication spreads seeds that differ in few bits.
         let mixed = (seed ^ 0x9E37_79B9_7F4A_7C15).wrapping_mul(0xD6E8_FEB8_6659_FD93);
         Self(if mixed == 0 {
@@ -38,7 +38,7 @@ impl Rng {
         })
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     #[inline]
     pub fn next_u64(&mut self) -> u64 {
         let mut state = self.0;
@@ -49,11 +49,11 @@ impl Rng {
         state.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// A number in `0..bound`, by Lemire's multiplication: no division, and a bias under
-    /// `bound / 2^32`.
+    /// Returns a number in `0..bound`, by Lemire's multiplication: without a division, and with a
+    /// bias under `bound / 2^32`.
     ///
     /// # Panics
-    /// If `bound` is zero, for which there is no such number.
+    /// Panics if `bound` is zero, for which there is no such number.
     #[inline]
     pub fn below(&mut self, bound: u32) -> u32 {
         assert!(bound > 0, "the bound is 0: no number is below it");
@@ -82,17 +82,18 @@ mod tests {
         for _ in 0..50_000 {
             seen[rng.below(5) as usize] += 1;
         }
-        // 10,000 each, standard deviation about 90: ten deviations leave no room for chance.
+        // Each count is 10,000 with a standard deviation of about 90, so ten deviations leave no
+        // room for chance.
         assert!(
             seen.iter().all(|&count| (9_100..10_900).contains(&count)),
             "{seen:?}"
         );
     }
 
-    /// In both profiles.
+    /// The panic comes in both profiles.
     #[test]
     #[should_panic(expected = "the bound is 0")]
-    fn nothing_is_below_zero() {
+    fn no_number_is_below_zero() {
         Rng::new(7).below(0);
     }
 

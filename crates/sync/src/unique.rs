@@ -1,17 +1,20 @@
 //! Numbers that no two callers in this process share.
 
 use core::num::NonZero;
-// Not the model's: a model's executions share the process, and nothing hangs on which number comes next.
+// Not the model's atomic: a model's executions share the process, and no code depends on the
+// numbers.
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that was never given before in this process. After a fork, parent and child go on with the same.
+/// Returns a number that was never returned before in this process. After a fork, parent and child
+/// go on from the same number.
 ///
-/// Wait-free: one read-modify-write of a word that all threads share.
+/// It is wait-free: one read-modify-write of a word that all threads share.
 pub fn number() -> NonZero<u64> {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    // Ordering: Relaxed; the value is the whole message. Unmodelled: it is not the model's.
+    // Ordering: Relaxed; the value publishes nothing else. Unmodelled: the atomic is not the
+    // model's.
     let last = LAST.fetch_add(1, Ordering::Relaxed);
-    // One a nanosecond takes 584 years.
+    // At one number a nanosecond an overflow takes 584 years.
     NonZero::new(last + 1).unwrap_or(NonZero::<u64>::MAX)
 }
 

@@ -1,5 +1,7 @@
-//! Goal: what may cross threads, panics and moves, and what may not. Method: a table of every public type of this
-//! crate's own, decided at compile time; the rest are `core`'s, `std`'s and crossbeam's.
+//! Goal: each type may cross threads, panics and moves, or may not, as documented.
+//!
+//! Method: a table of every public type of this crate's own, checked at compile time. The other
+//! types belong to `core`, `std` and crossbeam.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -9,16 +11,16 @@ use stealyard_sync::asymmetric::Mode;
 use stealyard_sync::cell::UnsafeCell;
 use stealyard_sync::seed::Rng;
 
-/// What is found where a type does not have the trait that was asked for.
+/// The constant that is found if a type does not have the trait in question.
 ///
-/// The underscore: one of the two constants is never read.
+/// It begins with an underscore because one of the two constants is never read.
 trait Otherwise {
     const _HAS: bool = false;
 }
 
 impl<T: ?Sized> Otherwise for T {}
 
-/// Whether the type has the trait: the inherent constant wins where its bound holds.
+/// Whether the type has the trait. The inherent constant wins where its bound holds.
 macro_rules! has {
     ($type:ty: $bound:path) => {{
         struct Ask<T: ?Sized>(core::marker::PhantomData<T>);
@@ -43,7 +45,7 @@ macro_rules! row {
 }
 
 #[test]
-fn what_each_type_may_do() {
+fn each_type_has_the_documented_auto_traits() {
     // In order:           Send  Sync  UnwindSafe RefUnwindSafe Unpin
     row!(UnsafeCell<u8>:     true  false true  false true);
     row!(UnsafeCell<Rc<u8>>: false false true  false true);

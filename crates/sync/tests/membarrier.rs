@@ -1,9 +1,9 @@
-//! Goal: the asymmetric fence is decided by the environment and by what the kernel allows, and a
-//! refusal is never silent where the user insisted.
+//! Goal: the environment and the kernel choose the mode of the asymmetric fence, and a refusal is
+//! never silent where the user insisted.
 //!
-//! Method: the mode is decided once in a process, so each case runs in a child: this test program,
-//! started again with one ignored test selected. A kernel that forbids membarrier is made with a
-//! seccomp filter, as container sandboxes do.
+//! Method: the mode is chosen once in a process, so each case runs in a child: this test program,
+//! started again with one ignored test selected. A seccomp filter makes the kernel forbid
+//! membarrier, as container sandboxes do.
 #![cfg(all(target_os = "linux", not(stealyard_loom), not(stealyard_shuttle)))]
 
 use std::process::{Command, Output};
@@ -42,7 +42,7 @@ fn a_forbidden_system_call_selects_fences() {
 }
 
 #[test]
-fn insisting_where_it_is_forbidden_is_an_error_that_says_so() {
+fn insisting_on_a_forbidden_membarrier_is_an_error_that_says_so() {
     let output = child("case_forbidden", Some("on"));
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);
@@ -53,7 +53,7 @@ fn insisting_where_it_is_forbidden_is_an_error_that_says_so() {
 }
 
 #[test]
-fn a_word_that_is_not_understood_is_named() {
+fn an_unknown_value_is_an_error_that_names_it() {
     let output = child("case_as_it_is", Some("perhaps"));
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);
@@ -103,7 +103,7 @@ fn case_forbidden_later() {
 
 /// Makes membarrier fail with EPERM in this thread from here on.
 fn forbid_membarrier() {
-    // Classic BPF: load the system call's number, compare, answer.
+    // Classic BPF: load the number of the system call, compare it, answer.
     const LOAD_WORD: u16 = 0x20;
     const JUMP_IF_EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
@@ -136,8 +136,8 @@ fn forbid_membarrier() {
         "no_new_privs: {}",
         std::io::Error::last_os_error()
     );
-    // SAFETY: 1. `program` and the filter it points to live until the call returns, which copies
-    // them.
+    // SAFETY: 1. `program` and the filter that it points to live until the call returns, and the
+    // call copies them.
     let installed = unsafe {
         libc::prctl(
             libc::PR_SET_SECCOMP,

@@ -1,139 +1,158 @@
-//! What a worker may do next, as types: each step of the protocol consumes one token and gives the
-//! next, so that the look after parking cannot be forgotten and a searcher cannot be counted twice.
+//! The steps of the idle protocol as types. Each step consumes one token and returns the next, so
+//! that the look after parking cannot be left out and a searcher cannot be counted twice.
 //!
-//! A token that is dropped instead (by a panic in the caller's search, say) takes the worker out in
-//! good order: a searcher's duty is passed on, a bit is taken back, the number becomes free. A token that is
-//! forgotten stays where it was: what that costs, and its bound, is in the [module](super) above.
+//! A token that is dropped instead (by a panic in the caller's search, say) takes the worker out of
+//! the protocol in good order:
+//! - a searcher's duty is passed on (I3 of `idle.rs`);
+//! - the worker's bit is taken back;
+//! - its number becomes free.
+//!
+//! A token that is forgotten leaves its worker where it was. What that costs, and what bounds it,
+//! is described in the [module](super) above.
 
 use stealyard_sync::atomic::{Ordering, fence};
 use stealyard_sync::{Arc, asymmetric};
 
-use super::{Left, Shared};
+use super::{IdleState, Remaining};
 
-/// One worker's place, and how far it is in the protocol.
-struct Seat {
-    shared: Arc<Shared>,
+/// One worker's membership in the protocol, and the stage that it is in.
+struct Membership {
+    shared: Arc<IdleState>,
     index: usize,
-    state: State,
+    stage: Stage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum Stage {
     Active,
     Searching,
-    Parking(Left),
+    Parking(Remaining),
     Sleeping,
 }
 
-impl Seat {
-    fn into(mut self, state: State) -> Self {
-        self.state = state;
+impl Membership {
+    fn into_stage(mut self, stage: Stage) -> Self {
+        self.stage = stage;
         self
     }
 
-    fn enter(self) -> Parking {
-        let searched = self.state == State::Searching;
-        let left = self.shared.enter(self.index, searched);
-        Parking(self.into(State::Parking(left)))
+    /// Marks the worker as asleep (I2).
+    fn park(self) -> Parking {
+        let searched = self.stage == Stage::Searching;
+        let remaining = self.shared.enter(self.index, searched);
+        Parking(self.into_stage(Stage::Parking(remaining)))
     }
 
-    /// The worker runs again: by a waker's claim as a searcher, or else as it pleases.
-    fn awake(self) -> Woken {
+    /// Takes the worker's bit back. The worker is a searcher if a waker has claimed it.
+    fn run_again(self) -> Woken {
         if self.shared.withdraw(self.index) {
-            Woken::Active(Active(self.into(State::Active)))
+            Woken::Active(Active(self.into_stage(Stage::Active)))
         } else {
-            Woken::Searching(Searching(self.into(State::Searching)))
+            Woken::Searching(Searching(self.into_stage(Stage::Searching)))
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for Membership {
     fn drop(&mut self) {
-        let duty = match self.state {
-            State::Active => false,
-            State::Searching => self.shared.count_out() == Left::NobodyByUs,
-            State::Parking(left) => {
+        let owes_duty = match self.stage {
+            Stage::Active => false,
+            Stage::Searching => self.shared.count_out() == Remaining::NoneByThisStep,
+            Stage::Parking(remaining) => {
                 if self.shared.withdraw(self.index) {
-                    left == Left::NobodyByUs // and the look has not been taken
+                    // The look that would fulfil the duty has not been taken.
+                    remaining == Remaining::NoneByThisStep
                 } else {
-                    self.shared.count_out() == Left::NobodyByUs
+                    self.shared.count_out() == Remaining::NoneByThisStep
                 }
             }
-            State::Sleeping => {
-                !self.shared.withdraw(self.index) && self.shared.count_out() == Left::NobodyByUs
+            Stage::Sleeping => {
+                !self.shared.withdraw(self.index)
+                    && self.shared.count_out() == Remaining::NoneByThisStep
             }
         };
-        // Before anything foreign runs: a waker that panics does not keep the number taken.
+        // The number is freed before foreign code runs, so that a waker that panics does not keep
+        // it.
         self.shared.leave(self.index);
-        if duty {
+        if owes_duty {
             self.shared.wake_next(self.index);
         }
     }
 }
 
-/// A worker that runs tasks, or is free to look for some. Dropping it leaves the protocol and frees
-/// the number; a worker that leaves owes nothing but the items in queues that only it can reach. Forgetting it keeps
-/// the number taken.
+/// A worker that runs tasks, or is free to look for some.
+///
+/// Dropping it leaves the protocol and frees the number. A worker that leaves owes nothing but the
+/// items in queues that only it can reach. Forgetting the token keeps the number taken.
 #[must_use = "dropping it leaves the protocol"]
-pub struct Active(Seat);
+pub struct Active(Membership);
 
-/// A worker that looks for work, counted as such: while it exists, nobody else is woken for a single
-/// item. It must end in [`found`](Self::found) or [`park`](Self::park). Forgotten, it counts for good, and of
-/// announcements that rely on it only each [`RELIANCE_MAX`](super::RELIANCE_MAX)th wakes a worker.
-#[must_use = "while it is held, nobody is woken"]
-pub struct Searching(Seat);
+/// A worker that looks for work and is counted as a searcher.
+///
+/// While the token exists, no other worker is woken for a single item. It must end in
+/// [`found`](Self::found) or [`park`](Self::park). A forgotten token counts for good: of the
+/// announcements that rely on it, only every [`RELIANCE_MAX`](super::RELIANCE_MAX)th wakes a
+/// worker.
+#[must_use = "while it is held, no other worker is woken"]
+pub struct Searching(Membership);
 
-/// A worker that has said it will sleep and must now look again: [`recheck`](Self::recheck). Forgotten, it is woken
-/// in vain once, and from then on counts as a [`Searching`] that is forgotten.
+/// A worker that has said that it will sleep, and must now look again with
+/// [`recheck`](Self::recheck).
+///
+/// The worker of a forgotten token is woken in vain once, and from then on counts like a forgotten
+/// [`Searching`].
 #[must_use = "look again, then sleep"]
-pub struct Parking(Seat);
+pub struct Parking(Membership);
 
-/// A worker that has looked again and may sleep. Forgotten, it is as a [`Parking`] that is forgotten.
+/// A worker that has looked again and may sleep.
+///
+/// Forgetting the token is like forgetting a [`Parking`].
 #[must_use = "it is marked as asleep: sleep, or it is woken in vain"]
-pub struct Sleeping(Seat);
+pub struct Sleeping(Membership);
 
-/// What the look after parking found.
+/// The result of the look after parking.
 #[derive(Debug)]
 #[must_use = "work that was found must be run"]
 pub enum Recheck<T> {
-    /// Work: the worker is no longer parking.
+    /// The look found work, and the worker is no longer parking.
     Work(Active, T),
-    /// Nothing, or others still search: sleep.
+    /// The look found nothing, or was left to other searchers: the worker should sleep.
     Nothing(Sleeping),
 }
 
-/// Why the worker runs again.
+/// The reason why the worker runs again.
 #[derive(Debug)]
 #[must_use = "a worker woken to search is counted as a searcher"]
 pub enum Woken {
     /// An announcement woke it: it is a searcher, and sees what the announcer had pushed.
     Searching(Searching),
-    /// Anything else: a nudge, a timeout, a return for no reason.
+    /// Anything else: [`Idle::wake_worker`](super::Idle::wake_worker), a timeout, a return for no
+    /// reason.
     Active(Active),
 }
 
 impl Active {
-    pub(super) fn new(shared: Arc<Shared>, index: usize) -> Self {
-        Self(Seat {
+    pub(super) fn new(shared: Arc<IdleState>, index: usize) -> Self {
+        Self(Membership {
             shared,
             index,
-            state: State::Active,
+            stage: Stage::Active,
         })
     }
 
-    /// The worker's number.
+    /// Returns the worker's number.
     pub fn index(&self) -> usize {
         self.0.index
     }
 
-    /// Becomes a searcher, unless half of the workers that are awake already search: then more would
-    /// only disturb each other, and the worker should park.
+    /// Becomes a searcher, unless half of the workers that are awake already search. More searchers
+    /// would only disturb each other, so that the worker should park then.
     ///
     /// # Errors
-    /// Gives the token back if there are enough searchers.
+    /// Returns the token if there are enough searchers.
     pub fn search(self) -> Result<Searching, Self> {
         if self.0.shared.try_search() {
-            Ok(Searching(self.0.into(State::Searching)))
+            Ok(Searching(self.0.into_stage(Stage::Searching)))
         } else {
             Err(self)
         }
@@ -146,60 +165,62 @@ impl Active {
         self.0.shared.announce(Some(self.0.index), items)
     }
 
-    /// Says that it will sleep, without having been a searcher.
+    /// Says that the worker will sleep, without having been a searcher.
     pub fn park(self) -> Parking {
-        self.0.enter()
+        self.0.park()
     }
 }
 
 impl Searching {
-    /// The worker's number.
+    /// Returns the worker's number.
     pub fn index(&self) -> usize {
         self.0.index
     }
 
-    /// Work was found. If nobody else searches, wakes the next searcher, because whoever announced
-    /// something meanwhile has relied on this one.
+    /// Stops searching, because work was found. Wakes the next searcher if this was the last one,
+    /// since a thread that announced work meanwhile has relied on it.
     pub fn found(self) -> Active {
-        let seat = self.0.into(State::Active);
-        if seat.shared.count_out() == Left::NobodyByUs {
-            seat.shared.wake_next(seat.index);
+        let worker = self.0.into_stage(Stage::Active);
+        if worker.shared.count_out() == Remaining::NoneByThisStep {
+            worker.shared.wake_next(worker.index);
         }
-        Active(seat)
+        Active(worker)
     }
 
-    /// Work was found, as [`found`](Self::found), but wakes nobody if `more` says that no queue holds
-    /// anything now: it spares the vain wake after every isolated task. `more` must look everywhere an
-    /// announced item can be; it is called only if nobody else searches and somebody sleeps.
+    /// Stops searching as [`found`](Self::found) does, but wakes no worker if `more` says that no
+    /// queue holds anything now. This avoids a vain wake after every isolated task.
+    ///
+    /// `more` must look everywhere an announced item can be. It is called only if no other worker
+    /// searches and at least one sleeps.
     pub fn found_with(self, more: impl FnOnce() -> bool) -> Active {
-        let seat = self.0.into(State::Active);
-        let (left, relied) = seat.shared.count_out_to_look();
-        if left == Left::NobodyByUs && !seat.shared.sleepers.is_empty() {
-            let pass_on = PassOn(&seat);
-            if relied {
-                // Ordering: IO6, partner: the light fence of IO4; what was announced when nobody slept, before
-                // somebody parked in reliance on us, is visible after (A3).
+        let worker = self.0.into_stage(Stage::Active);
+        let (remaining, relied_on) = worker.shared.count_out_to_look();
+        if remaining == Remaining::NoneByThisStep && !worker.shared.sleepers.is_empty() {
+            let duty = PassDutyOn(&worker);
+            if relied_on {
+                // Ordering: IO6, partner: the light fence of IO4; an item that was announced when
+                // no worker slept, before a worker parked in reliance on us, is visible after (A3).
                 asymmetric::heavy();
             } else {
-                // Ordering: SeqCst (IO10), partner: the full fence of IO9; what was announced in reliance on
-                // us is visible after (A1, A2).
+                // Ordering: SeqCst (IO10), partner: the full fence of IO9; an item that was
+                // announced in reliance on us is visible after (A1, A2).
                 fence(Ordering::SeqCst);
             }
             if !more() {
-                core::mem::forget(pass_on);
+                core::mem::forget(duty);
             }
         }
-        Active(seat)
+        Active(worker)
     }
 
-    /// Nothing was found: gives up searching and says that it will sleep.
+    /// Stops searching, because nothing was found, and says that the worker will sleep.
     pub fn park(self) -> Parking {
-        self.0.enter()
+        self.0.park()
     }
 }
 
 impl Woken {
-    /// The worker's number.
+    /// Returns the worker's number.
     pub fn index(&self) -> usize {
         match self {
             Self::Searching(searching) => searching.index(),
@@ -207,7 +228,7 @@ impl Woken {
         }
     }
 
-    /// Nothing was found: says that the worker will sleep.
+    /// Says that the worker will sleep, because nothing was found.
     pub fn park(self) -> Parking {
         match self {
             Self::Searching(searching) => searching.park(),
@@ -217,46 +238,47 @@ impl Woken {
 }
 
 impl Parking {
-    /// The worker's number.
+    /// Returns the worker's number.
     pub fn index(&self) -> usize {
         self.0.index
     }
 
-    /// Looks once more at everything with `look`, if nobody else is left to do so, and only then lets
-    /// the worker sleep. With work found, wakes the next searcher if this was the last.
+    /// Calls `look` to look at everything once more, unless another searcher is left to do so. Only
+    /// then may the worker sleep. If `look` finds work and this worker was the last searcher, wakes
+    /// the next one.
     ///
     /// `look` must cover every place where an announced item can be.
     pub fn recheck<T>(self, look: impl FnOnce() -> Option<T>) -> Recheck<T> {
         self.recheck_with(look, || true)
     }
 
-    /// As [`recheck`](Self::recheck), but wakes the next only if `more` says that some queue holds
-    /// something beside what `look` has taken.
+    /// Looks once more as [`recheck`](Self::recheck) does, but wakes the next searcher only if
+    /// `more` says that a queue holds something beside what `look` has taken.
     pub fn recheck_with<T>(
         self,
         look: impl FnOnce() -> Option<T>,
         more: impl FnOnce() -> bool,
     ) -> Recheck<T> {
-        let State::Parking(left) = self.0.state else {
-            unreachable!("a Parking token is in the state Parking");
+        let Stage::Parking(remaining) = self.0.stage else {
+            unreachable!("a Parking token is in the stage Parking");
         };
-        if left == Left::Others {
-            return Recheck::Nothing(Sleeping(self.0.into(State::Sleeping)));
+        if remaining == Remaining::Others {
+            return Recheck::Nothing(Sleeping(self.0.into_stage(Stage::Sleeping)));
         }
-        // Ordering: IO5, partner: the light fence of IO4; what was announced in reliance on us is
-        // visible to the look (Lemma 2).
+        // Ordering: IO5, partner: the light fence of IO4; an item that was announced in reliance on
+        // us is visible to the look (Lemma 2 of `idle/proof.md`).
         asymmetric::heavy();
         let Some(work) = look() else {
-            return Recheck::Nothing(Sleeping(self.0.into(State::Sleeping)));
+            return Recheck::Nothing(Sleeping(self.0.into_stage(Stage::Sleeping)));
         };
-        match self.0.awake() {
-            // Claimed meanwhile: it counts as a searcher that has found work.
+        match self.0.run_again() {
+            // A waker has claimed the worker meanwhile, so it counts as a searcher that found work.
             Woken::Searching(searching) => Recheck::Work(searching.found(), work),
             Woken::Active(active) => {
-                if left == Left::NobodyByUs {
-                    let pass_on = PassOn(&active.0);
+                if remaining == Remaining::NoneByThisStep {
+                    let duty = PassDutyOn(&active.0);
                     if !more() {
-                        core::mem::forget(pass_on);
+                        core::mem::forget(duty);
                     }
                 }
                 Recheck::Work(active, work)
@@ -265,37 +287,38 @@ impl Parking {
     }
 }
 
-/// Wakes the next searcher when dropped, so that a caller's panic in between loses nobody.
-struct PassOn<'a>(&'a Seat);
+/// Wakes the next searcher when it is dropped, so that a panic of the caller's code does not lose
+/// the duty of the last searcher (I3).
+struct PassDutyOn<'a>(&'a Membership);
 
-impl Drop for PassOn<'_> {
+impl Drop for PassDutyOn<'_> {
     fn drop(&mut self) {
         self.0.shared.wake_next(self.0.index);
     }
 }
 
 impl Sleeping {
-    /// The worker's number.
+    /// Returns the worker's number.
     pub fn index(&self) -> usize {
         self.0.index
     }
 
-    /// Blocks by `block` (a [`Parker`](crate::Parker), usually) and says why the worker runs again.
-    /// `block` may return for any reason or none.
+    /// Calls `block` (usually [`Parker::park`](crate::Parker::park)) and returns the reason why the
+    /// worker runs again. `block` may return for any reason or none.
     pub fn sleep(self, block: impl FnOnce()) -> Woken {
         block();
-        self.0.awake()
+        self.0.run_again()
     }
 
-    /// Does not sleep after all.
+    /// Cancels the sleep before it has begun.
     pub fn cancel(self) -> Woken {
-        self.0.awake()
+        self.0.run_again()
     }
 }
 
-impl core::fmt::Debug for Seat {
+impl core::fmt::Debug for Membership {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "worker {}, {:?}", self.index, self.state)
+        write!(f, "worker {}, {:?}", self.index, self.stage)
     }
 }
 

@@ -1,12 +1,9 @@
-//! Everywhere but Linux, and under a model checker: a word that threads can sleep on, made of a
-//! mutex and a condition variable, with the same two guarantees as the futex.
+//! A word that threads can sleep on, made of a mutex and a condition variable: for every platform
+//! but Linux, and for models.
 //!
-//! # Invariants
-//! - **F1** `wait(expected)` returns at once if the word no longer holds `expected`; the look and the
-//!   falling asleep are one step as seen by `wake_one` and `wake_all`, because both hold the lock: a
-//!   waker that took the lock first has changed the word before (and the waiter sees that); one that
-//!   takes it later finds the waiter asleep.
-//! - **F2** `wait` may return for no reason. Whoever calls it looks at the word again.
+//! Why no wake is missed (F1 of `imp.rs`): `wait` and the wakes hold the lock.
+//! - A waker that took the lock first has changed the word before, and the waiter sees that.
+//! - A waker that takes the lock later finds the waiter asleep.
 
 use stealyard_sync::atomic::{AtomicU32, Ordering};
 use stealyard_sync::time::Duration;
@@ -29,13 +26,14 @@ impl Futex {
         }
     }
 
-    /// The word itself, for everything but sleeping.
+    /// Returns the word itself, for everything but sleeping.
     #[inline(always)]
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.word
     }
 
-    /// Sleeps if the word holds `expected`, until a wake, the timeout, or no reason (F1, F2).
+    /// Sleeps if the word holds `expected`, until a wake, the timeout, or for no reason (F1, F2 of
+    /// `imp.rs`).
     pub(crate) fn wait(&self, expected: u32, timeout: Option<Duration>) {
         if MODELLED && timeout.is_some() {
             // A model has no time: a timed wait ends at once, which F2 allows.
@@ -43,8 +41,8 @@ impl Futex {
             return;
         }
         let guard = self.hold();
-        // Ordering: Relaxed; the lock orders this against every waker (F1), and the caller reads the
-        // word again with the ordering it needs.
+        // Ordering: Relaxed; the lock orders this against every waker (F1 of `imp.rs`), and the
+        // caller reads the word again with the ordering that it needs.
         if self.word.load(Ordering::Relaxed) != expected {
             return;
         }
@@ -66,7 +64,7 @@ impl Futex {
         self.changed.notify_all();
     }
 
-    /// The lock guards nothing that a panic could leave half done.
+    /// Takes the lock. It guards nothing that a panic could leave half done.
     fn hold(&self) -> MutexGuard<'_, ()> {
         self.lock
             .lock()

@@ -1,16 +1,13 @@
-//! Linux: a word that threads can sleep on, by `futex(2)`.
+//! A word that threads can sleep on, by `futex(2)`: for Linux.
 //!
-//! # Invariants
-//! - **F1** `wait(expected)` returns at once if the word no longer holds `expected` when the kernel
-//!   looks; the look and the falling asleep are one step as seen by `wake_one` and `wake_all`. So a
-//!   change of the word followed by a wake is never missed.
-//! - **F2** `wait` may return for no reason. Whoever calls it looks at the word again.
+//! The kernel gives both guarantees of `imp.rs`: its check of the word and the falling asleep are
+//! one step to a wake (F1), and a signal may end a wait (F2).
 
 use stealyard_sync::atomic::AtomicU32;
 use stealyard_sync::time::Duration;
 
-/// The kernel reads the time as a signed number of seconds added to its clock: a year at a time
-/// stays far from any overflow, and a wait that ends early is allowed (F2).
+/// The longest wait that is asked for at once. The kernel adds a signed number of seconds to its
+/// clock. A year stays far from any overflow, and a wait may end early (F2 of `imp.rs`).
 const SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 
 /// A word that threads can sleep on.
@@ -26,19 +23,20 @@ impl Futex {
         }
     }
 
-    /// The word itself, for everything but sleeping.
+    /// Returns the word itself, for everything but sleeping.
     #[inline(always)]
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.word
     }
 
-    /// Sleeps if the word holds `expected`, until a wake, the timeout, or no reason (F1, F2).
+    /// Sleeps if the word holds `expected`, until a wake, the timeout, or for no reason (F1, F2 of
+    /// `imp.rs`).
     pub(crate) fn wait(&self, expected: u32, timeout: Option<Duration>) {
         let time = timeout.map(timespec);
         let time_pointer = time.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
-        // SAFETY: 1. the word is a valid, aligned `u32` for as long as `self` is borrowed; 2. the time
-        // is null or a `timespec` that outlives the call. The result is not needed: a signal, a
-        // changed word, a timeout and a wake all mean "look again" (F2).
+        // SAFETY: 1. the word is a valid, aligned `u32` for as long as `self` is borrowed; 2. the
+        // time is null or a `timespec` that outlives the call. The result is not needed: a signal,
+        // a changed word, a timeout and a wake all mean "look again" (F2 of `imp.rs`).
         unsafe {
             libc::syscall(
                 libc::SYS_futex,
@@ -74,7 +72,8 @@ impl Futex {
 }
 
 fn timespec(duration: Duration) -> libc::timespec {
-    // Both fields fit their types on every target: seconds are capped, nanoseconds are under 10^9.
+    // Both fields fit their types on every target: seconds are capped, and nanoseconds are below
+    // 10^9.
     libc::timespec {
         tv_sec: duration.as_secs().min(SECONDS_MAX) as libc::time_t,
         tv_nsec: duration.subsec_nanos() as _,

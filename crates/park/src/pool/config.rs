@@ -1,4 +1,4 @@
-//! What a thread pool is told: plain data, and how threads are started.
+//! The configuration of a thread pool as plain data, and the way to start threads.
 
 use core::fmt;
 use std::io;
@@ -6,26 +6,30 @@ use std::io;
 use stealyard_sync::thread::{Builder, JoinHandle};
 use stealyard_sync::time::Duration;
 
-/// Called on a pool thread with the thread's number.
+/// A hook that is called on a pool thread with the thread's number.
 pub type ThreadHook = Box<dyn Fn(usize) + Send + Sync>;
 
-/// The bounds and habits of a [`ThreadPool`](crate::ThreadPool). Plain data; `..PoolConfig::default()`
-/// fills the rest.
+/// The configuration of a [`ThreadPool`](crate::ThreadPool). Plain data; `..PoolConfig::default()`
+/// fills in the rest.
 pub struct PoolConfig {
-    /// Threads are named this, a hyphen and a number counted from 0. Default: `stealyard-blocking`.
-    /// Linux shows the first 15 bytes.
+    /// The prefix of the threads' names: a thread is named this, a hyphen and a number counted from
+    /// 0. Default: `stealyard-blocking`. Linux shows the first 15 bytes.
     pub name: String,
-    /// Never more threads than this; one that is in `on_stop` counts no longer. Default: 512, as the peers'
-    /// pools for blocking calls: more blocked system calls than that at once are usually a mistake.
+    /// The largest number of threads; a thread in `on_stop` no longer counts. Default: 512, as in
+    /// the peers' pools for blocking calls. More blocked system calls at once are usually a
+    /// mistake.
     pub threads_max: usize,
-    /// How long an idle thread waits for a job before it ends. Default: 10 s. Zero ends it at once;
-    /// `Duration::MAX` keeps it for ever.
+    /// The time for which an idle thread waits for a job before it ends. Default: 10 s. Zero ends
+    /// it at once; `Duration::MAX` keeps it for ever.
     pub keep_alive: Duration,
-    /// The stack of each thread in bytes. Default: `None`, the platform's usual size (2 MiB in Rust).
+    /// The stack size of each thread in bytes. Default: `None`, the platform's usual size (2 MiB in
+    /// Rust).
     pub stack_size: Option<usize>,
-    /// Called on each thread before its first job. It may use the pool; a panic is counted. Default: nothing.
+    /// Called on each thread before its first job. It may use the pool, and a panic is counted.
+    /// Default: nothing.
     pub on_start: Option<ThreadHook>,
-    /// Called on each thread after its last job. It may use the pool; a panic is counted. Default: nothing.
+    /// Called on each thread after its last job. It may use the pool, and a panic is counted.
+    /// Default: nothing.
     pub on_stop: Option<ThreadHook>,
 }
 
@@ -55,7 +59,7 @@ impl fmt::Debug for PoolConfig {
     }
 }
 
-/// A configuration that makes no sense: the field, its value and what would be right.
+/// The error of an invalid configuration. It names the field, its value and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PoolConfigError {
@@ -82,7 +86,7 @@ impl PoolConfig {
     /// Checks the configuration without building anything.
     ///
     /// # Errors
-    /// [`PoolConfigError`] names the first field that makes no sense.
+    /// [`PoolConfigError`] names the first field with an invalid value.
     pub fn validate(&self) -> Result<(), PoolConfigError> {
         if self.threads_max == 0 {
             return Err(PoolConfigError::NoThreads);
@@ -94,18 +98,22 @@ impl PoolConfig {
     }
 }
 
-/// Starts a thread: the operating system's, or a simulator's.
+/// Starts threads: those of the operating system, or those of a simulator.
 pub trait Start: Send + Sync {
-    /// Starts a thread that runs `body` to its end. Called without any lock, so it may use the pool; but it must
-    /// not wait for the pool's end, nor for another thread that waits for this start.
+    /// Starts a thread that runs `body` to its end.
     ///
-    /// The pool goes by what becomes of `body`: one that has begun is a thread, whatever is returned; one that is
-    /// dropped is none, and its job is lost if a thread was promised. A `body` that is neither run nor dropped
-    /// after `Ok` counts as a thread for good.
+    /// The pool calls it without any lock, so it may use the pool. It must not wait for the end of
+    /// the pool, nor for another thread that waits for this start.
+    ///
+    /// The pool goes by what becomes of `body`:
+    /// - a `body` that has begun is a thread, whatever is returned;
+    /// - a `body` that is dropped is no thread, and its job is lost if a thread was promised by
+    ///   `Ok`;
+    /// - a `body` that is neither run nor dropped after `Ok` counts as a thread for good.
     ///
     /// # Errors
-    /// Whatever kept the thread from starting; a `body` that has not begun then never will. A panic is an error
-    /// as well.
+    /// Returns the error that kept the thread from starting. A `body` that has not begun by then
+    /// never will. A panic counts as an error.
     fn start(
         &self,
         name: String,
@@ -114,7 +122,7 @@ pub trait Start: Send + Sync {
     ) -> io::Result<JoinHandle<()>>;
 }
 
-/// Threads of the operating system. The default.
+/// Starts threads of the operating system. This is the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsThreads;
 

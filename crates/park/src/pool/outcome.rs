@@ -1,45 +1,46 @@
-//! What becomes of a job, as values.
+//! The outcomes of giving a job to the pool and of shutting it down, as values.
 
 use core::fmt;
 use std::io;
 
 use super::Job;
 
-/// Where a job went.
+/// Where the pool put a job.
 #[derive(Debug)]
-#[must_use = "a start that failed is told here"]
+#[must_use = "a start that failed is reported here"]
 pub enum Placed {
-    /// To a thread that was idle.
+    /// On a thread that was idle.
     Reused,
-    /// To a thread started for it.
+    /// On a thread that was started for it.
     Started,
-    /// To the queue: the next thread that becomes free takes it.
+    /// In the queue. The next thread that becomes free takes it.
     Queued {
-        /// Why no thread was started for it, if one should have been: the job is safe, but the system
-        /// is short of threads or memory.
+        /// The error that kept a thread from being started for the job, if one should have been.
+        /// The job is safe, but the system is short of threads or memory.
         start_failed: Option<io::Error>,
     },
 }
 
-/// A job that the pool did not take, and why. The job is in it.
+/// A job that the pool did not take, with the reason.
 #[must_use = "the job is in it"]
 pub struct Refused {
     job: Job,
     reason: RefusedReason,
 }
 
-/// Why a job was refused.
+/// The reason why a job was refused.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RefusedReason {
     /// The pool was closed or shut down.
     Closed,
-    /// Every thread is busy, there may be no more, and the job must not wait.
+    /// Every thread is busy, the limit is reached, and the job must not wait.
     Busy,
-    /// No thread could be started (too many processes, no memory for the stack), and there is none
-    /// that could take the job later, or it must not wait.
+    /// No thread could be started (too many processes, no memory for the stack). The job must not
+    /// wait, or there is no thread that could take it later.
     NoThread(io::Error),
-    /// This process was forked from the one that has the pool's threads: it needs a pool of its own.
+    /// This process was forked from the one that has the pool's threads, and needs a pool of its
+    /// own.
     Forked,
 }
 
@@ -48,17 +49,17 @@ impl Refused {
         Self { job, reason }
     }
 
-    /// Why.
+    /// Returns the reason.
     pub fn reason(&self) -> &RefusedReason {
         &self.reason
     }
 
-    /// The job, to be run elsewhere.
+    /// Returns the job, to be run elsewhere.
     pub fn into_job(self) -> Job {
         self.job
     }
 
-    /// The job and the reason.
+    /// Returns the job and the reason.
     pub fn into_parts(self) -> (Job, RefusedReason) {
         (self.job, self.reason)
     }
@@ -104,12 +105,12 @@ impl core::error::Error for Refused {
 pub enum ShutdownResult {
     /// Every job has run, every thread has ended and was joined.
     Complete,
-    /// The time was up. What runs goes on, and what is queued will still run; nothing is lost, and
+    /// The time was up. Running jobs go on, and queued jobs will still run. No job is lost, and
     /// another shutdown may wait further.
     TimedOut {
-        /// Threads that have not ended, their last hooks included.
+        /// The number of threads that have not ended, including those in their last hooks.
         running: usize,
-        /// Jobs that no thread has taken yet.
+        /// The number of jobs that no thread has taken yet.
         queued: usize,
     },
 }
@@ -117,16 +118,17 @@ pub enum ShutdownResult {
 /// A snapshot of a pool's counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolStats {
-    /// Threads that take jobs, idle ones and those being started included; one in its last hook counts no longer.
+    /// The number of threads that take jobs, including idle threads and those being started. A
+    /// thread in its last hook no longer counts.
     pub threads: usize,
-    /// Threads that wait for a job.
+    /// The number of threads that wait for a job.
     pub idle: usize,
-    /// Jobs that wait for a thread.
+    /// The number of jobs that wait for a thread.
     pub queued: usize,
-    /// Threads started so far: those that began, or whose starter has promised them.
+    /// The number of threads started so far: those that began, or that a starter has promised.
     pub started: u64,
-    /// Starts that failed so far, by an error or a panic of the starter.
+    /// The number of starts that failed so far, by an error or a panic of the starter.
     pub start_failures: u64,
-    /// Jobs and hooks that panicked so far.
+    /// The number of jobs and hooks that panicked so far.
     pub panics: u64,
 }

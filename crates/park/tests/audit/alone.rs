@@ -10,11 +10,11 @@ use stealyard_sync::seed::Rng;
 
 use crate::support::{Entry, Ledger, keep, maybe_panic, quietly};
 
-/// Wakers and a policy that meddle and panic, as a seed has it.
+/// Wakers and a policy that use the protocol and panic, as a seed determines.
 struct Foreign {
     idle: OnceLock<Idle>,
     seed: AtomicU64,
-    /// How often each worker was woken.
+    /// For each worker the number of times that it was woken.
     woken: Vec<AtomicUsize>,
     panics: AtomicBool,
 }
@@ -70,7 +70,7 @@ enum Place {
     Searching(Searching),
     Parking(Parking),
     Sleeping(Sleeping),
-    /// Its token is forgotten.
+    /// The worker's token is forgotten.
     Lost,
 }
 
@@ -119,7 +119,7 @@ impl Table {
         }
     }
 
-    /// One step of a worker, or an announcement. A planned panic drops the worker's token.
+    /// Does one step of a worker, or announces work. A planned panic drops the worker's token.
     fn step(&mut self, rng: &mut Rng) {
         let workers = self.places.len();
         let worker = rng.below(workers as u32 + 3) as usize;
@@ -186,7 +186,7 @@ impl Table {
             keep(self.idle.clone());
             std::mem::forget(std::mem::replace(&mut self.places[worker], Place::Lost));
             if self.idle.join(worker).is_some() {
-                self.places[worker] = Place::Out; // there was no token to forget
+                self.places[worker] = Place::Out; // the worker had no token to forget
             }
         }
     }
@@ -200,8 +200,8 @@ impl Table {
             items
         };
         quietly(|| match rng.below(8) {
-            0 => idle.nudge(from),
-            1 => idle.nudge_all(),
+            0 => idle.wake_worker(from),
+            1 => idle.wake_all_workers(),
             2 | 3 => _ = idle.announce_from(from, made()),
             _ => _ = idle.announce(made()),
         });
@@ -214,14 +214,15 @@ impl Table {
         let lost = self.places.iter().any(|place| matches!(place, Place::Lost));
         let between = |place: &Place| matches!(place, Place::Parking(_));
         if !lost && !self.places.iter().any(between) {
-            // A panic of the policy or a waker may have left only the worker that runs.
+            // A panic of the policy or of a waker may have left only the worker that runs.
             let panics = self.foreign.panics.load(Ordering::Relaxed);
             self.idle
                 .debug_assert_at_rest(!panics && !self.items.borrow().is_empty());
         }
     }
 
-    /// While work is announced, none that sleeps and can be woken sleeps on, whatever was forgotten.
+    /// Checks that, while work is announced, no worker that can be woken sleeps on, whatever was
+    /// forgotten.
     fn end(mut self) {
         self.foreign.panics.store(false, Ordering::Relaxed);
         let idle = self.idle.clone();
@@ -233,7 +234,7 @@ impl Table {
                 std::mem::replace(&mut self.places[worker], Place::Out)
             {
                 let seen = || self.foreign.woken[worker].load(Ordering::Relaxed);
-                // It may have been claimed before: then it runs, and sleeps anew.
+                // If the worker was claimed before, it runs and sleeps anew.
                 let Place::Active(active) = (match sleeping.cancel() {
                     Woken::Searching(searching) => Place::Active(searching.found()),
                     Woken::Active(active) => Place::Active(active),
@@ -267,7 +268,7 @@ impl Table {
 pub(crate) fn idle_alone(rng: &mut Rng) {
     let mut table = Table::new(rng);
     if rng.below(2) == 0 {
-        // What meddles must not take numbers that a worker holds, nor keep any.
+        // The wakers and the policy must not take numbers that a worker holds, nor keep any.
         assert!(table.foreign.idle.set(table.idle.clone()).is_ok());
     }
     for _ in 0..rng.below(300) {

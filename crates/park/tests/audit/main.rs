@@ -1,11 +1,16 @@
-//! Goal: no program of safe code makes this crate lose a wake, a job or an item, run or give one twice, miscount, leak
-//! or hang. Method: random programs of every public call. Wakers, policies, looks, starters, hooks, jobs and
-//! destructors use the structure that calls them, and may panic; tokens are forgotten; one thread beside a model, or
-//! several. A ledger knows every job and item: at the end each was dropped once. `cargo xtask verify --audit` runs
-//! this under AddressSanitizer.
+//! Goal: no program of safe code makes this crate lose a wake, a job or an item, run or return one
+//! twice, miscount, leak or hang.
 //!
-//! `STEALYARD_SEED` chooses the programs (default 0), `STEALYARD_SOAK` multiplies the soak, whose programs are new
-//! each time. A failure prints the seed of its program, which [`again`] runs alone.
+//! Method: random programs of every public call, by one thread beside a model, or by several
+//! threads.
+//! - Wakers, policies, looks, starters, hooks, jobs and destructors use the structure that calls
+//!   them, and may panic.
+//! - Tokens are forgotten.
+//! - A ledger knows every job and item: at the end each was dropped once.
+//!
+//! `cargo xtask verify --audit` runs this under AddressSanitizer. `STEALYARD_SEED` chooses the
+//! programs (default 0). `STEALYARD_SOAK` multiplies the soak, whose programs are new each time. A
+//! failure prints the seed of its program, which [`again`] runs alone.
 #![forbid(unsafe_code)]
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
@@ -17,7 +22,7 @@ mod waiting;
 
 use stealyard_sync::seed::{Rng, fresh};
 
-/// Prints the seed of a program that fails.
+/// Prints the seed of a program that fails, when it is dropped by the panic.
 struct Names(u64);
 
 impl Drop for Names {
@@ -65,7 +70,8 @@ fn audit_soak() {
     (0..programs).for_each(|program| every_structure(first.wrapping_add(program)));
 }
 
-/// For one program that failed: `STEALYARD_PROGRAM=SEED cargo test -p stealyard-park --test audit again -- --ignored`.
+/// Runs one program that failed:
+/// `STEALYARD_PROGRAM=SEED cargo test -p stealyard-park --test audit again -- --ignored`.
 #[test]
 #[ignore = "a program by its seed"]
 fn again() {

@@ -13,11 +13,11 @@ use stealyard_sync::seed::Rng;
 
 use crate::support::{Bomb, HANG, Ledger, Planned, planned_panic};
 
-/// Starts threads, or does something else, as a seed has it.
+/// A starter that starts threads or does something else, as a seed determines.
 struct Moody {
     pool: Arc<OnceLock<Weak<ThreadPool>>>,
     seed: AtomicU64,
-    /// How often it was asked.
+    /// The number of calls.
     asked: Arc<AtomicUsize>,
 }
 
@@ -47,7 +47,7 @@ impl Start for Moody {
                 Ok(std::thread::spawn(|| ()))
             }
             3 => {
-                // It runs, or not: the new thread and this one race.
+                // The body runs or not: the new thread and this one race.
                 drop(OsThreads.start(name, stack_size, body));
                 Err(io::Error::other("said too much"))
             }
@@ -56,7 +56,7 @@ impl Start for Moody {
     }
 }
 
-/// With a payload that is harmless or not.
+/// Panics with a payload that is harmless or not.
 fn planned_panic_or_bomb(rng: &mut Rng) {
     if rng.below(2) == 0 {
         planned_panic();
@@ -68,7 +68,7 @@ struct Jobs {
     pool: Arc<ThreadPool>,
     ledger: Arc<Ledger>,
     ran: AtomicUsize,
-    /// Jobs that were taken by the pool, or run by their caller.
+    /// The jobs that were taken by the pool, or run by their caller.
     owed: AtomicUsize,
     panicked: Arc<AtomicU64>,
     me: Weak<Self>,
@@ -122,7 +122,7 @@ impl Jobs {
             Ok(_) => _ = self.owed.fetch_add(1, Ordering::Relaxed),
             Err(refused) => {
                 assert!(!matches!(refused.reason(), RefusedReason::Forked));
-                // Run by the caller, or dropped; its panic is no job's.
+                // The caller runs the job or drops it. Its panic is not counted as a job's.
                 if rng.below(2) == 0 {
                     self.owed.fetch_add(1, Ordering::Relaxed);
                     let job = refused.into_job();

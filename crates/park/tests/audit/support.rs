@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use stealyard_sync::seed::Rng;
 
-/// How long anything may take before it counts as hung.
+/// The time after which a call counts as hung.
 pub(crate) const HANG: Duration = Duration::from_secs(120);
 
 /// The payload of a panic that is part of a program.
 pub(crate) struct Planned;
 
-/// The same, with a destructor that panics in turn, for ever. Without a size: what is forgotten of it is no memory.
+/// The same, with a destructor that panics with another such payload, without end. It has no size,
+/// so that forgetting it leaks no memory.
 pub(crate) struct Bomb;
 
 impl Drop for Bomb {
@@ -24,15 +25,16 @@ impl Drop for Bomb {
     }
 }
 
-/// Unwinds without a word.
+/// Unwinds without a message.
 pub(crate) fn planned_panic() {
     resume_unwind(Box::new(Planned));
 }
 
-/// Keeps what is leaked on purpose reachable, so that a leak check sees only what was not meant.
+/// Keeps a value that is leaked on purpose reachable, so that a leak check reports only other
+/// leaks.
 pub(crate) fn keep(value: impl std::any::Any + Send) {
     static KEPT: Mutex<Vec<Box<dyn std::any::Any + Send>>> = Mutex::new(Vec::new());
-    let mut kept = KEPT.lock().expect("nothing panics in it");
+    let mut kept = KEPT.lock().expect("no code panics under this lock");
     kept.push(Box::new(value));
 }
 
@@ -43,7 +45,7 @@ pub(crate) fn maybe_panic(rng: &mut Rng, one_in: u32) {
     }
 }
 
-/// Runs `body`; a planned panic ends here, any other goes on.
+/// Runs `body`. A planned panic ends here, and any other panic goes on.
 pub(crate) fn quietly<R>(body: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => Some(result),
@@ -55,12 +57,12 @@ pub(crate) fn quietly<R>(body: impl FnOnce() -> R) -> Option<R> {
 pub(crate) fn until(condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < HANG, "it never comes true");
+        assert!(start.elapsed() < HANG, "the condition never comes true");
         std::thread::yield_now();
     }
 }
 
-/// What was made, run and dropped.
+/// Counts the entries that were made, run and dropped.
 #[derive(Default)]
 pub(crate) struct Ledger {
     made: AtomicUsize,

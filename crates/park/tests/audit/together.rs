@@ -10,7 +10,7 @@ use stealyard_sync::seed::Rng;
 
 use crate::support::{Entry, Ledger, maybe_panic, planned_panic, quietly, until};
 
-/// Unparks before it panics, or instead.
+/// A waker that sometimes panics, with or without unparking before.
 struct Shaky(Unparker, AtomicU64);
 
 impl Wake for Shaky {
@@ -34,12 +34,15 @@ struct Crew {
 
 impl Crew {
     fn take(&self) -> Option<Entry> {
-        self.queue.lock().expect("nothing panics in it").pop_front()
+        self.queue
+            .lock()
+            .expect("no code panics under this lock")
+            .pop_front()
     }
 
     fn work(&self, index: usize, parker: &Parker, rng: &mut Rng) {
         while !self.stop.load(Ordering::Relaxed) {
-            // A panic takes the worker out; it comes back.
+            // A panic takes the worker out of the protocol, and it joins again.
             let joined = self.idle.join(index);
             quietly(|| self.rounds(joined.expect("its own number"), parker, rng));
         }
@@ -54,7 +57,11 @@ impl Crew {
                     Woken::Searching(searching) if rng.below(2) == 0 => searching.found(),
                     Woken::Searching(searching) => searching.found_with(|| {
                         maybe_panic(rng, 40);
-                        !self.queue.lock().expect("nothing panics in it").is_empty()
+                        !self
+                            .queue
+                            .lock()
+                            .expect("no code panics under this lock")
+                            .is_empty()
                     }),
                     Woken::Active(active) => active,
                 });
@@ -95,11 +102,11 @@ pub(crate) fn idle_together(rng: &mut Rng) {
                         let entries = (0..items).map(|_| ledger.entry());
                         crew.queue
                             .lock()
-                            .expect("nothing panics in it")
+                            .expect("no code panics under this lock")
                             .extend(entries);
                         quietly(|| crew.idle.announce(items));
                         if rng.below(8) == 0 {
-                            quietly(|| crew.idle.nudge(rng.below(4) as usize));
+                            quietly(|| crew.idle.wake_worker(rng.below(4) as usize));
                         }
                     }
                 })
@@ -108,14 +115,18 @@ pub(crate) fn idle_together(rng: &mut Rng) {
         submitters
             .into_iter()
             .for_each(|submitter| submitter.join().expect("no panic"));
-        // Wakers that do not wake may have left all asleep; any that runs takes everything.
+        // Wakers that panic may have left all workers asleep. Any worker that runs takes
+        // everything.
         until(|| {
-            quietly(|| crew.idle.nudge_all());
-            crew.queue.lock().expect("nothing panics in it").is_empty()
+            quietly(|| crew.idle.wake_all_workers());
+            crew.queue
+                .lock()
+                .expect("no code panics under this lock")
+                .is_empty()
         });
         crew.stop.store(true, Ordering::Relaxed);
         until(|| {
-            quietly(|| crew.idle.nudge_all());
+            quietly(|| crew.idle.wake_all_workers());
             crew.idle.joined() == 0
         });
     });

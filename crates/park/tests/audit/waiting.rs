@@ -8,7 +8,7 @@ use stealyard_sync::seed::Rng;
 
 use crate::support::{HANG, keep, maybe_panic, quietly};
 
-/// One thread: the token is there if it was left and not taken.
+/// Drives a parker from one thread: the token is there if it was left and not taken.
 pub(crate) fn parker(rng: &mut Rng) {
     let parker = match rng.below(3) {
         0 => Parker::default(),
@@ -48,7 +48,8 @@ pub(crate) fn parker(rng: &mut Rng) {
     }
 }
 
-/// Threads that hand a turn round, each by waiting for its own, with waiters that cancel and that are forgotten.
+/// Threads pass a turn round, each waiting for its own. Some waiters cancel, and some are
+/// forgotten.
 pub(crate) fn event_count(rng: &mut Rng) {
     let (event, turn) = (EventCount::default(), AtomicUsize::new(0));
     let threads = rng.below(3) as usize + 2;

@@ -1,10 +1,10 @@
-//! Pins: nothing outlives what its destructor reads, and what may run at any time borrows nothing. Each function must
-//! be refused.
+//! Pins: no value outlives what its destructor reads, and code that may run at any time borrows
+//! nothing. Each function must be refused.
 
 use stealyard_park::idle::Recheck;
 use stealyard_park::{EventCount, Idle, Parker, PoolConfig, SleeperSet, ThreadPool, Wake, WakeOrder};
 
-/// Reads in its destructor, and in whatever else it may be.
+/// A value that reads what it borrows in its destructor, and as a waker or a policy.
 struct Reads<'a>(&'a String);
 
 impl Drop for Reads<'_> {

@@ -1,5 +1,5 @@
-//! Pins: no life is made longer. Each function must be refused; that lives may be made shorter, because nothing is put
-//! into these through a reference, is pinned in `auto_traits.rs`.
+//! Pins: no lifetime is extended. Each function must be refused. `auto_traits.rs` pins that
+//! lifetimes may be shortened, because no value is put into these types through a reference.
 
 use stealyard_park::idle::Recheck;
 use stealyard_park::{SleeperSet, Waiting};

@@ -1,11 +1,11 @@
-//! Where there is no membarrier, or a checker that could not see it: both sides fence.
+//! Full fences on both sides: where there is no membarrier, or a checker that could not see it.
 
-/// Always refused: `ENOSYS`.
+/// Always refuses, with `ENOSYS`.
 pub(super) fn register() -> Result<(), i32> {
     Err(38)
 }
 
-/// Never reached, since `register` refuses; refuses too.
+/// Refuses as well. It is never called, since `register` refuses.
 pub(super) fn barrier() -> Result<(), i32> {
     Err(38)
 }

@@ -1,11 +1,11 @@
-//! Linux: `membarrier(2)` in its private expedited form.
+//! `membarrier(2)` in its private expedited form: for Linux.
 
-/// Tells the kernel that this process will use the barrier. `Err` is the system's error number.
+/// Tells the kernel that this process will use the barrier. `Err` has the system's error number.
 pub(super) fn register() -> Result<(), i32> {
     call(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
 }
 
-/// A full barrier on every core that runs a thread of this process, before this returns.
+/// Executes a full barrier on every core that runs a thread of this process, before it returns.
 pub(super) fn barrier() -> Result<(), i32> {
     call(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED)
 }

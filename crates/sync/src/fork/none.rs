@@ -1,4 +1,4 @@
-//! Where no process is ever copied.
+//! No forks: for systems and models in which no process is ever copied.
 
 pub(super) fn watch() {}
 

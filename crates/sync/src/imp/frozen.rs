@@ -7,27 +7,27 @@ pub use std::time::Duration;
 pub struct Instant(Duration);
 
 impl Instant {
-    /// The model's only moment.
+    /// Returns the model's only moment.
     pub fn now() -> Self {
         Self(Duration::ZERO)
     }
 
-    /// Zero, always.
+    /// Returns zero, always.
     pub fn elapsed(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// The time from `earlier` to this, or zero.
+    /// Returns the time from `earlier` to this moment, or zero.
     pub fn duration_since(&self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The time from `earlier` to this, or zero.
+    /// Returns the time from `earlier` to this moment, or zero.
     pub fn saturating_duration_since(&self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// This moment and `duration`, unless that overflows.
+    /// Returns the moment `duration` later, or `None` if that overflows.
     pub fn checked_add(&self, duration: Duration) -> Option<Self> {
         self.0.checked_add(duration).map(Self)
     }

@@ -4,8 +4,8 @@ pub use loom::lazy_static;
 pub use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 pub use loom::thread_local;
 
-/// A thread-local variable whose first value is a constant, so that reading it costs no check whether
-/// it was made; a model makes it on first use.
+/// Declares a thread-local variable whose first value is a constant, so that reading it needs no
+/// check whether it was initialised. A model initialises it on first use.
 #[macro_export]
 macro_rules! const_thread_local {
     ($(#[$attribute:meta])* $visible:vis static $name:ident: $type:ty = $value:expr;) => {
@@ -15,8 +15,8 @@ macro_rules! const_thread_local {
     };
 }
 
-/// `Arc::new` for a value that is to be shared as a trait object: a model's `Arc` does not convert by
-/// itself.
+/// Creates an `Arc` of a value that will be shared as a trait object. loom's `Arc` does not convert
+/// by itself.
 #[macro_export]
 macro_rules! arc_dyn {
     ($value:expr) => {
@@ -38,7 +38,7 @@ pub mod cell {
     pub use loom::cell::UnsafeCell;
 }
 
-/// What a loop that waits says to the model: let the others run.
+/// The hint of a loop that waits. It lets the other threads of the model run.
 pub mod hint {
     pub use loom::hint::spin_loop;
 }
@@ -51,7 +51,7 @@ pub mod thread {
     };
     pub use std::thread::{available_parallelism, panicking};
 
-    /// Lets the other threads run; a model has no time.
+    /// Lets the other threads run. A model has no time.
     pub fn sleep(_duration: std::time::Duration) {
         yield_now();
     }

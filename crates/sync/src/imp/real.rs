@@ -3,8 +3,8 @@
 pub use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 pub use std::thread_local;
 
-/// A thread-local variable whose first value is a constant, so that reading it costs no check whether
-/// it was made.
+/// Declares a thread-local variable whose first value is a constant, so that reading it needs no
+/// check whether it was initialised.
 #[macro_export]
 macro_rules! const_thread_local {
     ($(#[$attribute:meta])* $visible:vis static $name:ident: $type:ty = $value:expr;) => {
@@ -14,7 +14,8 @@ macro_rules! const_thread_local {
     };
 }
 
-/// A static value that is made on first use: `static ref NAME: Type = expression;`, as loom spells it.
+/// Declares a static value that is made on first use: `static ref NAME: Type = expression;`, as
+/// loom spells it.
 #[macro_export]
 macro_rules! lazy_static {
     ($(#[$attribute:meta])* $visible:vis static ref $name:ident: $type:ty = $value:expr;) => {
@@ -23,8 +24,8 @@ macro_rules! lazy_static {
     };
 }
 
-/// `Arc::new` for a value that is to be shared as a trait object: a model's `Arc` does not convert by
-/// itself.
+/// Creates an `Arc` of a value that will be shared as a trait object. loom's `Arc` does not convert
+/// by itself.
 #[macro_export]
 macro_rules! arc_dyn {
     ($value:expr) => {
@@ -45,12 +46,12 @@ pub mod atomic {
     pub use core::sync::atomic::fence;
 }
 
-/// Interior mutability with the access made visible to a model checker.
+/// Interior mutability whose accesses a model checker can see.
 pub mod cell {
     pub use super::super::unsafe_cell::UnsafeCell;
 }
 
-/// What a loop that waits says to the core.
+/// The hint of a loop that waits, for the core.
 pub mod hint {
     pub use core::hint::spin_loop;
 }

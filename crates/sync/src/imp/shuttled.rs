@@ -1,15 +1,15 @@
 //! Seeded schedules: everything is shuttle's, under the same names.
 //!
-//! shuttle runs one thread at a time and chooses the next from a seed, so that a failing run repeats.
-//! It is sequentially consistent: it finds mistakes of protocol, with any number of threads, and none
-//! of memory ordering, which are loom's.
+//! shuttle runs one thread at a time and chooses the next from a seed, so that a failing run
+//! repeats. It is sequentially consistent: it finds mistakes of protocol, with any number of
+//! threads. Mistakes of memory ordering are left to loom.
 
 pub use condvar::Condvar;
 pub use shuttle::sync::{Arc, Mutex, MutexGuard};
 pub use shuttle::thread_local;
 
-/// A thread-local variable whose first value is a constant, so that reading it costs no check whether
-/// it was made; a model makes it on first use.
+/// Declares a thread-local variable whose first value is a constant, so that reading it needs no
+/// check whether it was initialised. A model initialises it on first use.
 #[macro_export]
 macro_rules! const_thread_local {
     ($(#[$attribute:meta])* $visible:vis static $name:ident: $type:ty = $value:expr;) => {
@@ -19,8 +19,8 @@ macro_rules! const_thread_local {
     };
 }
 
-/// A static value that is made on first use: `static ref NAME: Type = expression;`, as loom spells it.
-/// One for all schedules: making it is no step of theirs.
+/// Declares a static value that is made on first use: `static ref NAME: Type = expression;`, as
+/// loom spells it. All schedules share one value, and making it is not a step of theirs.
 #[macro_export]
 macro_rules! lazy_static {
     ($(#[$attribute:meta])* $visible:vis static ref $name:ident: $type:ty = $value:expr;) => {
@@ -29,8 +29,8 @@ macro_rules! lazy_static {
     };
 }
 
-/// `Arc::new` for a value that is to be shared as a trait object: a model's `Arc` does not convert by
-/// itself.
+/// Creates an `Arc` of a value that will be shared as a trait object. loom's `Arc` does not convert
+/// by itself.
 #[macro_export]
 macro_rules! arc_dyn {
     ($value:expr) => {
@@ -47,12 +47,12 @@ pub mod atomic {
     };
 }
 
-/// Interior mutability; shuttle runs one thread at a time and checks no races.
+/// Interior mutability. shuttle runs one thread at a time and checks no races.
 pub mod cell {
     pub use super::super::unsafe_cell::UnsafeCell;
 }
 
-/// What a loop that waits says to the scheduler: let the others run.
+/// The hint of a loop that waits. It lets the other threads of the schedule run.
 pub mod hint {
     pub use shuttle::hint::spin_loop;
 }
@@ -65,7 +65,7 @@ pub mod thread {
     };
     pub use std::thread::{available_parallelism, panicking};
 
-    /// Lets the other threads run, and the model's clock pass by this much.
+    /// Moves the model's clock on by `duration`, and lets the other threads run.
     pub fn sleep(duration: std::time::Duration) {
         super::super::moving::advance(duration);
         yield_now();
@@ -86,7 +86,7 @@ mod condvar {
     #[derive(Debug, Default)]
     pub struct Condvar(Arc<shuttle::sync::Condvar>);
 
-    /// Whether a wait ended because its time was up.
+    /// The result of a timed wait: whether it ended because its time was up.
     #[expect(
         unnameable_types,
         reason = "`std`'s is not named through this crate either"
@@ -102,24 +102,25 @@ mod condvar {
     }
 
     impl Condvar {
-        /// As `std`'s.
+        /// Creates a condition variable.
         pub fn new() -> Self {
             Self::default()
         }
 
-        /// As `std`'s.
+        /// Waits as `std`'s does.
         ///
         /// # Errors
-        /// If the lock is poisoned.
+        /// Returns an error if the lock is poisoned.
         pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
             self.0.wait(guard)
         }
 
-        /// As `std`'s. The time is up at a moment that the schedule decides: a thread of the model's own
-        /// lets it pass and wakes all who wait, which for the others is a wake for no reason.
+        /// Waits as `std`'s does. The schedule decides the moment at which the time is up: a thread
+        /// of the model moves the clock on and wakes all waiters. For the others this is a wake for
+        /// no reason.
         ///
         /// # Errors
-        /// If the lock is poisoned.
+        /// Returns an error if the lock is poisoned.
         pub fn wait_timeout<'a, T>(
             &self,
             guard: MutexGuard<'a, T>,
@@ -138,12 +139,12 @@ mod condvar {
             }
         }
 
-        /// As `std`'s.
+        /// Wakes one waiter, as `std`'s does.
         pub fn notify_one(&self) {
             self.0.notify_one();
         }
 
-        /// As `std`'s.
+        /// Wakes all waiters, as `std`'s does.
         pub fn notify_all(&self) {
             self.0.notify_all();
         }

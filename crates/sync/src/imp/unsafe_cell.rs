@@ -11,21 +11,21 @@ impl<T> UnsafeCell<T> {
         Self(core::cell::UnsafeCell::new(value))
     }
 
-    /// Calls `f` with a pointer for reading. Dereferencing it is the caller's duty to justify:
-    /// nobody may write meanwhile.
+    /// Calls `f` with a pointer for reading. The caller must justify dereferencing it: no other
+    /// thread may write meanwhile.
     #[inline(always)]
     pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
         f(self.0.get())
     }
 
-    /// Calls `f` with a pointer for writing. Dereferencing it is the caller's duty to justify:
-    /// nobody may read or write meanwhile.
+    /// Calls `f` with a pointer for writing. The caller must justify dereferencing it: no other
+    /// thread may read or write meanwhile.
     #[inline(always)]
     pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
         f(self.0.get())
     }
 
-    /// The value, for its only owner.
+    /// Returns the value, which the caller owns alone.
     pub fn into_inner(self) -> T {
         self.0.into_inner()
     }

@@ -1,27 +1,32 @@
-//! loom's atomics, and on demand a model that misses no look at them.
+//! loom's atomics, and on demand a model that misses no load of them.
 //!
-//! loom finds the orders worth trying from pairs of accesses to one atomic that depend on each other. But it
-//! remembers only the last access to each. A thread that looks at an atomic before it writes it, as every loop
-//! around a compare-and-swap does, hides with its own look the looks that other threads had before: loom then never
-//! tries the write between two of these. A consumer that decides by its first look and acts by its second is
-//! found right, whatever it does.
+//! loom finds the orders that are worth trying from pairs of accesses to one atomic that depend on
+//! each other. But it remembers only the last access to each atomic. A thread that loads an atomic
+//! before it writes it, as every loop around a compare-and-swap does, hides with its own load the
+//! loads that other threads made before. loom then never tries the write between two of those
+//! loads. A consumer that decides by its first load and acts by its second is found right, whatever
+//! it does.
 //!
-//! So inside [`model::check_every_look`](crate::model::check_every_look) each atomic has a mark for each thread. A
-//! look touches the mark of its own thread, a write those of all other threads that have looked. A mark is touched
-//! by a read-modify-write: that makes the pair depend on each other, lets no mark be stale, and, being relaxed,
-//! orders nothing that the atomic itself does not. The price is a longer execution and more of them; so it is for
-//! the models that need it, with two threads or three and few operations.
+//! So inside [`model::check_every_look`](crate::model::check_every_look) each atomic has a mark for
+//! each thread. A load touches the mark of its own thread. A write touches the marks of all other
+//! threads that have loaded. A mark is touched by a relaxed read-modify-write. This makes the pair
+//! depend on each other, lets no mark be stale, and orders nothing that the atomic itself does not
+//! order.
+//!
+//! The price is longer executions, and more of them. So it is for the models that need it, with two
+//! or three threads and few operations.
 
 use std::cell::Cell;
 use std::sync::atomic::AtomicU32 as Seen;
 
 use loom::sync::atomic::{self as inner, Ordering};
 
-/// More than loom allows in one model.
+/// The number of threads that have a mark: more than loom allows in one model.
 const THREADS: usize = 8;
 
 std::thread_local! {
-    /// Whether atomics that are made now are watched. A model runs all its threads on one thread of the system.
+    /// Whether atomics that are made now are watched. A model runs all its threads on one thread of
+    /// the system.
     static WATCHING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -39,11 +44,13 @@ pub(crate) fn watching(model: impl FnOnce()) {
     model();
 }
 
-/// What other threads' looks are hidden behind; only in a model that asked for it.
+/// The marks that keep the loads of other threads from being hidden. Only a watched atomic has
+/// them.
 #[derive(Debug)]
 struct Marks {
     marks: [inner::AtomicBool; THREADS],
-    /// A bit for each thread that has looked. Not loom's: it says nothing to the model.
+    /// A bit for each thread that has loaded. It is not loom's atomic, so the model does not see
+    /// it.
     seen: Seen,
 }
 
@@ -56,17 +63,17 @@ impl Marks {
         WATCHING.get().then(|| Box::new(made()))
     }
 
-    /// This thread is about to look.
+    /// Touches the mark of this thread, which is about to load.
     #[track_caller]
     fn look(&self) {
         let own = own_number();
-        // Ordering: Relaxed; it is there to depend on the others' touches, not to order anything.
+        // Ordering: Relaxed; the touch must depend on those of other threads, not order anything.
         self.marks[own].fetch_or(true, Ordering::Relaxed);
         // Ordering: Relaxed; a model runs one thread at a time.
         self.seen.fetch_or(1 << own, Ordering::Relaxed);
     }
 
-    /// This thread is about to write.
+    /// Touches the marks of the other threads, because this thread is about to write.
     #[track_caller]
     fn write(&self) {
         // Ordering: Relaxed; as above.
@@ -80,7 +87,8 @@ impl Marks {
     }
 }
 
-/// The number that loom gave to the current thread, from 0: it shows it in no other way.
+/// Returns the number that loom gave to the current thread, counted from 0. Only the `Debug` form
+/// of the thread's id shows it.
 fn own_number() -> usize {
     let shown = format!("{:?}", loom::thread::current().id());
     let digits: String = shown.chars().filter(char::is_ascii_digit).collect();
@@ -89,7 +97,7 @@ fn own_number() -> usize {
     number
 }
 
-/// An atomic of loom's whose looks can be watched.
+/// An atomic of loom's whose loads can be watched.
 #[derive(Debug)]
 #[expect(unnameable_types, reason = "its names are those of the atomics")]
 pub struct Watched<A> {
@@ -134,34 +142,34 @@ macro_rules! watched {
         pub type $name$(<$parameter>)? = Watched<inner::$name$(<$parameter>)?>;
 
         impl$(<$parameter>)? $name$(<$parameter>)? {
-            /// As in `std`.
+            /// Behaves as in `std`.
             #[track_caller]
             pub fn new(value: $value) -> Self {
                 Self::of(inner::$name::new(value))
             }
 
-            /// As in `std`.
+            /// Behaves as in `std`.
             #[track_caller]
             pub fn load(&self, ordering: Ordering) -> $value {
                 self.looked().load(ordering)
             }
 
-            /// As in `std`.
+            /// Behaves as in `std`.
             #[track_caller]
             pub fn store(&self, value: $value, ordering: Ordering) {
                 self.written().store(value, ordering);
             }
 
-            /// As in `std`.
+            /// Behaves as in `std`.
             #[track_caller]
             pub fn swap(&self, value: $value, ordering: Ordering) -> $value {
                 self.written().swap(value, ordering)
             }
 
-            /// As in `std`.
+            /// Behaves as in `std`.
             ///
             /// # Errors
-            /// The value that was there, if it was not `from`.
+            /// Returns the value that was there, if it was not `from`.
             #[track_caller]
             pub fn compare_exchange(
                 &self,
@@ -173,10 +181,10 @@ macro_rules! watched {
                 self.written().compare_exchange(from, to, success, failure)
             }
 
-            /// As in `std`.
+            /// Behaves as in `std`.
             ///
             /// # Errors
-            /// The value that was there, if it was not `from`.
+            /// Returns the value that was there, if it was not `from`.
             #[track_caller]
             pub fn compare_exchange_weak(
                 &self,
@@ -188,10 +196,10 @@ macro_rules! watched {
                 self.written().compare_exchange_weak(from, to, success, failure)
             }
 
-            /// As in `std`.
+            /// Behaves as in `std`.
             ///
             /// # Errors
-            /// The value that was there, if `update` gave none.
+            /// Returns the value that was there, if `update` returned `None`.
             #[track_caller]
             pub fn fetch_update(
                 &self,
@@ -210,7 +218,7 @@ macro_rules! watched {
             }
 
             $(
-                /// As in `std`.
+                /// Behaves as in `std`.
                 #[track_caller]
                 pub fn $operation(&self, value: $value, ordering: Ordering) -> $value {
                     self.written().$operation(value, ordering)
@@ -221,30 +229,30 @@ macro_rules! watched {
 }
 
 watched!(
-    /// As in `std`.
+    /// The atomic of the same name in `std`.
     AtomicBool: bool; fetch_and, fetch_or, fetch_xor
 );
 watched!(
-    /// As in `std`.
+    /// The atomic of the same name in `std`.
     AtomicU8: u8; fetch_add, fetch_sub, fetch_and, fetch_or, fetch_max, fetch_min
 );
 watched!(
-    /// As in `std`.
+    /// The atomic of the same name in `std`.
     AtomicU16: u16; fetch_add, fetch_sub, fetch_and, fetch_or, fetch_max, fetch_min
 );
 watched!(
-    /// As in `std`.
+    /// The atomic of the same name in `std`.
     AtomicU32: u32; fetch_add, fetch_sub, fetch_and, fetch_or, fetch_max, fetch_min
 );
 watched!(
-    /// As in `std`.
+    /// The atomic of the same name in `std`.
     AtomicU64: u64; fetch_add, fetch_sub, fetch_and, fetch_or, fetch_max, fetch_min
 );
 watched!(
-    /// As in `std`.
+    /// The atomic of the same name in `std`.
     AtomicUsize: usize; fetch_add, fetch_sub, fetch_and, fetch_or, fetch_max, fetch_min
 );
 watched!(
-    /// As in `std`.
+    /// The atomic of the same name in `std`.
     AtomicPtr<T>: *mut T;
 );

@@ -1,8 +1,8 @@
-//! Pins: the cell does not outlive what the destructor of its content reads. Each function must be refused.
+//! Pins: the cell does not outlive what its content reads when dropped. Each function is refused.
 
 use stealyard_sync::cell::UnsafeCell;
 
-/// Reads in its destructor.
+/// A value that reads what it borrows in its destructor.
 struct Reads<'a>(&'a String);
 
 impl Drop for Reads<'_> {
