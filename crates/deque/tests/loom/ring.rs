@@ -32,7 +32,7 @@ fn r4_pop_against_steal_of_the_last_item() {
 }
 
 #[test]
-fn o1_push_against_steal() {
+fn ro1_push_against_steal() {
     model::check(3, || {
         let ring = Ring::<Box<Item>>::starting_at(2, 0);
         let stealer = ring.stealer();
@@ -244,7 +244,7 @@ fn r6_revoke_against_the_next_claim() {
 }
 
 #[test]
-fn o6_a_claim_is_published_with_its_cursor() {
+fn ro6_a_claim_is_published_with_its_cursor() {
     model::check(3, || {
         let ring = Ring::starting_at(4, 0).claiming(8);
         let stealer = ring.stealer();
