@@ -14,15 +14,15 @@
 //!   stores. A thief that found nothing else may revoke what remains of a claim.
 //!
 //! # Operations
-//! | operation | caller | progress | cost |
-//! | --- | --- | --- | --- |
-//! | `push` | owner | wait-free | no RMW, but see below |
-//! | `push_or_overflow`, full | owner | lock-free | one RMW for the half that leaves |
-//! | `pop` | owner | lock-free | one RMW for up to 8 items, else a light barrier |
-//! | `steal` | any thread | lock-free | one RMW an attempt |
-//! | `steal_batch`, … | any thread | lock-free | one RMW an attempt, for the whole batch |
-//! | `force_steal` | any thread | lock-free | two RMWs and a heavy barrier |
-//! | `len` | any thread | wait-free | loads |
+//! | operation                | caller | progress  | cost                                    |
+//! | ------------------------ | ------ | --------- | --------------------------------------- |
+//! | `push`                   | owner  | wait-free | no RMW, but see below                   |
+//! | `push_or_overflow`, full | owner  | lock-free | one RMW for the half that leaves        |
+//! | `pop`                    | owner  | lock-free | one RMW per claim; else a light barrier |
+//! | `steal`                  | any    | lock-free | one RMW an attempt                      |
+//! | `steal_batch`, …         | any    | lock-free | one RMW an attempt, for the whole batch |
+//! | `force_steal`            | any    | lock-free | two RMWs and a heavy barrier            |
+//! | `len`                    | any    | wait-free | loads                                   |
 //!
 //! A `push` with a claim outstanding and the ring full costs at most two RMWs for each claimed
 //! item.
@@ -56,19 +56,19 @@
 //!   published after its cursor.
 //!
 //! # Orderings
-//! | label | operation | partner | publishes |
-//! | ----- | --- | --- | --- |
-//! | RO1   | owner stores `tail`, Release | RO2 | the slots before it and their contents |
-//! | RO2   | thief loads `tail`, Acquire | RO1 | – |
-//! | RO3   | a thread moves `head`, Release | RO4, RO5 | see below |
-//! | RO4   | thief loads `head`, Acquire | RO3 | – |
-//! | RO5   | owner loads `head`, Acquire | RO3 | – |
-//! | RO6   | owner stores the claim's word, Release | RO7 | `cursor`, and the claimed slots |
-//! | RO7   | thief loads the claim's word, Acquire | RO6 | – |
-//! | RO8   | thief sets bits in the word, Release | RO9 | that the slots have been read |
-//! | RO9   | owner loads a contested word, Acquire | RO8 | – |
-//! | RO10  | owner's light barrier in `pop` | RO11 | `cursor` before the word (R5) |
-//! | RO11  | thief's heavy barrier | RO10 | the word before `cursor` (R5) |
+//! | label | operation                              | partner  | publishes                       |
+//! | ----- | -------------------------------------- | -------- | ------------------------------- |
+//! | RO1   | owner stores `tail`, Release           | RO2      | the items before it             |
+//! | RO2   | thief loads `tail`, Acquire            | RO1      | –                               |
+//! | RO3   | a thread moves `head`, Release         | RO4, RO5 | see below                       |
+//! | RO4   | thief loads `head`, Acquire            | RO3      | –                               |
+//! | RO5   | owner loads `head`, Acquire            | RO3      | –                               |
+//! | RO6   | owner stores the claim's word, Release | RO7      | `cursor`, and the claimed slots |
+//! | RO7   | thief loads the claim's word, Acquire  | RO6      | –                               |
+//! | RO8   | thief sets bits in the word, Release   | RO9      | that the slots have been read   |
+//! | RO9   | owner loads a contested word, Acquire  | RO8      | –                               |
+//! | RO10  | owner's light barrier in `pop`         | RO11     | `cursor` before the word (R5)   |
+//! | RO11  | thief's heavy barrier                  | RO10     | the word before `cursor` (R5)   |
 //!
 //! RO3 publishes the `tail` under which the items were taken, and that the slots have been read.
 //!

@@ -13,16 +13,16 @@
 //!   busy with a long task.
 //!
 //! # Operations
-//! | operation | caller | progress | cost |
-//! | --- | --- | --- | --- |
-//! | `push` | owner | wait-free | two loads, two stores |
-//! | `push_or_overflow`, full | owner | lock-free | one RMW for the half that leaves |
-//! | `pop` | owner | lock-free | three loads, a store, a light barrier |
-//! | `push` on request or at the ceiling | owner | wait-free | two RMWs more |
-//! | `pop` on request or at the split | owner | lock-free | one RMW more |
-//! | `steal`, `steal_batch`, … | any thread | lock-free | one RMW an attempt, also for a batch |
-//! | `force` | any thread | lock-free | one RMW and a heavy barrier |
-//! | `len` | any thread | wait-free | loads |
+//! | operation                           | caller | progress  | cost                             |
+//! | ----------------------------------- | ------ | --------- | -------------------------------- |
+//! | `push`                              | owner  | wait-free | two loads, two stores            |
+//! | `push_or_overflow`, full            | owner  | lock-free | one RMW for the half that leaves |
+//! | `pop`                               | owner  | lock-free | loads, a store, a light barrier  |
+//! | `push` on request or at the ceiling | owner  | wait-free | two RMWs more                    |
+//! | `pop` on request or at the split    | owner  | lock-free | one RMW more                     |
+//! | `steal`, `steal_batch`, …           | any    | lock-free | one RMW an attempt or a batch    |
+//! | `force`                             | any    | lock-free | one RMW and a heavy barrier      |
+//! | `len`                               | any    | wait-free | loads                            |
 //!
 //! # Layout
 //! ```text
@@ -66,18 +66,17 @@
 //!   good.
 //!
 //! # Orderings
-//! | label | operation | partner | publishes |
-//! | --- | --- | --- | --- |
-//! | SO1 | owner stores `bottom`, Release; a force loads it, Acquire | – | the items below it |
-//! | SO2 | owner exchanges the index, Release | SO4 | items below the split; `bottom`; signals |
-//! | SO3 | a force exchanges the index, Release | SO4 | the items that SO1 gave it |
-//! | SO4 | any thread loads the index, Acquire | SO2, SO3, SO5 | – |
-//! | SO5 | a thief exchanges the index, Release | SO4 | that the slots it took have been read |
-//! | SO6 | barriers in `pop` and in a force | each other | one of the two sees the other |
-//!
-//! The two sides of SO6: `pop` stores `bottom`, passes a light barrier and loads `limit`. A force
-//! stores `limit`, passes a heavy barrier and loads `bottom`.
-//!
+//! - **SO1** The owner stores `bottom`, Release; a force loads it, Acquire. Publishes the items
+//!   below it.
+//! - **SO2** The owner exchanges the index, Release. Partner: SO4. Publishes the items below the
+//!   split, `bottom`, and that `limit` and `ceiling` were written.
+//! - **SO3** A force exchanges the index, Release. Partner: SO4. Publishes the items that SO1 gave
+//!   it.
+//! - **SO4** A thread loads the index, Acquire. Partners: SO2, SO3, SO5.
+//! - **SO5** A thief exchanges the index, Release. Partner: SO4. Publishes that the slots it took
+//!   have been read.
+//! - **SO6** `pop` stores `bottom`, passes a light barrier and loads `limit`. A force stores
+//!   `limit`, passes a heavy barrier and loads `bottom`. One of the two sees the other.
 //! Every write of the index is a read-modify-write, so each continues the release sequences of
 //! those before it.
 //!
