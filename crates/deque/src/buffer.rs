@@ -86,9 +86,10 @@ impl CurrentBuffer {
     pub(crate) fn load<'g>(&self, guard: &'g Guard) -> &'g Buffer {
         // Ordering: Acquire (BO2); the slots that the owner copied are visible.
         let shared = self.buffer.load(Ordering::Acquire, guard);
-        // SAFETY: 1. it is never null; 2. it was current after `guard` was made, so it outlives it
-        // (B1);
-        // 3. its maker's writes are visible (BO2).
+        // SAFETY:
+        // 1. It is never null.
+        // 2. It was current after `guard` was made, so it outlives it (B1).
+        // 3. Its maker's writes are visible (BO2).
         unsafe { shared.deref() }
     }
 

@@ -81,7 +81,9 @@ use crate::batch::{Batch, MAX_OVERFLOW};
 use crate::buffer::OwnerView;
 use crate::collector;
 use crate::word::Word;
-use crate::worker::{Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker};
+use crate::worker::{
+    Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker, forward_worker_methods,
+};
 
 /// The first capacity, which is also the smallest: 512 bytes.
 const MIN_CAPACITY: usize = 64;
@@ -519,32 +521,11 @@ impl<T: Word, D: Discipline> Worker for ChaseLev<T, D> {
         thieves: Callers::Many,
     };
 
-    #[inline]
-    fn push(&self, item: T) -> Result<(), T> {
-        self.push(item)
-    }
-
-    #[inline]
-    fn push_or_overflow(&self, item: T, overflow: impl FnMut(T)) {
-        self.push_or_overflow(item, overflow);
-    }
-
-    #[inline]
-    fn pop(&self) -> Option<T> {
-        self.pop()
-    }
-
-    fn len(&self) -> usize {
-        self.len()
-    }
+    forward_worker_methods!();
 
     fn capacity(&self) -> Option<usize> {
         usize::try_from(self.limit)
             .ok()
             .filter(|limit| *limit < usize::MAX)
-    }
-
-    fn stealer(&self) -> ChaseLevStealer<T, D> {
-        self.stealer()
     }
 }

@@ -88,7 +88,9 @@ use stealyard_sync::atomic::Ordering;
 use crate::batch::{Batch, MAX_OVERFLOW};
 use crate::capacity::{self, CapacityError};
 use crate::word::Word;
-use crate::worker::{Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker};
+use crate::worker::{
+    Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker, forward_worker_methods,
+};
 
 mod claim;
 mod shared;
@@ -157,10 +159,7 @@ impl<T: Word> Ring<T> {
     #[doc(hidden)]
     #[must_use]
     pub fn starting_at(capacity: usize, position: u64) -> Self {
-        match capacity::checked(capacity, MAX_CAPACITY) {
-            Ok(capacity) => Self::build(capacity, position),
-            Err(error) => panic!("{error}"),
-        }
+        Self::build(capacity::checked_or_panic(capacity, MAX_CAPACITY), position)
     }
 
     fn build(capacity: usize, position: u64) -> Self {
@@ -453,35 +452,10 @@ impl<T: Word> Worker for Ring<T> {
         thieves: Callers::Many,
     };
 
-    #[inline]
-    fn push(&self, item: T) -> Result<(), T> {
-        self.push(item)
-    }
-
-    #[inline]
-    fn push_or_overflow(&self, item: T, overflow: impl FnMut(T)) {
-        self.push_or_overflow(item, overflow);
-    }
-
-    #[inline]
-    fn pop(&self) -> Option<T> {
-        self.pop()
-    }
-
-    fn len(&self) -> usize {
-        self.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.is_empty()
-    }
+    forward_worker_methods!();
 
     fn capacity(&self) -> Option<usize> {
         Some(self.capacity())
-    }
-
-    fn stealer(&self) -> RingStealer<T> {
-        self.stealer()
     }
 }
 

@@ -106,7 +106,9 @@ pub use self::stealer::SplitStealer;
 use crate::batch::{Batch, MAX_OVERFLOW};
 use crate::capacity::{self, CapacityError};
 use crate::word::Word;
-use crate::worker::{Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker};
+use crate::worker::{
+    Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker, forward_worker_methods,
+};
 
 /// The capacity of [`Split::new`]: 2 KiB of slots, many times more than the deepest recursion by
 /// halves needs.
@@ -161,10 +163,11 @@ impl<T: Word> Split<T> {
             (FIRST_POSITION..=1 << 63).contains(&position),
             "a first position of {position} is not from 1 to 2^63"
         );
-        match capacity::checked(capacity, MAX_CAPACITY) {
-            Ok(capacity) => Self::build(capacity, tag, position),
-            Err(error) => panic!("{error}"),
-        }
+        Self::build(
+            capacity::checked_or_panic(capacity, MAX_CAPACITY),
+            tag,
+            position,
+        )
     }
 
     fn build(capacity: usize, tag: u32, position: u64) -> Self {
@@ -443,30 +446,9 @@ impl<T: Word> Worker for Split<T> {
         thieves: Callers::Many,
     };
 
-    #[inline]
-    fn push(&self, item: T) -> Result<(), T> {
-        self.push(item)
-    }
-
-    #[inline]
-    fn push_or_overflow(&self, item: T, overflow: impl FnMut(T)) {
-        self.push_or_overflow(item, overflow);
-    }
-
-    #[inline]
-    fn pop(&self) -> Option<T> {
-        self.pop()
-    }
-
-    fn len(&self) -> usize {
-        self.len()
-    }
+    forward_worker_methods!();
 
     fn capacity(&self) -> Option<usize> {
         Some(self.capacity())
-    }
-
-    fn stealer(&self) -> SplitStealer<T> {
-        self.stealer()
     }
 }

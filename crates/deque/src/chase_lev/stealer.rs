@@ -11,7 +11,7 @@ use super::{ChaseLev, Discipline, Lifo, MAX_BATCH};
 use crate::collector;
 use crate::steal::Steal;
 use crate::word::Word;
-use crate::worker::{MaxSteal, Order, Stealer};
+use crate::worker::{MaxSteal, Order, Stealer, forward_stealer_methods};
 
 /// The thieves' end of a [`ChaseLev`].
 pub struct ChaseLevStealer<T: Word, D: Discipline = Lifo> {
@@ -49,9 +49,9 @@ impl<T: Word, D: Discipline> ChaseLevStealer<T, D> {
     /// batch; the others go to `dest`.
     pub fn steal_batch_and_pop(&self, dest: &ChaseLev<T, D>, limit: usize) -> Steal<T> {
         match self.claim_batch(dest, limit, 1) {
-            // SAFETY: 1. the position was before `bottom`, so it is written (C1); 2. `claim_batch`
-            // claimed it and put it nowhere else.
             Steal::Success((Some(word), _)) => {
+                // SAFETY: 1. the position was before `bottom`, so it is written (C1);
+                // 2. `claim_batch` claimed it and put it nowhere else.
                 Steal::Success(unsafe { ChaseLevShared::item(word) })
             }
             Steal::Success((None, _)) | Steal::Empty => Steal::Empty,
@@ -163,21 +163,7 @@ impl<T: Word, D: Discipline> Stealer for ChaseLevStealer<T, D> {
     type Item = T;
     type Worker = ChaseLev<T, D>;
 
-    fn steal(&self) -> Steal<T> {
-        self.steal()
-    }
-
-    fn steal_batch(&self, dest: &ChaseLev<T, D>, limit: usize) -> Steal<usize> {
-        self.steal_batch(dest, limit)
-    }
-
-    fn steal_batch_and_pop(&self, dest: &ChaseLev<T, D>, limit: usize) -> Steal<T> {
-        self.steal_batch_and_pop(dest, limit)
-    }
-
-    fn len(&self) -> usize {
-        self.len()
-    }
+    forward_stealer_methods!();
 }
 
 impl<T: Word, D: Discipline> Clone for ChaseLevStealer<T, D> {

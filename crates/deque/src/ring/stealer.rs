@@ -12,7 +12,7 @@ use super::claim::{ClaimWord, MAX_CLAIM};
 use super::shared::RingShared;
 use crate::steal::Steal;
 use crate::word::Word;
-use crate::worker::Stealer;
+use crate::worker::{Stealer, forward_stealer_methods};
 
 /// The thieves' end of a [`Ring`].
 pub struct RingStealer<T: Word> {
@@ -235,28 +235,10 @@ impl<T: Word> Stealer for RingStealer<T> {
     type Item = T;
     type Worker = Ring<T>;
 
-    fn steal(&self) -> Steal<T> {
-        self.steal()
-    }
-
-    fn steal_batch(&self, dest: &Ring<T>, limit: usize) -> Steal<usize> {
-        self.steal_batch(dest, limit)
-    }
-
-    fn steal_batch_and_pop(&self, dest: &Ring<T>, limit: usize) -> Steal<T> {
-        self.steal_batch_and_pop(dest, limit)
-    }
+    forward_stealer_methods!();
 
     fn force_steal(&self, dest: &Ring<T>, limit: usize) -> Steal<T> {
         self.force_steal(dest, limit)
-    }
-
-    fn len(&self) -> usize {
-        self.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.is_empty()
     }
 }
 

@@ -12,7 +12,7 @@ use super::index::Index;
 use super::shared::SplitShared;
 use crate::steal::Steal;
 use crate::word::Word;
-use crate::worker::Stealer;
+use crate::worker::{Stealer, forward_stealer_methods};
 
 /// The thieves' end of a [`Split`].
 pub struct SplitStealer<T: Word> {
@@ -191,24 +191,10 @@ impl<T: Word> Stealer for SplitStealer<T> {
     type Item = T;
     type Worker = Split<T>;
 
-    fn steal(&self) -> Steal<T> {
-        self.steal()
-    }
-
-    fn steal_batch(&self, dest: &Split<T>, limit: usize) -> Steal<usize> {
-        self.steal_batch(dest, limit)
-    }
-
-    fn steal_batch_and_pop(&self, dest: &Split<T>, limit: usize) -> Steal<T> {
-        self.steal_batch_and_pop(dest, limit)
-    }
+    forward_stealer_methods!();
 
     fn force_steal(&self, dest: &Split<T>, limit: usize) -> Steal<T> {
         self.force_steal(dest, limit)
-    }
-
-    fn len(&self) -> usize {
-        self.len()
     }
 }
 
