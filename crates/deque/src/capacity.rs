@@ -50,7 +50,7 @@ mod tests {
     use super::checked;
 
     #[test]
-    fn only_powers_of_two_from_two_to_the_greatest() {
+    fn only_powers_of_two_from_two_to_the_maximum() {
         assert_eq!(checked(2, 8), Ok(2));
         assert_eq!(checked(8, 8), Ok(8));
         for (wrong, near) in [(0, 2), (1, 2), (3, 4), (7, 8), (16, 8), (usize::MAX, 8)] {
