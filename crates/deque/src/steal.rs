@@ -1,6 +1,6 @@
 //! The outcome of an attempt to steal.
 //!
-//! A thief has three outcomes to tell apart: it got something; there was nothing; or another thread
+//! A thief has three outcomes to tell apart: it got something, there was nothing, or another thread
 //! was quicker and trying again makes sense. A plain `None` for the last two would make callers
 //! either give up too early or spin on an empty queue.
 

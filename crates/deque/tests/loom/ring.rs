@@ -240,7 +240,7 @@ fn r3_a_claim_moves_up_while_it_is_revoked() {
     model::check(3, || {
         let ring = claimed(1, 4, u64::MAX - 1);
         let owner = |ring: &Queue| {
-            // The second push finds the slots below the claim's end free, but only behind the claim.
+            // The second push finds the slots below the claim's end free, but only behind it.
             push_all(ring, 2..4);
             drain(ring)
         };
