@@ -1,9 +1,9 @@
-//! A whole search loop: run-next slot, own queue, global queue, steal from the others; and the forced
-//! steal before going idle.
+//! A whole search loop: run-next slot, own queue, global queue, a steal from the others, and a
+//! forced steal before going idle.
 //!
 //! Four threads count the nodes of a tree; each node is a task that makes two more.
 //! Run with `cargo run --release -p stealyard-deque --example find_task`.
-#![expect(clippy::print_stdout, reason = "an example tells what it did")]
+#![expect(clippy::print_stdout, reason = "an example reports what it did")]
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use stealyard_deque::{Ring, RingStealer, Slot, Steal};
 
-/// A subtree of that depth.
+/// A subtree of this depth.
 type Task = Box<u32>;
 
-/// What one thread looks through.
+/// The queues in which one thread looks for tasks.
 struct Worker<'a> {
     next: Slot<Task>,
     queue: Ring<Task>,
@@ -32,7 +32,7 @@ impl Worker<'_> {
             .or_else(|| self.search(|victim| victim.force_steal(&self.queue, usize::MAX)))
     }
 
-    /// Tries everybody until all are empty: one `Retry` means that there was something.
+    /// Tries every victim until all are empty. One `Retry` means that there was something.
     fn search(&self, attempt: impl Fn(&RingStealer<Task>) -> Steal<Task>) -> Option<Task> {
         loop {
             match self.others.iter().map(&attempt).collect() {
@@ -44,7 +44,8 @@ impl Worker<'_> {
     }
 
     fn spawn(&self, task: Task) {
-        // The newest runs next; what waited there goes to the queue, and half of a full queue to all.
+        // The newest task runs next. The task that waited there goes to the queue, and half of a
+        // full queue goes to the global one.
         if let Some(displaced) = self.next.put(task) {
             self.queue.push_or_overflow(displaced, |task| {
                 self.global.lock().unwrap().push_back(task);
@@ -58,10 +59,10 @@ fn main() {
     let global = Mutex::new(VecDeque::from([Box::new(DEPTH)]));
     let queues: Vec<Ring<Task>> = (0..4).map(|_| Ring::new()).collect();
     let stealers: Vec<_> = queues.iter().map(Ring::stealer).collect();
-    let (left, ran) = (AtomicU64::new((2 << DEPTH) - 1), AtomicU64::new(0));
+    let (remaining, ran) = (AtomicU64::new((2 << DEPTH) - 1), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for queue in queues {
-            let (global, left, ran) = (&global, &left, &ran);
+            let (global, remaining, ran) = (&global, &remaining, &ran);
             let others = stealers.clone();
             scope.spawn(move || {
                 let worker = Worker {
@@ -70,7 +71,7 @@ fn main() {
                     others,
                     global,
                 };
-                while left.load(Ordering::Relaxed) > 0 {
+                while remaining.load(Ordering::Relaxed) > 0 {
                     let Some(depth) = worker.find_task() else {
                         std::thread::yield_now();
                         continue;
@@ -79,7 +80,7 @@ fn main() {
                         worker.spawn(Box::new(*depth - 1));
                     }
                     ran.fetch_add(1, Ordering::Relaxed);
-                    left.fetch_sub(1, Ordering::Relaxed);
+                    remaining.fetch_sub(1, Ordering::Relaxed);
                 }
             });
         }

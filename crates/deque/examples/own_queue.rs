@@ -1,8 +1,8 @@
-//! A queue of one's own, written against the traits and held to its promises by the conformance suite.
+//! A queue of your own, written against the traits, and checked by the conformance suite.
 //!
 //! It is a deque behind a mutex: simple, blocking, and a fair yardstick for the others.
 //! Run with `cargo run --release -p stealyard-deque --features conformance --example own_queue`.
-#![expect(clippy::print_stdout, reason = "an example tells what it did")]
+#![expect(clippy::print_stdout, reason = "an example reports what it did")]
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,7 +12,7 @@ use stealyard_deque::{
     Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Steal, Stealer, Worker,
 };
 
-/// Both ends of the queue: with a mutex there is no difference.
+/// Both ends of the queue. With a mutex there is no difference.
 struct Locked<T> {
     items: Arc<Mutex<VecDeque<T>>>,
     capacity: usize,
@@ -39,8 +39,9 @@ impl<T> Locked<T> {
         self.items.lock().expect("no user code runs under the lock")
     }
 
-    /// How much more fits. Asked in a statement of its own: a guard lives until its statement ends, and two
-    /// thieves that each hold their own lock while they wait for the other's would wait for ever.
+    /// Returns how much more fits. Callers ask in a statement of its own: a guard lives until its
+    /// statement ends, and two thieves that each hold their own lock while they wait for the
+    /// other's would wait for ever.
     fn room(&self) -> usize {
         self.capacity - self.lock().len()
     }

@@ -1,19 +1,19 @@
-//! Items on their way out of a queue, and how what is left of a queue is dropped.
+//! Items on their way out of a queue, and the end of the items that remain in one.
 //!
-//! Both run foreign code for each item: a sink that the caller gave, or the item's destructor. Either may panic
-//! or call the queue again. So every item here has left its queue before the first such call, and a panic
-//! costs no other item its destructor.
+//! Both run foreign code for each item: a sink that the caller gave, or the item's destructor.
+//! Either may panic or call the queue again. So every item here has left its queue before the first
+//! such call, and a panic does not keep any other item's destructor from running.
 
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use crate::word::Word;
 
-/// How many items of a full queue leave in one batch at most; one word each on the stack.
+/// The most items that leave a full queue in one batch; one word each on the stack.
 pub(crate) const MAX_OVERFLOW: usize = 128;
 
-/// Items that have left their queue and are on their way to the overflow, oldest first. What the caller does not
-/// take, because its sink panicked, is dropped.
+/// Items that have left their queue and are on their way to the overflow, oldest first. Items that
+/// the caller does not take, because its sink panicked, are dropped.
 pub(crate) struct Batch<T: Word> {
     words: [NonNull<()>; MAX_OVERFLOW],
     next: usize,
@@ -22,15 +22,16 @@ pub(crate) struct Batch<T: Word> {
 }
 
 impl<T: Word> Batch<T> {
-    /// A batch of `count` items, at most [`MAX_OVERFLOW`]; `word` gives the one of each place, from 0.
+    /// Creates a batch of `count` items, at most [`MAX_OVERFLOW`]. `word` returns the word of each
+    /// item, numbered from 0.
     ///
     /// # Safety
-    /// 1. `word` gives words that came out of `T::into_word`.
+    /// 1. `word` returns words that came out of `T::into_word`.
     /// 2. Their items are the caller's, which gives them up to the batch, each once.
     pub(crate) unsafe fn new(count: usize, word: impl Fn(usize) -> NonNull<()>) -> Self {
         let mut words = [NonNull::dangling(); MAX_OVERFLOW];
-        for (place, slot) in words[..count].iter_mut().enumerate() {
-            *slot = word(place);
+        for (number, slot) in words[..count].iter_mut().enumerate() {
+            *slot = word(number);
         }
         Self {
             words,
@@ -47,8 +48,8 @@ impl<T: Word> Iterator for Batch<T> {
     fn next(&mut self) -> Option<T> {
         let word = *self.words[..self.count].get(self.next)?;
         self.next += 1;
-        // SAFETY: 1. by obligation 1 of `new`; 2. by its obligation 2: `next` has passed this place, so each
-        // word is turned back once.
+        // SAFETY: 1. by obligation 1 of `new`; 2. by its obligation 2: `next` has passed this word,
+        // so each word is turned back once.
         Some(unsafe { T::from_word(word) })
     }
 }
@@ -59,8 +60,8 @@ impl<T: Word> Drop for Batch<T> {
     }
 }
 
-/// Drops all that `items` gives. If a destructor panics, the others run all the same, and then the panic goes
-/// on; a second one during that aborts the process. `Vec` does likewise.
+/// Drops all items of `items`. If a destructor panics, the others run all the same, and then the
+/// panic goes on. A second panic during that aborts the process. `Vec` does likewise.
 pub(crate) fn drop_all<T>(items: impl Iterator<Item = T>) {
     struct Rest<I: Iterator>(I);
 
@@ -76,8 +77,8 @@ pub(crate) fn drop_all<T>(items: impl Iterator<Item = T>) {
 
 #[cfg(all(test, not(any(stealyard_loom, stealyard_shuttle))))]
 mod tests {
-    //! Goal: no panic costs another item its destructor (Q7). Method: items that count their end, one of which
-    //! panics, at every place.
+    //! Goal: no panic keeps another item's destructor from running (Q7). Method: items that count
+    //! their end, one of which panics, at every place.
 
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -85,7 +86,8 @@ mod tests {
 
     use super::*;
 
-    /// The last owner of `counted` but one; its destructor panics if it is the `wrong` one.
+    /// An item that counts itself through `_counted`, and whose destructor panics if `panics` is
+    /// set.
     struct Item {
         _counted: Arc<()>,
         panics: bool,
@@ -98,9 +100,9 @@ mod tests {
     }
 
     fn items(counted: &Arc<()>, wrong: usize) -> Vec<Item> {
-        let item = |place| Item {
+        let item = |number| Item {
             _counted: Arc::clone(counted),
-            panics: place == wrong,
+            panics: number == wrong,
         };
         (0..5).map(item).collect()
     }
@@ -109,7 +111,7 @@ mod tests {
         let words = items.into_iter().map(|item| Box::new(item).into_word());
         let words: Vec<_> = words.collect();
         // SAFETY: 1. they came out of `into_word` above; 2. each is given up once.
-        unsafe { Batch::new(words.len(), |place| words[place]) }
+        unsafe { Batch::new(words.len(), |number| words[number]) }
     }
 
     #[test]
@@ -119,8 +121,8 @@ mod tests {
             let all = items(&counted, wrong).into_iter();
             assert!(catch_unwind(AssertUnwindSafe(|| drop_all(all))).is_err());
             assert_eq!(Arc::strong_count(&counted), 1);
-            let left = batch(items(&counted, wrong));
-            assert!(catch_unwind(AssertUnwindSafe(|| drop(left))).is_err());
+            let rest = batch(items(&counted, wrong));
+            assert!(catch_unwind(AssertUnwindSafe(|| drop(rest))).is_err());
             assert_eq!(Arc::strong_count(&counted), 1);
         }
     }
@@ -129,9 +131,9 @@ mod tests {
     fn q7_a_sink_that_panics_leaks_nothing() {
         for stop in 0..5 {
             let counted = Arc::new(());
-            let left = batch(items(&counted, usize::MAX));
-            let sink = |(place, _item)| assert!(place != stop, "on purpose");
-            let thrown = catch_unwind(AssertUnwindSafe(|| left.enumerate().for_each(sink)));
+            let rest = batch(items(&counted, usize::MAX));
+            let sink = |(number, _item)| assert!(number != stop, "on purpose");
+            let thrown = catch_unwind(AssertUnwindSafe(|| rest.enumerate().for_each(sink)));
             assert!(thrown.is_err());
             assert_eq!(Arc::strong_count(&counted), 1);
         }

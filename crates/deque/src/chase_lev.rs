@@ -1,101 +1,71 @@
 //! An unbounded run queue whose items are all visible to thieves: Chase and Lev's deque.
 //!
-//! The owner pushes and pops at one end, thieves take the oldest at the other. The orderings are those of
-//! Lê, Pop, Cohen and Zappella Nardelli. What differs: slots are atomics of one word, so that a thief's copy
-//! before its claim is no data race; the buffer also shrinks; replaced buffers are crossbeam-epoch's to
-//! free; growth can be limited; and the owner may choose to take the oldest items itself.
+//! The owner pushes and pops at one end, and thieves take the oldest item at the other. The
+//! orderings are those of Lê, Pop, Cohen and Zappella Nardelli.
+//!
+//! What differs from theirs:
+//! - Slots are atomics of one word, so a thief's copy before its claim is no data race.
+//! - The buffer also shrinks, and crossbeam-epoch frees the replaced buffers.
+//! - Growth can be limited.
+//! - The owner may choose to take the oldest items itself.
 //!
 //! # Operations
-//! | operation             | caller | progress  | cost                                                  |
-//! |-----------------------|--------|-----------|-------------------------------------------------------|
-//! | `push`                | owner  | lock-free | a load, two stores; amortised, a copy of all items    |
-//! | `push_or_overflow`, at the limit | owner | lock-free | one RMW for the half that leaves            |
-//! | `pop`, last in        | owner  | wait-free | a full fence; one RMW for the last item; a copy, amortised |
-//! | `pop`, first in       | owner  | wait-free | one RMW; a copy, amortised                            |
-//! | `steal`               | anyone | lock-free | a pin, one RMW an attempt; if last in, a full fence   |
-//! | `steal_batch`, `…_and_pop` | anyone | lock-free | the same, for the batch or for each item in it   |
-//! | `len`                 | anyone | wait-free | loads; if last in, a full fence                       |
+//! | operation          | caller | progress  | cost                                               |
+//! | ------------------ | ------ | --------- | -------------------------------------------------- |
+//! | `push`             | owner  | lock-free | a load, two stores; a copy of all items, amortised |
+//! | `push_or_overflow` | owner  | lock-free | at the limit, one RMW for the half that leaves     |
+//! | `pop`, last in     | owner  | wait-free | a fence; an RMW for the last; a copy, amortised    |
+//! | `pop`, first in    | owner  | wait-free | one RMW; a copy, amortised                         |
+//! | `steal`, last in   | any    | lock-free | a pin, a full fence, one RMW an attempt            |
+//! | `steal`, first in  | any    | lock-free | a pin, one RMW an attempt                          |
+//! | `steal_batch`, …   | any    | lock-free | the same, for the batch or for each of its items   |
+//! | `len`              | any    | wait-free | loads; for a thief, last in, a full fence          |
 //!
 //! # Layout
 //! ```text
 //!          top                  bottom
 //!           v                     v
-//!   [ ][ ] [a][b][c][d][e][f][g] [ ][ ]      position p is in slot p modulo the buffer's capacity
+//!   [ ][ ] [a][b][c][d][e][f][g] [ ][ ]      position p: slot p modulo the buffer's capacity
 //!           ^ thieves; a FIFO owner ^ the owner pushes, a LIFO owner pops
 //! ```
-//! Positions are 64 bits and wrap around. The owner's handle keeps a shortcut to the slots, the position up to
-//! which there is room for certain, and the length under which it shrinks, so that a push or pop looks at
-//! nothing that thieves write unless it has to.
+//! Positions are 64 bits wide and wrap around. The owner's handle keeps a shortcut to the slots,
+//! the position up to which there is certainly room, and the length below which the buffer shrinks.
+//! So an ordinary push or pop does not look at anything that thieves write.
 //!
 //! # Invariants
-//! - **C1** `top <= bottom`, and the positions between are written, in the current buffer and in every older
-//!   one that a thief may have loaded after it saw that `top`. (During a pop that finds nothing, `bottom` may be
-//!   one less, or `top` one more: then nobody takes anything.)
-//! - **C2** Only the owner writes `bottom`, the slots and the current buffer; a slot only when its position is
-//!   outside `top..bottom`. `top` only grows, but for a step that a FIFO owner takes back.
-//! - **C3** The thread that moves `top` from `p` to `q` owns the items of `p..q`, if it has seen `bottom` at `q` or
-//!   beyond since it read `p`, and the owner takes none of them without moving `top`: `q` is `p + 1`, or the owner
-//!   is FIFO, or it is the owner that moves `top`. So what is counted and what is claimed begin at the same `p`.
-//! - **C4** A LIFO owner takes the item at `p` without moving `top` only if, after lowering `bottom` to `p`
-//!   and a fence, it sees `top` below `p`. Then no thief takes `p`.
-//!
-//! Why C4: a thief that takes `p` has read `top` as `p`, passed its fence and read `bottom` as more than `p`.
-//! If its fence is before the owner's, the owner would have seen `top` at `p`. If it is after, it sees
-//! `bottom` at `p` or as a later push left it; then the item at `p` is that push's, and the thief sees it and
-//! its buffer by CO1.
-//!
-//! Why a thief of a FIFO owner needs no fence: that owner never lowers `bottom` and claims what it pops, so a
-//! `bottom` beyond `p` stays true, however old, and the exchange of `top` alone decides (C3).
-//!
-//! Why C1 holds for old buffers: the item at `top` is written once for each value of `top`, since taking it
-//! moves `top`; what the owner pops and pushes above does not matter to a claim of `top`. A thief that read
-//! an old buffer or a copied one finds the same word there if its claim succeeds.
-//!
-//! # Growing and shrinking
-//! A full buffer is doubled. One of which less than a quarter is in use is replaced by the smallest that is at most
-//! three quarters full, but not below the first capacity: so between two replacements there are at least an
-//! eighth as many operations as the new buffer has slots. The owner looks at each pop, and after each quarter of the
-//! buffer's pushes, where it shrinks only what was sparse at the look before as well: what thieves have emptied is
-//! given back after half a buffer of pushes at the latest. A thief never replaces a buffer, so the queue
-//! of an owner that does neither keeps what it has.
-//!
-//! Garbage is what was replaced while some thread stayed pinned to this crate's collector (`collector.rs`). Only
-//! steals and replacements pin it, for a few instructions; a thread that dies or sleeps in the middle delays
-//! freeing, and delays nothing else.
-//!
-//! # Foreign code
-//! | where                             | what                            | what it may see |
-//! |-----------------------------------|---------------------------------|-----------------|
-//! | `push`, first                     | `into_word`                     | the queue before the push |
-//! | `push` at the limit, `pop`, steals that give an item, last | `from_word` | the queue after the operation |
-//! | `push_or_overflow`, last          | the sink; if it panics, the destructors of what it did not take | the queue after the batch has left it |
-//! | destruction                       | the items' destructors          | nothing: no handle is left |
-//!
-//! At each place it may call any operation of this queue, `push_or_overflow` included. A panic of `into_word` or
-//! `from_word` loses that item, as [`Word`] says, and changes nothing else. A destructor that panics leaves the
-//! others to run (`batch.rs`). Pinning and flushing the collector runs none: see `collector.rs`.
+//! - **C1** (order of positions) `top <= bottom`. The positions between are written, in the current
+//!   buffer and in every older one that a thief may have loaded after it saw that `top`. During a
+//!   pop that finds nothing, `bottom` may be one less, or `top` one more; then no thread takes
+//!   anything.
+//! - **C2** (one writer) Only the owner writes `bottom`, the slots and the current buffer. It
+//!   writes a slot only when the slot's position is outside `top..bottom`. `top` only grows, but
+//!   for a step that a FIFO owner takes back.
+//! - **C3** (one owner for a claim) The thread that moves `top` from `p` to `q` owns the items of
+//!   `p..q`, if it has seen `bottom` at `q` or beyond since it read `p`, and if the owner takes
+//!   none of them without moving `top`. The latter holds in three cases: `q` is `p + 1`, or the
+//!   owner is FIFO, or it is the owner that moves `top`. So what is counted and what is claimed
+//!   begin at the same `p`.
+//! - **C4** (a pop without a claim) A LIFO owner takes the item at `p` without moving `top` only
+//!   if, after lowering `bottom` to `p` and a fence, it sees `top` below `p`. Then no thief takes
+//!   `p`.
 //!
 //! # Orderings
-//! | label | operation                              | partner | publishes                                |
-//! |-------|----------------------------------------|---------|------------------------------------------|
-//! | CO1   | owner stores `bottom`, Release; thief loads it, Acquire | – | the items below it, and the buffer |
-//! | CO2   | see BO1 and BO2 in `buffer.rs`         | –       | the copied slots                         |
-//! | CO3   | `pop`: store `bottom`, fence, load `top`; thief: load `top`, fence, load `bottom` | each other | C4 |
-//! | CO4   | whoever claims moves `top`, Release; the owner loads it before it writes, Acquire | – | that the slots have been read |
-//! | CO5   | a claim moves `top`, Release; a thief loads it before `bottom`, Acquire | – | the `bottom` that the claim was made under |
+//! - **CO1** The owner stores `bottom`, Release; a thief loads it, Acquire. Publishes the items
+//!   below it, and the buffer.
+//! - **CO2** The owner replaces the buffer; see BO1 and BO2 in `buffer.rs`. Publishes the copied
+//!   slots.
+//! - **CO3** `pop` stores `bottom`, passes a fence and loads `top`. A thief loads `top`, passes a
+//!   fence and loads `bottom`. One of the two sees the other (C4).
+//! - **CO4** The thread that claims moves `top`, Release; the owner loads it before it writes,
+//!   Acquire. Publishes that the slots have been read.
+//! - **CO5** The thread that claims moves `top`, Release; a thief of a FIFO queue loads it before
+//!   it loads `bottom`, Acquire. Publishes the `bottom` that the claim was made under.
 //!
-//! Without CO5 a thief of a FIFO queue, whose look has no fence, could find a new `top` beside an old `bottom`
-//! and take for empty a queue that never was. It costs neither side an instruction on x86-64.
-//!
-//! # Why not …
-//! The fence that pinning an epoch contains in place of CO3's, for thieves of a LIFO owner: it is there only in the outermost pin of a
-//! thread, and is no part of what crossbeam-epoch promises. Its default collector: see `collector.rs`. A compare-and-swap for a FIFO owner's pop: it
-//! would be a loop where an addition, taken back if the queue was empty, is one step. Keeping all
-//! old buffers until the end: a queue that swings between sizes would never stop taking memory.
-//!
-//! # References
-//! D. Chase and Y. Lev, *Dynamic circular work-stealing deque*, 2005; N. M. Lê et al., *Correct and efficient
-//! work-stealing for weak memory models*, 2013.
+//! The proofs of C4 and C1, growing and shrinking, and the rejected designs follow
+//! (`chase_lev/proof.md`).
+
+#![doc = include_str!("chase_lev/proof.md")]
+#![doc = include_str!("foreign_code.md")]
 
 mod shared;
 mod stealer;
@@ -109,23 +79,25 @@ use core::ptr::NonNull;
 use stealyard_sync::Arc;
 use stealyard_sync::atomic::{Ordering, fence};
 
-use self::shared::{Shared, distance};
+use self::shared::{ChaseLevShared, distance};
 pub use self::stealer::ChaseLevStealer;
 use crate::batch::{Batch, MAX_OVERFLOW};
-use crate::buffer::View;
+use crate::buffer::OwnerView;
 use crate::collector;
 use crate::word::Word;
-use crate::worker::{Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker};
+use crate::worker::{
+    Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker, forward_worker_methods,
+};
 
-/// The first capacity, and the least: 512 bytes.
-const LEAST_CAPACITY: usize = 64;
+/// The first capacity, which is also the smallest: 512 bytes.
+const MIN_CAPACITY: usize = 64;
 
-/// The most items in one batch: a first-in-first-out thief copies them all before it claims.
+/// The most items in one batch. A first-in-first-out thief copies them all before it claims.
 pub(crate) const MAX_BATCH: usize = 32;
 
-/// Which end the owner of a [`ChaseLev`] pops: [`Lifo`] or [`Fifo`].
+/// The end that the owner of a [`ChaseLev`] pops: [`Lifo`] or [`Fifo`].
 pub trait Discipline: sealed::Sealed + 'static {
-    /// The same as a value.
+    /// The discipline as a value.
     const ORDER: Order;
 }
 
@@ -138,7 +110,10 @@ pub struct Lifo;
 pub struct Fifo;
 
 mod sealed {
-    #[expect(unnameable_types, reason = "so that nobody adds a third discipline")]
+    #[expect(
+        unnameable_types,
+        reason = "so that no other crate adds a third discipline"
+    )]
     pub trait Sealed {}
     impl Sealed for super::Lifo {}
     impl Sealed for super::Fifo {}
@@ -152,36 +127,37 @@ impl Discipline for Fifo {
     const ORDER: Order = Order::Fifo;
 }
 
-/// The owner's end of an unbounded run queue, [`Lifo`] or [`Fifo`]; see the [crate's](crate) overview.
+/// The owner's end of an unbounded run queue, [`Lifo`] or [`Fifo`]; see the [crate's](crate)
+/// overview.
 ///
-/// It can be sent to another thread, and must not be used by two at once: it is `Send` and not `Sync`.
-/// When it and all its stealers are dropped, the items left in it are dropped.
+/// It can be sent to another thread, and only one thread at a time may use it: it is `Send` and not
+/// `Sync`. When it and all its stealers are dropped, the remaining items are dropped.
 pub struct ChaseLev<T: Word, D: Discipline = Lifo> {
-    shared: Arc<Shared<T>>,
-    /// Of the current buffer, always. Like the other cells, it also makes this `!Sync`.
-    view: Cell<View>,
-    /// The position up to which a push need not look: there is room for certain, and it is at most a quarter of the
-    /// buffer away, so that the owner sees in time what thieves have emptied.
+    shared: Arc<ChaseLevShared<T>>,
+    /// Always a view of the current buffer. Like the other cells, it also makes this type `!Sync`.
+    view: Cell<OwnerView>,
+    /// The position up to which a push need not look, because there is certainly room. It is at
+    /// most a quarter of the buffer away, so that the owner sees in time what thieves have emptied.
     room_end: Cell<u64>,
-    /// With fewer items than this the buffer shrinks; zero if it is the least.
+    /// The buffer shrinks when it has fewer items than this. Zero if it is as small as it may be.
     shrink_below: Cell<i64>,
-    /// Whether a push that looked found the buffer sparse.
+    /// Whether the last push that looked found the buffer sparse.
     was_sparse: Cell<bool>,
-    /// The buffer does not shrink below it.
-    least: usize,
+    /// The capacity below which the buffer does not shrink.
+    min_capacity: usize,
     /// The most items, as the user set it.
     limit: u64,
     discipline: PhantomData<fn() -> D>,
 }
 
 impl<T: Word> ChaseLev<T> {
-    /// An empty queue whose owner pops the newest item.
+    /// Creates an empty queue whose owner pops the newest item.
     #[must_use]
     pub fn lifo() -> Self {
         Self::default()
     }
 
-    /// An empty queue whose owner pops the oldest item.
+    /// Creates an empty queue whose owner pops the oldest item.
     #[must_use]
     pub fn fifo() -> ChaseLev<T, Fifo> {
         ChaseLev::default()
@@ -189,17 +165,17 @@ impl<T: Word> ChaseLev<T> {
 }
 
 impl<T: Word, D: Discipline> ChaseLev<T, D> {
-    /// A queue with `capacity` slots at first and at least, whose positions start at `position`: for models,
-    /// and for tests of what happens far from zero.
+    /// Creates a queue with `capacity` slots, which is also its smallest capacity, and whose
+    /// positions start at `position`. For models, and for tests of what happens far from zero.
     ///
     /// # Panics
     /// If `capacity` is not a power of two.
     #[doc(hidden)]
     #[must_use]
     pub fn starting_at(capacity: usize, position: u64) -> Self {
-        let shared = Arc::new(Shared::new(capacity, position));
-        // SAFETY: 1. this handle is the owner; it keeps the view as long as the shared part, and exchanges it
-        // in `resize`.
+        let shared = Arc::new(ChaseLevShared::new(capacity, position));
+        // SAFETY: 1. this handle is the owner; it keeps the view as long as the shared part, and
+        // exchanges it in `resize`.
         let view = unsafe { shared.current.view() };
         Self {
             shared,
@@ -207,16 +183,17 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
             room_end: Cell::new(position),
             shrink_below: Cell::new(0),
             was_sparse: Cell::new(false),
-            least: capacity,
+            min_capacity: capacity,
             limit: u64::MAX,
             discipline: PhantomData,
         }
     }
 
-    /// This queue, which from now on takes no item beyond `limit`; zero counts as one.
+    /// Returns this queue with a limit: from now on, a push beyond `limit` items is refused; zero
+    /// counts as one.
     ///
-    /// Items that it has already, and what a batch steal brings, are not refused; a batch brings no more than
-    /// there is room for.
+    /// Items that it has already, and those that a batch steal brings, are not refused. A batch
+    /// brings no more than there is room for.
     #[must_use]
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.limit = limit.max(1) as u64;
@@ -224,18 +201,18 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         self
     }
 
-    /// Puts `item` at the back; grows if there is no room.
+    /// Pushes `item` at the back. Grows if there is no room.
     ///
     /// # Errors
-    /// The item itself, if the queue is at the limit that the user set.
+    /// Returns `item` if the queue is at the limit that the user set.
     #[inline]
     pub fn push(&self, item: T) -> Result<(), T> {
-        // First of all: it may be foreign code, which may use this queue.
+        // Comes first, because it may be foreign code, which may use this queue.
         let word = item.into_word();
         // Ordering: Relaxed; only the owner writes it (C2).
         let bottom = self.shared.bottom().load(Ordering::Relaxed);
         if bottom == self.room_end.get() && !self.make_room() {
-            // SAFETY: 1. made above; 2. it is in no slot: this is the only copy.
+            // SAFETY: 1. the word was made above; 2. it is in no slot, so this is the only copy.
             return Err(unsafe { T::from_word(word) });
         }
         self.view.get().write(bottom, word.as_ptr());
@@ -246,10 +223,11 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         Ok(())
     }
 
-    /// Looks how far thieves have come, and shrinks or grows if need be. False at the limit.
+    /// Looks how far thieves have come, and shrinks or grows if need be. Returns `false` at the
+    /// limit.
     #[cold]
     fn make_room(&self) -> bool {
-        // Not at once: the next burst would only make it grow again.
+        // Waits for a second look, because the next burst would only make the buffer grow again.
         let is_sparse = (self.len() as i64) < self.shrink_below.get();
         if self.was_sparse.replace(is_sparse) && is_sparse {
             self.shrink();
@@ -265,7 +243,7 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         true
     }
 
-    /// How many more items the buffer and the limit allow; remembers the next of them.
+    /// Returns how many more items the buffer and the limit allow, and remembers the next of them.
     fn find_room(&self) -> u64 {
         // Ordering: Relaxed; only the owner writes it (C2).
         let bottom = self.shared.bottom().load(Ordering::Relaxed);
@@ -273,29 +251,30 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         let capacity = self.view.get().capacity();
         let most = self.limit.min(capacity as u64);
         let room = most.saturating_sub(distance(top, bottom));
-        let unseen = if capacity > self.least {
+        let unchecked = if capacity > self.min_capacity {
             room.min(capacity.div_ceil(4) as u64)
         } else {
             room
         };
-        self.room_end.set(bottom.wrapping_add(unseen));
+        self.room_end.set(bottom.wrapping_add(unchecked));
         room
     }
 
     /// Moves the items to a buffer of `capacity` slots.
     fn resize(&self, capacity: usize) {
-        // Before anything is looked at. It runs no foreign code, and would be in time if it did.
+        // Pinned before anything is looked at. It runs no foreign code, and would be in time if it
+        // did.
         let guard = collector::pin();
         // Ordering: Relaxed; only the owner writes it (C2).
         let bottom = self.shared.bottom().load(Ordering::Relaxed);
         let top = self.shared.top_for_writing();
         let old = self.view.get();
         let current = &self.shared.current;
-        // SAFETY: 1. this handle is the owner, and its view is always of the current buffer; 2. the view is
-        // exchanged at once.
+        // SAFETY: 1. this handle is the owner, and its view is always of the current buffer; 2. the
+        // view is exchanged at once.
         let new = unsafe { current.replace(old, capacity, (top, bottom), &guard) };
         self.view.set(new);
-        let quarter = if capacity > self.least {
+        let quarter = if capacity > self.min_capacity {
             capacity / 4
         } else {
             0
@@ -311,10 +290,10 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         }
     }
 
-    /// To the smallest buffer that is at most three quarters full.
+    /// Shrinks to the smallest buffer that is at most three quarters full.
     #[cold]
     fn shrink(&self) {
-        let (items, mut capacity) = (self.len(), self.least);
+        let (items, mut capacity) = (self.len(), self.min_capacity);
         while items > capacity * 3 / 4 {
             capacity *= 2;
         }
@@ -330,8 +309,9 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
             Order::Lifo => self.pop_newest()?,
             Order::Fifo => self.pop_oldest()?,
         };
-        // SAFETY: 1. its position was in `top..bottom`, so it is written (C1); 2. it is ours by C3 or C4.
-        Some(unsafe { Shared::item(word) })
+        // SAFETY: 1. the position was in `top..bottom`, so it is written (C1); 2. the item is the
+        // owner's by C3 (a claim) or C4 (a pop without one).
+        Some(unsafe { ChaseLevShared::item(word) })
     }
 
     #[inline]
@@ -347,26 +327,26 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         let newest = end.wrapping_sub(1);
         // Ordering: Release (CO1); a thief that sees this bottom sees the items below it.
         bottom.store(newest, Ordering::Release);
-        // Ordering: SeqCst (CO3); its partner is the fence in `look`: either the load below sees that
-        // thief's top, or the thief sees the bottom stored above (C4).
+        // Ordering: SeqCst (CO3); its partner is the fence in `snapshot`. Either the load below
+        // sees that thief's top, or the thief sees the bottom stored above (C4).
         fence(Ordering::SeqCst);
         // Ordering: Relaxed; ordered by the fence.
         let oldest = top.load(Ordering::Relaxed);
-        let left = newest.wrapping_sub(oldest).cast_signed();
-        if left <= 0 {
+        let remaining = newest.wrapping_sub(oldest).cast_signed();
+        if remaining <= 0 {
             return self.pop_last(oldest, newest);
         }
         let word = self.view.get().read(newest);
-        self.shrink_if_sparse(left);
+        self.shrink_if_sparse(remaining);
         Some(word)
     }
 
-    /// The item at `newest` is the last, or gone; thieves may be after it.
+    /// Pops the item at `newest`, which is the last one, or gone. Thieves may be after it.
     #[inline]
     fn pop_last(&self, oldest: u64, newest: u64) -> Option<*mut ()> {
         let won = oldest == newest && self.shared.claim(oldest, 1);
         let word = self.view.get().read(newest);
-        // Ordering: Relaxed; back to where it was, and there are no items below it.
+        // Ordering: Relaxed; `bottom` returns to where it was, and there are no items below it.
         self.shared
             .bottom()
             .store(newest.wrapping_add(1), Ordering::Relaxed);
@@ -387,27 +367,28 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
             self.shrink_if_sparse(0);
             return None;
         }
-        // Ordering: Release (CO5); a thief that sees the new top sees a bottom no older than this owner's. A
-        // read-modify-write hands on CO4.
+        // Ordering: Release (CO5); a thief that sees the new top sees a bottom no older than this
+        // owner's. A read-modify-write passes on CO4 (that the slots have been read).
         let oldest = top.fetch_add(1, Ordering::Release);
-        let left = bottom.wrapping_sub(oldest).cast_signed() - 1;
-        if left < 0 {
-            // A thief took the last item in between. While `top` is beyond `bottom` no thief moves it.
-            // Ordering: Relaxed; a read-modify-write hands on CO4 and CO5.
+        let remaining = bottom.wrapping_sub(oldest).cast_signed() - 1;
+        if remaining < 0 {
+            // A thief took the last item in between. While `top` is beyond `bottom`, no thief moves
+            // it.
+            // Ordering: Relaxed; a read-modify-write passes on CO4 and CO5.
             top.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
         let word = self.view.get().read(oldest);
-        self.shrink_if_sparse(left);
+        self.shrink_if_sparse(remaining);
         Some(word)
     }
 
-    /// Puts `item` at the back. At the limit that the user set, the older half leaves (at most 128 items): those
-    /// and then `item` go to `overflow`, oldest first, one call after the other. Without a limit nothing ever
-    /// overflows.
+    /// Pushes `item` at the back. At the limit that the user set, the older half leaves, at most
+    /// 128 items: these and then `item` go to `overflow`, oldest first, in one call each. Without a
+    /// limit nothing ever overflows.
     ///
-    /// If `overflow` panics, the rest of the batch is dropped and the queue stays whole. `overflow` may use this
-    /// queue.
+    /// If `overflow` panics, the rest of the batch is dropped and the queue stays whole. `overflow`
+    /// may use this queue.
     pub fn push_or_overflow(&self, item: T, mut overflow: impl FnMut(T)) {
         let mut item = item;
         while let Err(back) = self.push(item) {
@@ -419,14 +400,15 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         }
     }
 
-    /// Claims the older half of a queue at its limit; none if there is room now, or a thief was quicker, which
-    /// makes room.
+    /// Claims the older half of a queue at its limit. Returns `None` if there is room now, or if a
+    /// thief was quicker, which makes room.
     fn take_older_half(&self) -> Option<Batch<T>> {
         let top = self.shared.top_for_writing();
         // Ordering: Relaxed; only the owner writes it (C2).
         let bottom = self.shared.bottom().load(Ordering::Relaxed);
-        // Counted from the very position that the claim starts from: thieves may have emptied the queue since the
-        // push was refused, and a count of another moment would take `top` past `bottom`.
+        // Counted from the very position at which the claim starts. Thieves may have emptied the
+        // queue since the push was refused, and a count of another moment would take `top` past
+        // `bottom`.
         let items = distance(top, bottom);
         if items < self.limit {
             return None;
@@ -435,18 +417,18 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         if !self.shared.claim(top, count) {
             return None;
         }
-        let word = |place: usize| {
-            let word = self.view.get().read(top.wrapping_add(place as u64));
+        let word = |offset: usize| {
+            let word = self.view.get().read(top.wrapping_add(offset as u64));
             debug_assert!(!word.is_null(), "an item's position has been written");
-            // SAFETY: 1. `top..bottom` are written (C1), never with null.
+            // SAFETY: 1. the positions `top..bottom` are written (C1), never with null.
             unsafe { NonNull::new_unchecked(word) }
         };
-        // SAFETY: 1. the words came from `push`; 2. the claim made them ours, as the owner was here and took none
-        // otherwise (C3).
+        // SAFETY: 1. the words came from `push`; 2. the claim made them the owner's, because the
+        // owner was here and took none of them otherwise (C3).
         Some(unsafe { Batch::new(count as usize, word) })
     }
 
-    /// How many of `wanted` items a thief may bring.
+    /// Returns how many of `wanted` items a thief may bring, and makes room for them.
     fn room_for(&self, wanted: u64) -> u64 {
         let allowed = self.limit.saturating_sub(self.len() as u64).min(wanted);
         while self.find_room() < allowed {
@@ -462,7 +444,7 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         self.view.get().write(bottom.wrapping_add(offset), word);
     }
 
-    /// Makes the `count` words that were staged items of this queue.
+    /// Turns the `count` words that were staged into items of this queue.
     fn publish(&self, count: u64) {
         // Ordering: Relaxed; only the owner writes it (C2).
         let bottom = self.shared.bottom().load(Ordering::Relaxed);
@@ -474,7 +456,7 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         self.find_room();
     }
 
-    /// How many items there are; thieves may take some of them at any moment.
+    /// Returns the number of items. Thieves may take some of them at any moment.
     #[must_use]
     pub fn len(&self) -> usize {
         // Ordering: Relaxed; only the owner writes it (C2).
@@ -484,19 +466,20 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
         distance(top, bottom) as usize
     }
 
-    /// True if there is nothing to pop. Nothing but this handle's own pushes can make it false.
+    /// Whether there is nothing to pop. Only this handle's own pushes can make it false.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many items fit before the next growth; it changes as the queue grows and shrinks.
+    /// Returns how many items fit before the next growth. It changes as the queue grows and
+    /// shrinks.
     #[must_use]
     pub fn buffer_len(&self) -> usize {
         self.view.get().capacity()
     }
 
-    /// A new handle for a thief.
+    /// Returns a new handle for a thief.
     #[must_use]
     pub fn stealer(&self) -> ChaseLevStealer<T, D> {
         ChaseLevStealer {
@@ -506,12 +489,13 @@ impl<T: Word, D: Discipline> ChaseLev<T, D> {
     }
 }
 
-/// Its cells alone would deny it; but foreign code that panics finds the queue whole and leaves it so.
+/// The cells alone would rule this out, but foreign code that panics finds the queue whole and
+/// leaves it whole.
 impl<T: Word, D: Discipline> RefUnwindSafe for ChaseLev<T, D> {}
 
 impl<T: Word, D: Discipline> Default for ChaseLev<T, D> {
     fn default() -> Self {
-        Self::starting_at(LEAST_CAPACITY, 0)
+        Self::starting_at(MIN_CAPACITY, 0)
     }
 }
 
@@ -541,32 +525,11 @@ impl<T: Word, D: Discipline> Worker for ChaseLev<T, D> {
         thieves: Callers::Many,
     };
 
-    #[inline]
-    fn push(&self, item: T) -> Result<(), T> {
-        self.push(item)
-    }
-
-    #[inline]
-    fn push_or_overflow(&self, item: T, overflow: impl FnMut(T)) {
-        self.push_or_overflow(item, overflow);
-    }
-
-    #[inline]
-    fn pop(&self) -> Option<T> {
-        self.pop()
-    }
-
-    fn len(&self) -> usize {
-        self.len()
-    }
+    forward_worker_methods!();
 
     fn capacity(&self) -> Option<usize> {
         usize::try_from(self.limit)
             .ok()
             .filter(|limit| *limit < usize::MAX)
-    }
-
-    fn stealer(&self) -> ChaseLevStealer<T, D> {
-        self.stealer()
     }
 }

@@ -1,16 +1,17 @@
 //! The conformance suite: does a queue keep what its [`Worker`] implementation promises?
 //!
-//! For those who write a queue of their own: make it generic over its items, let it hold [`Token`]s, and
-//! run [`check`] in a test. The promises P1 to P8 are those of [`Worker`].
+//! To check a queue of your own, make it generic over its items, let it hold [`Token`]s, and run
+//! [`check`] in a test. The promises P1 to P8 are those of [`Worker`].
 //!
-//! | part | method | promises |
-//! |---|---|---|
-//! | [`sequential()`] | random calls from one thread, compared with a model; failures are shrunk | P1 to P6, P8 |
-//! | [`linearizable()`] | small recorded histories of concurrent calls; each must have an order that explains it | P1 to P4, P6 |
-//! | [`stress()`] | many calls from many threads; the counts must add up | P1, P2, P3, P5, P7 |
+//! - [`sequential()`] makes random calls from one thread and compares them with a model. It shrinks
+//!   a failure. It checks P1 to P6, and P8.
+//! - [`linearizable()`] records small histories of concurrent calls. Each of them must have an
+//!   order that explains it. It checks P1 to P4, and P6.
+//! - [`stress()`] makes many calls from many threads, whose counts must add up. It checks P1, P2,
+//!   P3, P5 and P7.
 //!
-//! The parts are separate so that a failure says where to look, and so that one can be run for longer:
-//! [`Effort`] says how long, and `STEALYARD_SOAK` in the environment multiplies it.
+//! The parts are separate so that a failure says where to look, and so that one part can be run for
+//! longer. [`Effort`] says for how long, and `STEALYARD_SOAK` in the environment multiplies it.
 //!
 //! # Example
 //! ```
@@ -40,17 +41,17 @@ pub use token::{Ledger, Token};
 /// How much to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
-    /// Random programs of the sequential part.
+    /// The number of random programs in the sequential part.
     pub programs: u32,
-    /// Histories that are recorded and checked.
+    /// The number of histories that are recorded and checked.
     pub histories: u32,
-    /// Items that go through the queues in each round of the stress part.
+    /// The number of items that go through the queues in each round of the stress part.
     pub items: u64,
 }
 
 impl Effort {
-    /// About a second on one core in an optimised build, for a queue that costs some ten nanoseconds a
-    /// call.
+    /// Returns an effort of about a second on one core in an optimised build, for a queue that
+    /// costs some ten nanoseconds a call.
     #[must_use]
     pub fn everyday() -> Self {
         Self {
@@ -61,7 +62,7 @@ impl Effort {
         .soaked()
     }
 
-    /// For an example or a first look.
+    /// Returns an effort for an example or a first look.
     #[must_use]
     pub fn quick() -> Self {
         Self {
@@ -71,7 +72,7 @@ impl Effort {
         }
     }
 
-    /// Multiplied by `STEALYARD_SOAK`, if that is set to a number.
+    /// Returns this effort multiplied by `STEALYARD_SOAK`, if that is set to a number.
     fn soaked(self) -> Self {
         let soak = std::env::var("STEALYARD_SOAK").map_or(1, |text| text.parse().unwrap_or(1));
         Self {
@@ -85,7 +86,7 @@ impl Effort {
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which promise of [`Worker`], as `P1` to `P8`.
+    /// The promise of [`Worker`], as `P1` to `P8`.
     pub promise: &'static str,
     /// What happened, and what would have been right.
     pub what: String,
@@ -108,11 +109,11 @@ impl fmt::Display for Violation {
 
 impl core::error::Error for Violation {}
 
-/// Runs every part on queues that `make` makes for a given capacity (a power of two, at least 2; a
-/// queue that grows may start with it).
+/// Runs every part on queues that `make` creates for a given capacity. The capacity is a power of
+/// two and at least 2; a queue that grows may start with it.
 ///
 /// # Errors
-/// The first promise found broken.
+/// Returns the first promise found broken.
 pub fn check<W>(make: impl Fn(usize) -> W, effort: Effort) -> Result<Tally, Violation>
 where
     W: Worker<Item = Token> + 'static,

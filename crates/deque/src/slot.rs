@@ -1,38 +1,44 @@
 //! The run-next slot: one place beside the queue for the item that should run next.
 //!
-//! A task that makes another one ready (a message, a finished child) usually waits for it, and the
-//! data are warm: the other should run next, on the same worker. Go's `runnext` is one such place in
-//! front of the queue; what it held before moves to the queue. Thieves may take from it, but late:
-//! only on their last pass and after a grace time, because its owner is about to run it. When exactly
-//! a thief may is a [`SlotPolicy`]; [`LastPass`] is Go's rule.
+//! A task that makes another one ready (by a message, or as a finished child) usually waits for it,
+//! and its data are warm in the cache. So the other task should run next, on the same worker. Go's
+//! `runnext` is one such place in front of the queue; the item that it held before moves to the
+//! queue.
+//!
+//! Thieves may take from the slot, but late: only on their last pass and after a grace time,
+//! because its owner is about to run the item. A [`SlotPolicy`] decides exactly when a thief may;
+//! [`LastPass`] is Go's rule.
 //!
 //! # Operations
-//! | operation | caller | progress  | cost                          |
-//! |-----------|--------|-----------|-------------------------------|
-//! | `put`     | owner  | wait-free | one RMW                       |
-//! | `take`    | owner  | wait-free | a load, and one RMW if filled |
-//! | `steal`   | anyone | wait-free | a load, and one RMW if filled |
-//! | `steal_by` | anyone | waits for the policy's grace time | the same, and reading a clock |
+//! | operation  | caller | progress                          | cost                          |
+//! | ---------- | ------ | --------------------------------- | ----------------------------- |
+//! | `put`      | owner  | wait-free                         | one RMW                       |
+//! | `take`     | owner  | wait-free                         | a load, and one RMW if filled |
+//! | `steal`    | any    | wait-free                         | a load, and one RMW if filled |
+//! | `steal_by` | any    | waits for the policy's grace time | the same, and reading a clock |
 //!
 //! # Invariants
-//! - **S1** A word is in the slot from its `put` to the first swap that returns it; so one caller gets
-//!   it, and one only.
+//! - **S1** (one taker) A word is in the slot from its `put` until the first swap that returns it.
+//!   So one caller gets it, and no other does.
 //!
 //! # Orderings
-//! | label | operation                      | partner | publishes             |
-//! |-------|--------------------------------|---------|-----------------------|
-//! | N1    | `put` swaps the word in, Release | N2    | what the item owns    |
-//! | N2    | anyone swaps it out, Acquire   | N1      | –                     |
+//! | label | operation                        | partner | publishes          |
+//! | ----- | -------------------------------- | ------- | ------------------ |
+//! | N1    | `put` swaps the word in, Release | N2      | the item's content |
+//! | N2    | any thread swaps it out, Acquire | N1      | –                  |
 //!
 //! # Foreign code
-//! `into_word` runs before `put` looks at the slot, `from_word` after an operation is over, a policy's `grace`
-//! before `steal_by` looks at the slot, the destructor of what is left when no handle is. Each may use the slot;
-//! a panic of `grace` changes nothing.
+//! Code of the user runs at these places. At each of them it may use the slot.
+//! - `into_word` runs before `put` looks at the slot.
+//! - `from_word` runs after an operation is over.
+//! - A policy's `grace` runs before `steal_by` looks at the slot. A panic of it changes nothing.
+//! - The destructor of a remaining item runs when no handle is left.
 //!
 //! # Why not …
-//! Waiting for the grace time and then taking whatever is there: if the slot has been filled again
-//! meanwhile, its owner is at work and will run that item too. So a counter of puts tells whether it is the
-//! same item; the word would not, because a task that is put again has the same word.
+//! *Waiting for the grace time and then taking whatever is there*: if the slot has been filled
+//! again meanwhile, its owner is at work and will run that item too. So a counter of puts tells
+//! whether it is the same item. The word would not tell, because a task that is put again has the
+//! same word.
 //!
 //! # References
 //! `runnext` in Go's `runtime/proc.go`.
@@ -48,22 +54,23 @@ use stealyard_sync::{CachePadded, MODELLED, thread};
 use crate::steal::Steal;
 use crate::word::{Items, Word};
 
-/// When a thief may take from a slot. Thieves go over their victims in several passes.
+/// Decides when a thief may take from a slot. Thieves go over their victims in several passes.
 pub trait SlotPolicy {
-    /// How long the item must have stayed in the slot before it may be taken on pass number `pass`
-    /// (from 0) of `passes`; none if it may not be taken on this pass at all.
+    /// Returns how long the item must have stayed in the slot before it may be taken on pass number
+    /// `pass` (from 0) of `passes`. Returns `None` if it may not be taken on this pass at all.
     fn grace(&self, pass: u32, passes: u32) -> Option<Duration>;
 }
 
-/// Go's rule: on the last pass only, and if the owner leaves it there for the grace time.
+/// Go's rule: a thief may take the item on its last pass only, if the owner leaves it in the slot
+/// for the grace time.
 ///
-/// An item in the slot is about to be run by its owner, where its data are warm. Taken at once, two tasks
-/// that wake each other in turn would be torn apart at every turn. Never taken, it would wait behind a long
-/// task while others are idle.
+/// The owner is about to run the item in the slot, and its data are warm there. If thieves took it
+/// at once, two tasks that wake each other in turn would be torn apart at every turn. If thieves
+/// never took it, it would wait behind a long task while other workers are idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastPass {
-    /// How long the owner has to run it. 3 µs as in Go: longer than it takes an owner that is between two
-    /// tasks, shorter than it takes to wake somebody.
+    /// How long the owner has to run the item. The default is 3 µs, as in Go: longer than an owner
+    /// between two tasks needs, and shorter than a wake-up takes.
     pub grace: Duration,
 }
 
@@ -81,7 +88,7 @@ impl SlotPolicy for LastPass {
     }
 }
 
-/// The slot is its owner's alone.
+/// The rule that the slot is its owner's alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NeverSteal;
 
@@ -91,25 +98,26 @@ impl SlotPolicy for NeverSteal {
     }
 }
 
-/// A place for one item; empty at first. What is in it when it is dropped is dropped with it.
+/// A place for one item, empty at first. If it holds an item when it is dropped, the item is
+/// dropped with it.
 pub struct Slot<T: Word> {
-    filled: CachePadded<Filled>,
+    state: CachePadded<SlotState>,
     items: Items<T>,
 }
 
-struct Filled {
-    /// Null if the slot is empty. Written by everybody.
+struct SlotState {
+    /// The item's word; null if the slot is empty. Written by the owner and by thieves.
     word: AtomicPtr<()>,
-    /// How many puts there were. Written by the owner.
+    /// The number of puts. Written by the owner.
     puts: AtomicU32,
 }
 
 impl<T: Word> Slot<T> {
-    /// An empty slot.
+    /// Creates an empty slot.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            filled: CachePadded::new(Filled {
+            state: CachePadded::new(SlotState {
                 word: AtomicPtr::new(ptr::null_mut()),
                 puts: AtomicU32::new(0),
             }),
@@ -117,46 +125,47 @@ impl<T: Word> Slot<T> {
         }
     }
 
-    /// Puts `item` in and gives back what it displaced.
+    /// Puts `item` in, and returns the item that it displaced.
     #[inline]
     #[must_use = "the displaced item belongs in the queue"]
     pub fn put(&self, item: T) -> Option<T> {
-        // First of all: it may be foreign code, which may use this slot.
+        // Comes first, because it may be foreign code, which may use this slot.
         let word = item.into_word();
-        // Ordering: Relaxed on both; only the owner writes it, and thieves take it for a hint.
-        let puts = self.filled.puts.load(Ordering::Relaxed);
-        self.filled
+        // Ordering: Relaxed on both; only the owner writes it, and thieves take it as a hint.
+        let puts = self.state.puts.load(Ordering::Relaxed);
+        self.state
             .puts
             .store(puts.wrapping_add(1), Ordering::Relaxed);
-        // Ordering: AcqRel (N1, N2); whoever takes the item sees what it owns, and we see what the
-        // displaced one owns. Unmodelled: the Acquire half; the displaced item was put by the same
-        // owner, or handed over with the slot, which orders the two already.
-        let before = self.filled.word.swap(word.as_ptr(), Ordering::AcqRel);
+        // Ordering: AcqRel (N1, N2); the thread that takes the item sees its content, and the owner
+        // sees the content of the displaced item. Unmodelled: the Acquire half; the displaced item
+        // was put by the same owner, or handed over with the slot, which orders the two already.
+        let before = self.state.word.swap(word.as_ptr(), Ordering::AcqRel);
         Self::item(before)
     }
 
-    /// Takes what is in, for the owner.
+    /// Takes the item, for the owner.
     #[inline]
     pub fn take(&self) -> Option<T> {
         self.steal()
     }
 
-    /// Takes what is in, for a thief.
+    /// Takes the item, for a thief.
     #[inline]
     pub fn steal(&self) -> Option<T> {
-        // Ordering: Relaxed; only spares the swap of an empty slot.
-        if self.filled.word.load(Ordering::Relaxed).is_null() {
+        // Ordering: Relaxed; it only saves the swap of an empty slot.
+        if self.state.word.load(Ordering::Relaxed).is_null() {
             return None;
         }
-        // Ordering: Acquire (N2); what the item owns is visible.
-        let before = self.filled.word.swap(ptr::null_mut(), Ordering::Acquire);
+        // Ordering: Acquire (N2); the item's content is visible.
+        let before = self.state.word.swap(ptr::null_mut(), Ordering::Acquire);
         Self::item(before)
     }
 
-    /// Takes what is in, for a thief on pass number `pass` (from 0) of `passes`, if `policy` lets it.
+    /// Takes the item, for a thief on pass number `pass` (from 0) of `passes`, if `policy` allows
+    /// it.
     ///
-    /// Waits for the policy's grace time, yielding the processor, and takes the item only if the owner has
-    /// not put another one meanwhile (then it says `Retry`).
+    /// Waits for the policy's grace time, yielding the processor, and takes the item only if the
+    /// owner has not put another one meanwhile. In that case, returns `Retry`.
     pub fn steal_by(&self, policy: &impl SlotPolicy, pass: u32, passes: u32) -> Steal<T> {
         let Some(grace) = policy.grace(pass, passes) else {
             return Steal::Empty;
@@ -164,36 +173,38 @@ impl<T: Word> Slot<T> {
         if self.is_empty() {
             return Steal::Empty;
         }
-        // Ordering: Relaxed; a hint: whatever is in the slot when the thief takes it is a whole item.
-        let before = self.filled.puts.load(Ordering::Relaxed);
+        // Ordering: Relaxed; a hint: whatever is in the slot when the thief takes it is a whole
+        // item.
+        let before = self.state.puts.load(Ordering::Relaxed);
         if !grace.is_zero() {
             wait(grace);
         }
         // Ordering: Relaxed; as above.
-        if self.filled.puts.load(Ordering::Relaxed) != before {
+        if self.state.puts.load(Ordering::Relaxed) != before {
             return Steal::Retry;
         }
         self.steal().map_or(Steal::Empty, Steal::Success)
     }
 
-    /// True if the slot was empty at this moment.
+    /// Whether the slot was empty at this moment.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         // Ordering: Relaxed; a moment's view.
-        self.filled.word.load(Ordering::Relaxed).is_null()
+        self.state.word.load(Ordering::Relaxed).is_null()
     }
 
     #[inline]
     fn item(word: *mut ()) -> Option<T> {
         NonNull::new(word).map(|word| {
-            // SAFETY: 1. only `put` writes words other than null; 2. the swap that returned it made
-            // the caller the only one who has it (S1).
+            // SAFETY: 1. only `put` writes words other than null; 2. the swap that returned the
+            // word made the caller the only one that has it (S1).
             unsafe { T::from_word(word) }
         })
     }
 }
 
-/// Lets others run, at least once, until `grace` is over. A model has no time: there it is once.
+/// Lets other threads run, at least once, until `grace` is over. A model has no time, so there it
+/// lets them run once.
 fn wait(grace: Duration) {
     let start = Instant::now();
     loop {
@@ -226,8 +237,8 @@ impl<T: Word> fmt::Debug for Slot<T> {
 
 #[cfg(all(test, not(stealyard_loom)))]
 mod tests {
-    //! Goal: the slot's own behaviour and Go's rule. Method: one thread, and another thread that refills the
-    //! slot while the thief waits.
+    //! Goal: the slot's own behaviour and Go's rule. Method: one thread, and another thread that
+    //! refills the slot while the thief waits.
 
     use stealyard_sync::Arc;
     use stealyard_sync::atomic::AtomicBool;
@@ -235,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_displaces_and_comes_back() {
+    fn a_put_displaces_the_item_before_it() {
         let slot = Slot::new();
         assert!(slot.is_empty());
         assert_eq!(slot.put(1_u32), None);
@@ -247,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_dropped() {
+    fn an_item_in_a_dropped_slot_is_dropped() {
         let counted = Arc::new(());
         let slot = Slot::new();
         assert!(slot.put(Arc::clone(&counted)).is_none());
@@ -268,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_put_during_the_grace_time_is_left_alone() {
+    fn an_item_put_again_during_the_grace_time_is_not_stolen() {
         let slot = Slot::new();
         assert!(slot.put(7_u32).is_none());
         let patient = LastPass {

@@ -1,124 +1,90 @@
-//! A bounded run queue: last in, first out for its owner, at the price of a `Vec`.
+//! A bounded run queue whose owner works last in, first out, at about the cost of a `Vec`.
 //!
-//! Most items of a fork-join computation are popped by the worker that pushed them, so the shape is Lace's:
-//! the older items are *shared* and taken by compare-and-swap, the newer ones are the owner's *private*
-//! stack, which costs no fence and no read-modify-write. A thief that finds nothing shared leaves a
-//! request, and the owner answers at its next push or pop by moving the split. What differs from Lace:
-//! items are words in atomic slots, so that a thief may copy before it claims; a batch is one claim; and
-//! a thief may *force* the private part out, so that nothing is stuck behind an owner that is busy with a
-//! long task.
+//! In a fork-join computation, the worker that pushes an item usually pops it as well. So the queue
+//! has two parts, as in Lace. The older items are *shared*, and taken by compare-and-swap. The
+//! newer items are *private*: they are the owner's stack, which costs no fence and no
+//! read-modify-write. A thief that finds nothing shared leaves a *request*. The owner answers it at
+//! its next push or pop, by moving the boundary between the two parts, the *split*.
+//!
+//! What differs from Lace:
+//! - Items are words in atomic slots, so that a thief may copy them before it claims them.
+//! - A batch is one claim.
+//! - A thief may *force* the private part out, so that no item is stuck behind an owner that is
+//!   busy with a long task.
 //!
 //! # Operations
-//! | operation                  | caller | progress  | cost                                          |
-//! |----------------------------|--------|-----------|-----------------------------------------------|
-//! | `push`                     | owner  | wait-free | two loads, two stores                         |
-//! | `push_or_overflow`, full   | owner  | lock-free | one RMW for the half that leaves              |
-//! | `pop`                      | owner  | lock-free | three loads, a store, a light barrier         |
-//! | `push`, `pop`, asked or at the split | owner | as above | one RMW more, two in a `push`        |
-//! | `steal`, `steal_batch`, `…_and_pop` | anyone | lock-free | one RMW an attempt, for a whole batch  |
-//! | `force`                    | anyone | lock-free | one RMW and a heavy barrier                   |
-//! | `len`                      | anyone | wait-free | loads                                         |
+//! | operation                           | caller | progress  | cost                             |
+//! | ----------------------------------- | ------ | --------- | -------------------------------- |
+//! | `push`                              | owner  | wait-free | two loads, two stores            |
+//! | `push_or_overflow`, full            | owner  | lock-free | one RMW for the half that leaves |
+//! | `pop`                               | owner  | lock-free | loads, a store, a light barrier  |
+//! | `push` on request or at the ceiling | owner  | wait-free | two RMWs more                    |
+//! | `pop` on request or at the split    | owner  | lock-free | one RMW more                     |
+//! | `steal`, `steal_batch`, …           | any    | lock-free | one RMW an attempt or a batch    |
+//! | `force`                             | any    | lock-free | one RMW and a heavy barrier      |
+//! | `len`                               | any    | wait-free | loads                            |
 //!
 //! # Layout
 //! ```text
 //!               top               split              bottom
 //!                v                  v                   v
-//!   [ ][ ][ ][ ][a][b][c][d][e][f][g][h][i][j][k][l][m][ ][ ]     position p is in slot p mod capacity
+//!   [ ][ ][ ][ ][a][b][c][d][e][f][g][h][i][j][k][l][m][ ][ ]   position p: slot p mod capacity
 //!                ^^^^^^^^^^^^^^^^^^ ^^^^^^^^^^^^^^^^^^^
 //!                shared: thieves    private: the owner pops here
 //! ```
-//! `bottom` is a 64-bit word that only the owner writes. `top` and the number of shared items are packed
-//! with a tag in one word, the index, drawn in `split/index.rs`; the split is their sum. The owner does not
-//! look at the index in a push or pop, but at two signals: it pops nothing below `limit`, and pushes nothing
-//! at or above `ceiling`, without taking the slow way. `limit` is the split and `ceiling` a position with
-//! room, or else the greatest and the least number there are, which say that a thief asks for more.
+//! `bottom` is a 64-bit word that only the owner writes. `top` and the number of shared items are
+//! packed, with a tag, into one word, the index (drawn in `split/index.rs`). The split is the sum
+//! of the two.
+//!
+//! The owner does not read the index in an ordinary push or pop. It reads one of two signals:
+//! - `limit`: a pop of a position below it takes the slow path. It holds the split, or `ASKED`, the
+//!   greatest number there is.
+//! - `ceiling`: a push at or above it takes the slow path. It holds a position below which there is
+//!   room, or zero.
+//!
+//! `ASKED` and zero say that a thief asks for more to be shared.
 //!
 //! # Invariants
-//! - **SP1** `top <= split <= bottom <= top + capacity`, and the positions `top..bottom` are written. (During
-//!   a pop, `bottom` may be one below the split; no position is taken on account of that.)
-//! - **SP2** Only the owner writes `bottom` and the slots, and a slot only when its position is outside
-//!   `top..bottom`.
-//! - **SP3** While the owner is outside `settle`, `limit` is at least the split, or a force has raised the split
-//!   since and `limit` was `ASKED` when it did.
-//! - **SP4** If a force succeeds, the owner has not lowered `limit` between the force's first look and its
-//!   exchange, or has lowered it and will fail to settle.
-//! - **SP5** The thread that takes `top..top + n` by a successful exchange of the index owns those items, and no
-//!   other does. The index never takes a value that it had before (short of a whole round of its tag, see
-//!   `split/index.rs`).
-//! - **SP6** The owner owns the position it has lowered `bottom` to, if after a light barrier that position
-//!   is not below `limit`, or if it has settled a split that is not above that position.
-//! - **SP7** A request stands, in `limit` and in `ceiling`, until the owner settles; and a settle leaves something
-//!   shared, or the queue empty and the request in `ceiling`. Nothing else lowers `limit`, or overwrites a zero in
-//!   `ceiling` for good.
-//!
-//! Why SP4: `settle` writes the limit, then exchanges the index, counting up its tag. A force reads the
-//! index, then asks (it writes `ASKED` to the limit, or has seen it there), then exchanges what it read. Say
-//! the owner's write of the limit comes after the force's. Had the force read the index after the owner's
-//! exchange, then by SO2 and SO4 the owner's write would come before the force's. So it read before, and of
-//! the two exchanges the later fails.
-//!
-//! Why SP6, without a settle: say that the owner lowered `bottom` to `p` and saw a limit of at most `p`, while
-//! a force shared `p`. The light barrier is before or after the heavy one. If before, the force's second
-//! look saw `bottom` at `p`, or where a later push or pop put it, which saw the same: it did not share `p`.
-//! If after, the owner saw `ASKED`, or the limit of a later settle; by SP4 the force or that settle failed. A
-//! failed settle leaves `ASKED`. With a settle: a force that read the index before it fails; one that read
-//! it afterwards sees, by SO2, `bottom` at `p`, and shares what is below.
-//!
-//! Why SP5: a steal alone raises `top`; whatever else changes the index, a settle or a force, gives it a new tag.
-//! So the copies that were made after reading the index are of the items that were at those positions when
-//! the exchange succeeded.
-//!
-//! Why SP7 means that a request is answered at the owner's next push or pop: the thief read the index, found
-//! nothing shared, and asked. Say that a settle overwrote the request. If the thief read the index before that
-//! settle's exchange, the settle came after its look and answers it. If after, then by SO2 and SO4 what the
-//! settle wrote to `limit` and `ceiling` is before what the thief wrote or saw there, and overwrote nothing of
-//! it. So a request that no settle has answered stands in both words; a pop is below the limit, a push at the
-//! ceiling, and each settles: a pop always, unless it finds the queue empty; a push unless there is only one
-//! private item, which is left alone and the request standing, for it would be popped next. A pop that takes the last
-//! item has nothing to answer with: then the request waits in the ceiling for what comes in first, by pushes or in a
-//! batch that the owner steals. A settle fails only
-//! if another thread was served, and leaves the request standing. A push that was at its ceiling without a
-//! request exchanges the ceiling for the new one, so that it sees one that came meanwhile.
-//!
-//! # How much is shared
-//! Asked with `n` private items, the owner shares half: rounded up when it pops, for then it has one in its
-//! hands; rounded down when it pushes, for then it will pop soon. At the split it takes back half of what is
-//! shared, rounded up. An overflow leaves half of what stays shared, if it was not so before. A force shares
-//! everything: its owner is busy, and each force costs a barrier.
-//!
-//! # Foreign code
-//! | where                             | what                            | what it may see |
-//! |-----------------------------------|---------------------------------|-----------------|
-//! | `push`, first                     | `into_word`                     | the queue before the push |
-//! | `push` to a full queue, `pop`, steals that give an item, last | `from_word` | the queue after the operation |
-//! | `push_or_overflow`, last          | the sink; if it panics, the destructors of what it did not take | the queue after the batch has left it |
-//! | destruction                       | the items' destructors          | nothing: no handle is left |
-//!
-//! At each place it may call any operation of this queue, `push_or_overflow` included. A panic of `into_word` or
-//! `from_word` loses that item, as [`Word`] says, and changes nothing else. A destructor that panics leaves the
-//! others to run (`batch.rs`).
+//! - **SP1** (order of positions) `top <= split <= bottom <= top + capacity`, and the positions
+//!   `top..bottom` are written. During a pop, `bottom` may be one below the split; no position is
+//!   taken because of that.
+//! - **SP2** (one writer) Only the owner writes `bottom` and the slots. It writes a slot only while
+//!   the slot's position is outside `top..bottom`.
+//! - **SP3** (the limit covers the split) While the owner is outside `settle`, `limit` is at least
+//!   the split, or a force has raised the split since and `limit` was `ASKED` when it did.
+//! - **SP4** (force or settle) If a force succeeds, the owner has not lowered `limit` between the
+//!   force's first look and its exchange, or it has lowered `limit` and will fail to settle.
+//! - **SP5** (one owner for a claim) The thread that takes `top..top + n` by a successful exchange
+//!   of the index owns those items, and no other thread does. The index never takes a value that it
+//!   had before (short of a whole round of its tag, see `split/index.rs`).
+//! - **SP6** (one owner for a pop) The owner owns the position to which it has lowered `bottom` if,
+//!   after a light barrier, that position is not below `limit`. It also owns the position if it has
+//!   settled a split that is not above it.
+//! - **SP7** (requests persist) A request stands, in `limit` and in `ceiling`, until the owner
+//!   settles. A settle leaves something shared, or it leaves the queue empty and the request in
+//!   `ceiling`. Nothing else lowers `limit`, and nothing else overwrites a zero in `ceiling` for
+//!   good.
 //!
 //! # Orderings
-//! | label | operation                                   | partner  | publishes                            |
-//! |-------|---------------------------------------------|----------|--------------------------------------|
-//! | SO1   | owner stores `bottom`, Release; a force loads it, Acquire | – | the items below it            |
-//! | SO2   | owner exchanges the index, Release          | SO4      | the items below the split; `bottom`; that `limit` and `ceiling` were written |
-//! | SO3   | a force exchanges the index, Release        | SO4      | the items that SO1 gave it           |
-//! | SO4   | anyone loads the index, Acquire             | SO2, SO3, SO5 | –                               |
-//! | SO5   | a thief exchanges the index, Release        | SO4      | that the slots it took have been read |
-//! | SO6   | `pop`: store `bottom`, light barrier, load `limit`; force: store `limit`, heavy barrier, load `bottom` | each other | one of the two sees the other |
+//! - **SO1** The owner stores `bottom`, Release; a force loads it, Acquire. Publishes the items
+//!   below it.
+//! - **SO2** The owner exchanges the index, Release. Partner: SO4. Publishes the items below the
+//!   split, `bottom`, and that `limit` and `ceiling` were written.
+//! - **SO3** A force exchanges the index, Release. Partner: SO4. Publishes the items that SO1 gave
+//!   it.
+//! - **SO4** A thread loads the index, Acquire. Partners: SO2, SO3, SO5.
+//! - **SO5** A thief exchanges the index, Release. Partner: SO4. Publishes that the slots it took
+//!   have been read.
+//! - **SO6** `pop` stores `bottom`, passes a light barrier and loads `limit`. A force stores
+//!   `limit`, passes a heavy barrier and loads `bottom`. One of the two sees the other.
+//! Every write of the index is a read-modify-write, so each continues the release sequences of
+//! those before it.
 //!
-//! Every write of the index is a read-modify-write, so each continues the release sequences of those before.
-//!
-//! # Why not …
-//! A lock around force and the owner's slow way, as a first version had: the owner would wait for a thief that
-//! sits in a system call, or has lost its core. A limit that a force raises only as far as it shares: two
-//! forces would have to agree, where `ASKED` is the same for all. Growing: measured and rejected, see
-//! `docs/decisions/0003-split-bounded.md`. Chase–Lev with the barrier on the thieves' side: a heavy barrier for each steal.
-//!
-//! # References
-//! T. van Dijk and J. van de Pol, *Lace: non-blocking split deque for work-stealing*, 2014; U. A. Acar,
-//! A. Charguéraud and M. Rainey, *Scheduling parallel programs by work stealing with private deques*, 2013.
+//! The proofs of SP4 to SP7, how much is shared, and the rejected designs follow
+//! (`split/proof.md`).
+
+#![doc = include_str!("split/proof.md")]
+#![doc = include_str!("foreign_code.md")]
 
 mod index;
 mod shared;
@@ -135,43 +101,47 @@ use stealyard_sync::asymmetric;
 use stealyard_sync::atomic::Ordering;
 
 use self::index::{Index, MAX_CAPACITY};
-use self::shared::Shared;
+use self::shared::SplitShared;
 pub use self::stealer::SplitStealer;
 use crate::batch::{Batch, MAX_OVERFLOW};
 use crate::capacity::{self, CapacityError};
 use crate::word::Word;
-use crate::worker::{Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker};
+use crate::worker::{
+    Callers, Capacity, Hidden, MaxSteal, Order, Progress, Promises, Worker, forward_worker_methods,
+};
 
-/// Room for the deepest recursion that divides in halves, many times over; 2 KiB.
+/// The capacity of [`Split::new`]: 2 KiB of slots, many times more than the deepest recursion by
+/// halves needs.
 const DEFAULT_CAPACITY: usize = if MAX_CAPACITY < 256 {
     MAX_CAPACITY
 } else {
     256
 };
 
-/// Where positions start: a pop from an empty queue looks one below.
+/// The first position. It is not zero, because a pop from an empty queue looks one below.
 const FIRST_POSITION: u64 = 1;
 
 /// The owner's end of a bounded last-in-first-out run queue whose newer items are private; see the
 /// [crate's](crate) overview.
 ///
-/// It can be sent to another thread, and must not be used by two at once: it is `Send` and not `Sync`. When
-/// it is dropped, what it kept private becomes visible to thieves; when it and all its stealers are dropped,
-/// the items left in it are dropped.
+/// It can be sent to another thread, and only one thread at a time may use it: it is `Send` and not
+/// `Sync`. When it is dropped, its private items become visible to thieves. When it and all its
+/// stealers are dropped, the remaining items are dropped.
 pub struct Split<T: Word> {
-    shared: Arc<Shared<T>>,
-    /// `Cell` makes the handle `!Sync`: its methods take `&self` and assume one caller at a time.
+    shared: Arc<SplitShared<T>>,
+    /// The `Cell` makes the handle `!Sync`: its methods take `&self` and assume one caller at a
+    /// time.
     owner: PhantomData<Cell<()>>,
 }
 
 impl<T: Word> Split<T> {
-    /// An empty queue for 256 items.
+    /// Creates an empty queue for 256 items.
     #[must_use]
     pub fn new() -> Self {
         Self::build(DEFAULT_CAPACITY, 0, FIRST_POSITION)
     }
 
-    /// An empty queue for `capacity` items.
+    /// Creates an empty queue for `capacity` items.
     ///
     /// # Errors
     /// If `capacity` is not a power of two from 2 to 2^15.
@@ -180,12 +150,12 @@ impl<T: Word> Split<T> {
             .map(|capacity| Self::build(capacity, 0, FIRST_POSITION))
     }
 
-    /// A queue whose positions start at `position` and whose tags at `tag`: for tests of what happens where
-    /// they wrap around.
+    /// Creates a queue whose positions start at `position` and whose tags start at `tag`, for tests
+    /// of what happens where they wrap around.
     ///
     /// # Panics
-    /// If `capacity` is not one that [`with_capacity`](Self::with_capacity) takes, or `position` is not from 1 to
-    /// 2^63: whole positions do not wrap here, and a pop looks one below.
+    /// If [`with_capacity`](Self::with_capacity) does not accept `capacity`, or if `position` is
+    /// not from 1 to 2^63: whole positions do not wrap here, and a pop looks one below.
     #[doc(hidden)]
     #[must_use]
     pub fn starting_at(capacity: usize, tag: u32, position: u64) -> Self {
@@ -193,28 +163,29 @@ impl<T: Word> Split<T> {
             (FIRST_POSITION..=1 << 63).contains(&position),
             "a first position of {position} is not from 1 to 2^63"
         );
-        match capacity::checked(capacity, MAX_CAPACITY) {
-            Ok(capacity) => Self::build(capacity, tag, position),
-            Err(error) => panic!("{error}"),
-        }
+        Self::build(
+            capacity::checked_or_panic(capacity, MAX_CAPACITY),
+            tag,
+            position,
+        )
     }
 
     fn build(capacity: usize, tag: u32, position: u64) -> Self {
-        // So that the light barrier in `pop` is light from the first call.
+        // Makes the light barrier in `pop` light from the first call on.
         asymmetric::mode();
         Self {
-            shared: Arc::new(Shared::new(capacity, tag, position)),
+            shared: Arc::new(SplitShared::new(capacity, tag, position)),
             owner: PhantomData,
         }
     }
 
-    /// Puts `item` on top, private unless a thief has asked.
+    /// Pushes `item` as the newest. It is private, unless a thief has asked for more.
     ///
     /// # Errors
-    /// The item itself, if the queue is full.
+    /// Returns `item` if the queue is full.
     #[inline]
     pub fn push(&self, item: T) -> Result<(), T> {
-        // First of all: it may be foreign code, which may use this queue.
+        // Comes first, because it may be foreign code, which may use this queue.
         let word = item.into_word();
         let shared = &*self.shared;
         // Ordering: Relaxed; only the owner writes it (SP2).
@@ -234,7 +205,7 @@ impl<T: Word> Split<T> {
         self.shared.bottom().store(bottom + 1, Ordering::Release);
     }
 
-    /// The queue may be full, or a thief has asked.
+    /// Pushes where the queue may be full, or a thief has asked.
     #[cold]
     fn push_slow(&self, bottom: u64, word: NonNull<()>) -> Result<(), T> {
         let shared = &*self.shared;
@@ -243,23 +214,25 @@ impl<T: Word> Split<T> {
         if !full {
             self.append(bottom, word);
         }
-        // Ordering: Relaxed on both; zero is the whole message. The exchange sees a request that came after
-        // the first look, where a store would overwrite it (SP7).
+        // Ordering: Relaxed on both; zero is the whole message. The exchange sees a request that
+        // came after the first look, where a store would overwrite it (SP7).
         let asked = shared.ceiling().load(Ordering::Relaxed) == 0
             || !full && shared.ceiling().swap(ceiling, Ordering::Relaxed) == 0;
         if asked {
-            self.answer(bottom + u64::from(!full));
+            self.answer_request(bottom + u64::from(!full));
         }
         if full {
-            // SAFETY: 1. `push` made it from an item; 2. it is in no slot: this is the only copy.
+            // SAFETY: 1. `push` made the word from an item; 2. it is in no slot, so this is the
+            // only copy.
             return Err(unsafe { T::from_word(word) });
         }
         Ok(())
     }
 
-    /// A thief has asked, and the newest item is below `bottom`: shares some, unless it would be the only one or
-    /// a thread was served meanwhile. Then the request goes on standing (SP7).
-    fn answer(&self, bottom: u64) {
+    /// Answers a thief's request, with the newest item just below `bottom`. Shares some items,
+    /// unless that would share the only one, or another thread was served meanwhile: then the
+    /// request stays (SP7).
+    fn answer_request(&self, bottom: u64) {
         let shared = &*self.shared;
         let index = shared.index();
         let top = index.top_before(bottom);
@@ -270,16 +243,16 @@ impl<T: Word> Split<T> {
         } else if private > 1 {
             shared.settle(index, top, split + private / 2);
         } else {
-            // Ordering: Relaxed; as a thief would write it.
+            // Ordering: Relaxed; the same write as a thief's request.
             shared.ceiling().store(0, Ordering::Relaxed);
         }
     }
 
-    /// Puts `item` on top. If the queue is full, its older half leaves (at most 128 items): those and then `item`
-    /// go to `overflow`, oldest first, one call after the other.
+    /// Pushes `item` as the newest. If the queue is full, its older half leaves, at most 128 items:
+    /// these and then `item` go to `overflow`, oldest first, in one call each.
     ///
-    /// If `overflow` panics, the rest of the batch is dropped and the queue stays whole. `overflow` may use this
-    /// queue.
+    /// If `overflow` panics, the rest of the batch is dropped and the queue stays whole. `overflow`
+    /// may use this queue.
     pub fn push_or_overflow(&self, item: T, overflow: impl FnMut(T)) {
         if let Err(item) = self.push(item) {
             self.spill(item, overflow);
@@ -301,8 +274,8 @@ impl<T: Word> Split<T> {
         }
     }
 
-    /// Claims the older half of a full queue, shared or private; none if there is room now, or a thief was
-    /// quicker, which makes room.
+    /// Claims the older half of a full queue, shared or private. Returns `None` if there is room
+    /// now, or if a thief was quicker, which makes room.
     fn take_older_half(&self) -> Option<Batch<T>> {
         let shared = &*self.shared;
         // Ordering: Relaxed; only the owner writes it (SP2).
@@ -322,13 +295,13 @@ impl<T: Word> Split<T> {
         if !shared.settle(index, middle, split) {
             return None;
         }
-        let word = |place: usize| {
-            let word = shared.read(top + place as u64);
+        let word = |offset: usize| {
+            let word = shared.read(top + offset as u64);
             debug_assert!(!word.is_null(), "an item's position has been written");
-            // SAFETY: 1. `top..bottom` are written (SP1), never with null.
+            // SAFETY: 1. the positions `top..bottom` are written (SP1), never with null.
             unsafe { NonNull::new_unchecked(word) }
         };
-        // SAFETY: 1. the words came from `push`; 2. the settle made them ours (SP5).
+        // SAFETY: 1. the words came from `push`; 2. the settle made them the owner's (SP5).
         Some(unsafe { Batch::new(count, word) })
     }
 
@@ -340,20 +313,21 @@ impl<T: Word> Split<T> {
         let newest = shared.bottom().load(Ordering::Relaxed) - 1;
         // Ordering: Release (SO1); a force that sees this bottom sees the items below it.
         shared.bottom().store(newest, Ordering::Release);
-        // Ordering: SO6: the store above is before it, the load below after it. Its partner is the heavy
-        // barrier in `force`.
+        // Ordering: SO6; the store above comes before the barrier and the load below after it. Its
+        // partner is the heavy barrier in `force`.
         asymmetric::light();
         // Ordering: Relaxed; ordered by the barrier (SO6).
         if newest < shared.limit().load(Ordering::Relaxed) {
             return self.pop_slow(newest);
         }
         let word = shared.read(newest);
-        // SAFETY: 1. it is not below the limit, so it was below `bottom` and is written (SP1); 2. it is
-        // ours (SP6), and `bottom` is below it now.
-        Some(unsafe { Shared::item(word) })
+        // SAFETY: 1. the position is not below the limit, so it was below `bottom` and is written
+        // (SP1); 2. the owner owns it (SP6), and `bottom` is not above it any more.
+        Some(unsafe { SplitShared::item(word) })
     }
 
-    /// `bottom` has been lowered to `newest`, which may be shared, absent, or wanted by a force.
+    /// Pops after `bottom` has been lowered to `newest`. The item there may be shared, absent, or
+    /// wanted by a force.
     #[cold]
     fn pop_slow(&self, newest: u64) -> Option<T> {
         let shared = &*self.shared;
@@ -361,21 +335,23 @@ impl<T: Word> Split<T> {
             let index = shared.index();
             let top = index.top_before(newest + 1);
             if top > newest {
-                // Ordering: Relaxed; back to where it was, and there are no items below it.
+                // Ordering: Relaxed; `bottom` returns to where it was, and there are no items below
+                // it.
                 shared.bottom().store(newest + 1, Ordering::Relaxed);
                 return None;
             }
             let split = Self::split_for_pop(index, top, newest);
             if shared.settle(index, top, split) {
                 let word = shared.read(newest);
-                // SAFETY: 1. it is in `top..bottom` as the pop found it, so it is written (SP1); 2. it is
-                // ours by the settle (SP6), and `bottom` is below it now.
-                return Some(unsafe { Shared::item(word) });
+                // SAFETY: 1. it is in `top..bottom` as the pop found it, so it is written (SP1); 2.
+                // the owner owns it by the settle (SP6), and `bottom` is not above it any more.
+                return Some(unsafe { SplitShared::item(word) });
             }
         }
     }
 
-    /// Where the split goes when the owner takes `newest`: not above it. See "How much is shared".
+    /// Returns where the split goes when the owner takes `newest`. It is not above `newest`; see
+    /// "How much is shared".
     fn split_for_pop(index: Index, top: u64, newest: u64) -> u64 {
         let split = top + index.count();
         if newest < split {
@@ -387,7 +363,8 @@ impl<T: Word> Split<T> {
         }
     }
 
-    /// How many items there are, private ones included; thieves may take some of them at any moment.
+    /// Returns the number of items, private ones included. Thieves may take some of them at any
+    /// moment.
     #[must_use]
     pub fn len(&self) -> usize {
         // Ordering: Relaxed; only the owner writes it (SP2).
@@ -396,19 +373,19 @@ impl<T: Word> Split<T> {
         (bottom - top) as usize
     }
 
-    /// True if there is nothing to pop. Nothing but this handle's own pushes can make it false.
+    /// Whether there is nothing to pop. Only this handle's own pushes can make it false.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The greatest number of items.
+    /// Returns the greatest number of items that the queue can hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.shared.capacity()
     }
 
-    /// A new handle for a thief.
+    /// Returns a new handle for a thief.
     #[must_use]
     pub fn stealer(&self) -> SplitStealer<T> {
         SplitStealer {
@@ -417,7 +394,8 @@ impl<T: Word> Split<T> {
     }
 }
 
-/// Its cells alone would deny it; but foreign code that panics finds the queue whole and leaves it so.
+/// The cells alone would rule this out, but foreign code that panics finds the queue whole and
+/// leaves it whole.
 impl<T: Word> RefUnwindSafe for Split<T> {}
 
 impl<T: Word> Default for Split<T> {
@@ -427,7 +405,7 @@ impl<T: Word> Default for Split<T> {
 }
 
 impl<T: Word> Drop for Split<T> {
-    /// Shares everything: there is no owner left to answer requests.
+    /// Shares everything, because no owner is left to answer requests.
     fn drop(&mut self) {
         let shared = &*self.shared;
         // Ordering: Relaxed; only the owner writes it (SP2).
@@ -468,30 +446,9 @@ impl<T: Word> Worker for Split<T> {
         thieves: Callers::Many,
     };
 
-    #[inline]
-    fn push(&self, item: T) -> Result<(), T> {
-        self.push(item)
-    }
-
-    #[inline]
-    fn push_or_overflow(&self, item: T, overflow: impl FnMut(T)) {
-        self.push_or_overflow(item, overflow);
-    }
-
-    #[inline]
-    fn pop(&self) -> Option<T> {
-        self.pop()
-    }
-
-    fn len(&self) -> usize {
-        self.len()
-    }
+    forward_worker_methods!();
 
     fn capacity(&self) -> Option<usize> {
         Some(self.capacity())
-    }
-
-    fn stealer(&self) -> SplitStealer<T> {
-        self.stealer()
     }
 }

@@ -1,18 +1,18 @@
-//! What an attempt to steal comes to.
+//! The outcome of an attempt to steal.
 //!
-//! A thief has three answers to tell apart: it got something, there was nothing, or somebody else was
-//! quicker and trying again makes sense. Folding the last two into `None` makes callers either give up
-//! too early or spin on an empty queue.
+//! A thief has three outcomes to tell apart: it got something, there was nothing, or another thread
+//! was quicker and trying again makes sense. A plain `None` for the last two would make callers
+//! either give up too early or spin on an empty queue.
 
 /// The outcome of an attempt to steal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "a stolen item is lost when it is ignored, and `Retry` asks for another attempt"]
 pub enum Steal<T> {
-    /// What was stolen.
+    /// The attempt got this.
     Success(T),
     /// There was nothing to take.
     Empty,
-    /// Another thread took it first: trying again may succeed.
+    /// Another thread was quicker. Trying again may succeed.
     Retry,
 }
 
@@ -35,7 +35,7 @@ impl<T> Steal<T> {
         matches!(self, Self::Retry)
     }
 
-    /// What was stolen, if anything: forgets the difference between the other two answers.
+    /// Returns what was stolen, if anything. The difference between the other two outcomes is lost.
     #[inline]
     pub fn success(self) -> Option<T> {
         match self {
@@ -54,8 +54,9 @@ impl<T> Steal<T> {
         }
     }
 
-    /// This, or what `f` steals if this got nothing. `Retry` is kept unless `f` succeeds: a search
-    /// over several queues that met one race must not report that all were empty.
+    /// Returns this outcome if something was stolen, else the outcome of `f`. `Retry` is kept
+    /// unless `f` succeeds: a search over several queues that met one race must not report that all
+    /// were empty.
     #[inline]
     pub fn or_else(self, f: impl FnOnce() -> Self) -> Self {
         match self {
@@ -69,8 +70,8 @@ impl<T> Steal<T> {
     }
 }
 
-/// The first success of a sequence of attempts, stopping there; else `Retry` if there was any; else
-/// `Empty`.
+/// Takes the first success of a sequence of attempts, and stops there. Without a success the
+/// outcome is `Retry` if there was any `Retry`, else `Empty`.
 impl<T> FromIterator<Self> for Steal<T> {
     fn from_iter<I: IntoIterator<Item = Self>>(attempts: I) -> Self {
         let mut outcome = Self::Empty;
@@ -87,12 +88,12 @@ impl<T> FromIterator<Self> for Steal<T> {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: every combinator on every answer. Method: the nine pairs, written out.
+    //! Goal: every combinator on every outcome. Method: the nine pairs, written out.
 
     use super::Steal::{self, Empty, Retry, Success};
 
     #[test]
-    fn questions_and_maps() {
+    fn predicates_and_map_cover_every_outcome() {
         assert!(Success(1).is_success() && !Success(1).is_empty() && !Success(1).is_retry());
         assert!(Steal::<u8>::Empty.is_empty() && !Steal::<u8>::Empty.is_success());
         assert!(Steal::<u8>::Retry.is_retry() && !Steal::<u8>::Retry.is_empty());

@@ -1,30 +1,34 @@
 //! Items that are one machine word.
 //!
-//! A thief copies a slot first and finds out afterwards, by its compare-exchange, whether the copy is
-//! its own. Meanwhile the owner may write the same slot. For an arbitrary `T` that copy is a data race
-//! and undefined behaviour, even when it is thrown away; for a word in an atomic it is an ordinary
-//! relaxed load. So the queues of this crate hold words, and anything else travels in a box.
+//! A thief first copies a slot, and finds out afterwards, by its compare-exchange, whether the copy
+//! is its own. Meanwhile the owner may write the same slot. For an arbitrary `T` that copy is a
+//! data race, and undefined behaviour even when the copy is thrown away. For a word in an atomic it
+//! is an ordinary relaxed load. So the queues of this crate hold words, and anything else travels
+//! in a box.
 //!
 //! The word is a raw pointer and not an integer, so that a pointer keeps its provenance on its way
-//! through a queue. It is never null, so that null can say "nothing here" in a [`Slot`](crate::Slot).
+//! through a queue. It is never null, so that null can mean "no item" in a [`Slot`](crate::Slot).
 
 use core::marker::PhantomData;
 use core::num::{NonZero, NonZeroU8, NonZeroU16, NonZeroU32, NonZeroUsize};
 use core::pin::Pin;
 use core::ptr::NonNull;
 
-/// What a queue's type says of the items whose words it holds.
+/// What a queue's type says about the items whose words it holds.
 ///
-/// Invariant in `T`: the ends of a queue take a `T` by `&self` and give one back, so a queue of long-lived
-/// references must not pass for one of short-lived references, nor the other way round. `Send` and `Sync`
-/// whatever `T` is: every [`Word`] is `Send`, and an item is in one place at a time. It owns no `T`; that a queue
-/// may not outlive what its items' destructors read comes with the destructor of each type that has this field.
+/// - It is invariant in `T`. The ends of a queue take a `T` by `&self` and return one, so a queue
+///   of long-lived references must not pass for one of short-lived references, nor the other way
+///   round.
+/// - It is `Send` and `Sync` whatever `T` is. Every [`Word`] is `Send`, and an item is in one place
+///   at a time.
+/// - It owns no `T`. That a queue may not outlive what its items' destructors read comes with the
+///   destructor of each type that has this field.
 pub(crate) type Items<T> = PhantomData<fn(T) -> T>;
 
 /// A value that can travel as one machine word.
 ///
-/// Implemented for `Box`, `Pin<Box>`, `Arc`, shared references and the integers that fit. Implement it
-/// for a task pointer of your own:
+/// It is implemented for `Box`, `Pin<Box>`, `Arc`, shared references and the integers that fit.
+/// Implement it for a task pointer of your own:
 ///
 /// ```
 /// use core::ptr::NonNull;
@@ -38,8 +42,11 @@ pub(crate) type Items<T> = PhantomData<fn(T) -> T>;
 /// // SAFETY: a task may be run and freed by any thread.
 /// unsafe impl Send for Task {}
 ///
-/// // SAFETY: 1. the pointer is the whole value; 2. the reference it owns goes with the word: `Task` has
-/// // no destructor that `into_word` would run; 3. a pointer can be copied without effect.
+/// // SAFETY:
+/// // 1. The pointer is the whole value.
+/// // 2. The reference that it owns goes with the word: `Task` has no destructor that `into_word`
+/// //    would run.
+/// // 3. A pointer can be copied without effect.
 /// unsafe impl Word for Task {
 ///     fn into_word(self) -> NonNull<()> {
 ///         self.0.cast()
@@ -53,13 +60,14 @@ pub(crate) type Items<T> = PhantomData<fn(T) -> T>;
 /// assert!(queue.pop().is_none());
 /// ```
 ///
-/// The queues call both functions when they hold no half-done state, so these may use the queue themselves.
+/// The queues call both functions only when they hold no half-done state, so these functions may
+/// use the queue themselves.
 ///
 /// # Safety
 /// 1. `from_word(value.into_word())` is `value` again, on this or any other thread.
 /// 2. `into_word` gives up the value without dropping it: the caller of `from_word` owns it.
-/// 3. A word that is copied and forgotten, any number of times, has no effect: only `from_word` brings
-///    the value back to life.
+/// 3. A word that is copied and forgotten, any number of times, has no effect: only `from_word`
+///    brings the value back to life.
 pub unsafe trait Word: Send + Sized {
     /// Turns the value into its word. Must not panic: the value would be lost.
     fn into_word(self) -> NonNull<()>;
@@ -73,8 +81,10 @@ pub unsafe trait Word: Send + Sized {
     unsafe fn from_word(word: NonNull<()>) -> Self;
 }
 
-// SAFETY: 1. `from_raw` undoes `into_raw`; 2. `into_raw` does not drop; 3. copying a pointer has no
-// effect.
+// SAFETY:
+// 1. `from_raw` undoes `into_raw`.
+// 2. `into_raw` does not drop.
+// 3. Copying a pointer has no effect.
 unsafe impl<T: Send> Word for Box<T> {
     #[inline]
     fn into_word(self) -> NonNull<()> {
@@ -90,11 +100,15 @@ unsafe impl<T: Send> Word for Box<T> {
     }
 }
 
-// SAFETY: 1. as for `Box`; the value never moves; 2. as for `Box`; 3. as for `Box`.
+// SAFETY:
+// 1. As for `Box`, and the value never moves.
+// 2. As for `Box`.
+// 3. As for `Box`.
 unsafe impl<T: Send> Word for Pin<Box<T>> {
     #[inline]
     fn into_word(self) -> NonNull<()> {
-        // SAFETY: 1. the value stays where it is: nobody reaches it before `from_word` pins it again.
+        // SAFETY: 1. the value stays where it is: no code reaches it before `from_word` pins it
+        // again.
         let inner = unsafe { Self::into_inner_unchecked(self) };
         inner.into_word()
     }
@@ -107,8 +121,10 @@ unsafe impl<T: Send> Word for Pin<Box<T>> {
     }
 }
 
-// SAFETY: 1. `from_raw` undoes `into_raw`; 2. the count is not touched; 3. copying a pointer has no
-// effect.
+// SAFETY:
+// 1. `from_raw` undoes `into_raw`.
+// 2. The count is not touched.
+// 3. Copying a pointer has no effect.
 #[cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 unsafe impl<T: Send + Sync> Word for stealyard_sync::Arc<T> {
     #[inline]
@@ -125,8 +141,10 @@ unsafe impl<T: Send + Sync> Word for stealyard_sync::Arc<T> {
     }
 }
 
-// SAFETY: 1. the pointer is the whole value, and the queue's type keeps the lifetime; 2. a reference
-// has no destructor; 3. a reference is `Copy`.
+// SAFETY:
+// 1. The pointer is the whole value, and the queue's type keeps the lifetime.
+// 2. A reference has no destructor.
+// 3. A reference is `Copy`.
 unsafe impl<T: Sync> Word for &T {
     #[inline]
     fn into_word(self) -> NonNull<()> {
@@ -140,7 +158,10 @@ unsafe impl<T: Sync> Word for &T {
     }
 }
 
-// SAFETY: 1. there is only one value; 2. it has no destructor; 3. a pointer is `Copy`.
+// SAFETY:
+// 1. There is only one value.
+// 2. It has no destructor.
+// 3. A pointer is `Copy`.
 unsafe impl Word for () {
     #[inline]
     fn into_word(self) -> NonNull<()> {
@@ -153,8 +174,11 @@ unsafe impl Word for () {
 
 macro_rules! word_for_small_integers {
     ($($integer:ty),*) => {$(
-        // SAFETY: 1. the integer is narrower than an address, so adding one and taking it away again keeps
-        // it; 2. an integer has no destructor; 3. an integer is `Copy`.
+        // SAFETY:
+        // 1. The integer is narrower than an address, so adding one and subtracting it again keeps
+        //    it.
+        // 2. An integer has no destructor.
+        // 3. An integer is `Copy`.
         unsafe impl Word for $integer {
             #[inline]
             fn into_word(self) -> NonNull<()> {
@@ -171,8 +195,10 @@ macro_rules! word_for_small_integers {
 
 macro_rules! word_for_non_zero_integers {
     ($($non_zero:ty),*) => {$(
-        // SAFETY: 1. the number is not wider than an address, and not zero either way; 2. it has no
-        // destructor; 3. it is `Copy`.
+        // SAFETY:
+        // 1. The number is not wider than an address, and is not zero in either form.
+        // 2. It has no destructor.
+        // 3. It is `Copy`.
         unsafe impl Word for $non_zero {
             #[inline]
             fn into_word(self) -> NonNull<()> {
@@ -208,8 +234,8 @@ mod wide {
 
 #[cfg(all(test, not(any(stealyard_loom, stealyard_shuttle))))]
 mod tests {
-    //! Goal: words come back as the values they were, and ownership goes with them (Q5).
-    //! Method: round trips of boundary values and of counted pointers.
+    //! Goal: words come back as the values they were, and ownership goes with them (Q5). Method:
+    //! round trips of boundary values and of counted pointers.
 
     use core::num::NonZeroU64;
     use core::ptr;

@@ -1,13 +1,17 @@
-//! Goal: what may cross threads, and what may not (Q6); what may be moved while it is pinned, and what may be
-//! used after a panic was caught. Method: every public type against the types that break such bounds, decided
-//! at compile time; then a table of all five automatic traits.
+//! Goal: what may cross threads, and what may not (Q6); what may be moved while it is pinned, and
+//! what may be used after a panic was caught. Method: every public type against the types that
+//! break such bounds, decided at compile time; then a table of all five automatic traits.
 //!
 //! # What crosses a caught panic
-//! Every handle is `UnwindSafe` and `RefUnwindSafe`, whatever its items are, as `std::sync::mpsc`'s are: no
-//! operation of a queue leaves it half changed when foreign code (a sink, an item's destructor) panics, and an
-//! item that is inside a queue is in nobody's hands, so no panic can leave it half changed either. A worker
-//! that runs tasks under `catch_unwind` and lends them its queue relies on it. A [`Steal`] *is* what was stolen,
-//! so it has what its item has.
+//! Every handle is `UnwindSafe` and `RefUnwindSafe`, whatever its items are, as `std::sync::mpsc`'s
+//! are. The reasons are:
+//! - No operation of a queue leaves it half changed when foreign code (a sink, an item's
+//!   destructor) panics.
+//! - No thread uses an item while it is inside a queue, so no panic can leave it half changed
+//!   either.
+//!
+//! A worker that runs tasks under `catch_unwind` and lends them its queue relies on this. A
+//! [`Steal`] *is* what was stolen, so it has the traits of its item.
 
 use std::cell::Cell;
 use std::marker::PhantomPinned;
@@ -26,7 +30,7 @@ fn is_send<T: ?Sized + Send>() {}
 fn is_sync<T: ?Sized + Sync>() {}
 fn is_word<T: Word>() {}
 
-/// What is found where a type does not have the trait that was asked for.
+/// The answer for a type that does not have the trait.
 trait Otherwise {
     const HAS: bool = false;
 }
@@ -56,7 +60,7 @@ fn q6_the_owners_end_is_send_and_not_sync() {
     is_send::<ChaseLev<Box<Cell<u8>>>>();
     lacks!(ChaseLev<Box<u8>>: Sync);
     lacks!(ChaseLev<Box<u8>>: Clone);
-    // What it holds need not be `Sync`: each item is in one place at a time.
+    // An item need not be `Sync`: it is in one place at a time.
     is_send::<Ring<Box<Cell<u8>>>>();
 }
 
@@ -73,7 +77,7 @@ fn q6_the_thieves_ends_are_send_and_sync() {
 }
 
 #[test]
-fn q6_what_may_not_cross_threads_is_no_word() {
+fn q6_types_that_may_not_cross_threads_are_no_words() {
     is_word::<Box<u8>>();
     is_word::<Box<Cell<u8>>>();
     lacks!(Box<Rc<u8>>: Word);
@@ -87,20 +91,20 @@ fn q6_what_may_not_cross_threads_is_no_word() {
     lacks!(Box<dyn Send>: Word);
 }
 
-/// `true` if the type has the trait.
+/// Whether the type has the trait.
 macro_rules! has {
     ($type:ty: $bound:path) => {{
         struct Ask<T: ?Sized>(core::marker::PhantomData<T>);
         impl<T: ?Sized + $bound> Ask<T> {
             const HAS: bool = true;
         }
-        // Nothing has every trait, and shows that the question can be answered with yes.
+        // The unit type has every trait, which shows that the answer can be yes.
         const { assert!(<Ask<()>>::HAS) }
         <Ask<$type>>::HAS
     }};
 }
 
-/// The automatic traits of each type, in the order of their columns, by the name of the type.
+/// Lists the automatic traits of each type, in the order of their columns, by the name of the type.
 macro_rules! table {
     ($($type:ty),* $(,)?) => {
         [$((stringify!($type), [
@@ -114,7 +118,7 @@ macro_rules! table {
 }
 
 /// An item of a user that lacks every automatic trait which an item may lack.
-struct Restless {
+struct Traitless {
     _itself: NonNull<()>,
     _pinned: PhantomPinned,
     _borrowed: PhantomExclusive,
@@ -123,10 +127,13 @@ struct Restless {
 type PhantomExclusive = core::marker::PhantomData<(&'static mut u8, *const Cell<u8>)>;
 
 // SAFETY: a pointer that is never followed.
-unsafe impl Send for Restless {}
+unsafe impl Send for Traitless {}
 
-// SAFETY: 1. the pointer is the whole value; 2. it has no destructor; 3. a pointer is `Copy`.
-unsafe impl Word for Restless {
+// SAFETY:
+// 1. The pointer is the whole value.
+// 2. It has no destructor.
+// 3. A pointer is `Copy`.
+unsafe impl Word for Traitless {
     fn into_word(self) -> NonNull<()> {
         self._itself
     }
@@ -140,11 +147,11 @@ unsafe impl Word for Restless {
     }
 }
 
-/// Has all five.
+/// An item type that has all five traits.
 type Plain = Box<u8>;
-/// Neither `Sync` nor `RefUnwindSafe`.
-type Shareless = Box<Cell<u8>>;
-/// Not `UnwindSafe`.
+/// An item type that is neither `Sync` nor `RefUnwindSafe`.
+type Unshareable = Box<Cell<u8>>;
+/// An item type that is not `UnwindSafe`.
 type Exclusive = Box<&'static mut u8>;
 
 const ALL: [bool; 5] = [true; 5];
@@ -159,32 +166,32 @@ fn differs<const N: usize>(table: [(&str, [bool; 5]); N], expected: [bool; 5]) -
 }
 
 #[test]
-fn the_items_of_the_table_lack_what_they_are_there_for() {
+fn the_item_types_lack_the_traits_they_stand_for() {
     assert_eq!(table![Plain][0].1, ALL);
-    assert_eq!(table![Shareless][0].1, [true, false, true, true, false]);
+    assert_eq!(table![Unshareable][0].1, [true, false, true, true, false]);
     assert_eq!(table![Exclusive][0].1, [true, true, true, false, true]);
-    assert_eq!(table![Restless][0].1, [true, false, false, false, false]);
+    assert_eq!(table![Traitless][0].1, [true, false, false, false, false]);
 }
 
 #[test]
 #[cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 fn q6_handles_have_the_same_automatic_traits_whatever_their_items_have() {
-    // All but `Sync`: an owner's methods assume one caller at a time.
+    // All traits but `Sync`: an owner's methods assume one caller at a time.
     const OWNER: [bool; 5] = [true, false, true, true, true];
     let owners = table![
-        ChaseLev<Plain, Lifo>, ChaseLev<Shareless, Lifo>, ChaseLev<Exclusive, Lifo>, ChaseLev<Restless, Lifo>,
-        ChaseLev<Plain, Fifo>, ChaseLev<Shareless, Fifo>, ChaseLev<Exclusive, Fifo>, ChaseLev<Restless, Fifo>,
-        Ring<Plain>, Ring<Shareless>, Ring<Exclusive>, Ring<Restless>,
-        Split<Plain>, Split<Shareless>, Split<Exclusive>, Split<Restless>,
+        ChaseLev<Plain, Lifo>, ChaseLev<Unshareable, Lifo>, ChaseLev<Exclusive, Lifo>, ChaseLev<Traitless, Lifo>,
+        ChaseLev<Plain, Fifo>, ChaseLev<Unshareable, Fifo>, ChaseLev<Exclusive, Fifo>, ChaseLev<Traitless, Fifo>,
+        Ring<Plain>, Ring<Unshareable>, Ring<Exclusive>, Ring<Traitless>,
+        Split<Plain>, Split<Unshareable>, Split<Exclusive>, Split<Traitless>,
     ];
     let shared = table![
-        ChaseLevStealer<Plain, Lifo>, ChaseLevStealer<Shareless, Lifo>,
-        ChaseLevStealer<Exclusive, Lifo>, ChaseLevStealer<Restless, Lifo>,
-        ChaseLevStealer<Plain, Fifo>, ChaseLevStealer<Shareless, Fifo>,
-        ChaseLevStealer<Exclusive, Fifo>, ChaseLevStealer<Restless, Fifo>,
-        RingStealer<Plain>, RingStealer<Shareless>, RingStealer<Exclusive>, RingStealer<Restless>,
-        SplitStealer<Plain>, SplitStealer<Shareless>, SplitStealer<Exclusive>, SplitStealer<Restless>,
-        Slot<Plain>, Slot<Shareless>, Slot<Exclusive>, Slot<Restless>,
+        ChaseLevStealer<Plain, Lifo>, ChaseLevStealer<Unshareable, Lifo>,
+        ChaseLevStealer<Exclusive, Lifo>, ChaseLevStealer<Traitless, Lifo>,
+        ChaseLevStealer<Plain, Fifo>, ChaseLevStealer<Unshareable, Fifo>,
+        ChaseLevStealer<Exclusive, Fifo>, ChaseLevStealer<Traitless, Fifo>,
+        RingStealer<Plain>, RingStealer<Unshareable>, RingStealer<Exclusive>, RingStealer<Traitless>,
+        SplitStealer<Plain>, SplitStealer<Unshareable>, SplitStealer<Exclusive>, SplitStealer<Traitless>,
+        Slot<Plain>, Slot<Unshareable>, Slot<Exclusive>, Slot<Traitless>,
     ];
     let mut wrong = differs(owners, OWNER);
     wrong.extend(differs(shared, ALL));
@@ -195,12 +202,12 @@ fn q6_handles_have_the_same_automatic_traits_whatever_their_items_have() {
 fn q6_an_outcome_has_the_automatic_traits_of_its_item() {
     let outcomes = table![
         Steal<Plain>,
-        Steal<Shareless>,
+        Steal<Unshareable>,
         Steal<Exclusive>,
-        Steal<Restless>,
+        Steal<Traitless>,
         Steal<Rc<u8>>
     ];
-    let items = table![Plain, Shareless, Exclusive, Restless, Rc<u8>];
+    let items = table![Plain, Unshareable, Exclusive, Traitless, Rc<u8>];
     assert_eq!(outcomes.map(|(_, has)| has), items.map(|(_, has)| has));
 }
 
@@ -225,7 +232,7 @@ fn q6_plain_data_has_every_automatic_trait() {
 
 #[test]
 #[cfg(all(feature = "conformance", not(any(stealyard_loom, stealyard_shuttle))))]
-fn q6_the_suite_s_own_types_have_every_automatic_trait() {
+fn q6_types_of_the_conformance_suite_have_every_automatic_trait() {
     use stealyard_deque::conformance::{
         Call, Effort, History, Ledger, Record, Specification, Tally, Token, Violation,
     };

@@ -1,6 +1,6 @@
-//! Goal: what `ChaseLev` does beyond the promises of every queue: it grows, shrinks, keeps a limit, and gives
-//! old buffers back, also from threads that are ending. Method: examples on one thread; then conservation
-//! counts on many, with a buffer that is replaced all the time.
+//! Goal: what `ChaseLev` does beyond the promises of every queue: it grows, shrinks, keeps a limit,
+//! and gives old buffers back, also from threads that are ending. Method: examples on one thread;
+//! then conservation counts on many threads, with a buffer that is replaced all the time.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use core::cell::RefCell;
@@ -14,7 +14,7 @@ fn drain<T: Word, D: Discipline>(queue: &ChaseLev<T, D>) -> Vec<T> {
 }
 
 #[test]
-fn the_owner_pops_the_end_it_chose() {
+fn the_discipline_decides_which_end_the_owner_pops() {
     let (lifo, fifo) = (ChaseLev::lifo(), ChaseLev::fifo());
     for number in 0_u32..3 {
         lifo.push(number).unwrap();
@@ -43,8 +43,8 @@ fn q14_a_buffer_shrinks_when_its_items_are_gone() {
     q14_shrinks::<Fifo>();
 }
 
-/// What thieves emptied is given back by the owner's next pop, though it finds nothing, or after half of the
-/// buffer's pushes.
+/// Checks that a buffer which thieves emptied shrinks at the owner's next pop, though that finds
+/// nothing, or after half of the buffer's pushes.
 fn q14_shrinks_after_thieves<D: Discipline>() {
     let burst = || {
         let queue = ChaseLev::<u32, D>::default();
@@ -73,14 +73,15 @@ fn q14_shrinks_after_thieves<D: Discipline>() {
 }
 
 #[test]
-fn q14_a_buffer_that_thieves_emptied_is_given_back() {
+fn q14_a_buffer_that_thieves_emptied_shrinks() {
     q14_shrinks_after_thieves::<Lifo>();
     q14_shrinks_after_thieves::<Fifo>();
 }
 
-/// At any size, a push and a pop in turn replace nothing: growing and shrinking are half a buffer apart.
+/// At any size, a push and a pop in turn replace nothing: growing and shrinking are half a buffer
+/// apart.
 #[test]
-fn q14_a_size_at_the_edge_does_not_swing() {
+fn q14_a_buffer_at_the_edge_does_not_grow_and_shrink_in_turn() {
     let queue = ChaseLev::<u32, Lifo>::starting_at(4, 0);
     for number in 0..1_000 {
         queue.push(number).unwrap();
@@ -94,7 +95,7 @@ fn q14_a_size_at_the_edge_does_not_swing() {
 }
 
 #[test]
-fn a_limit_gives_the_item_back_and_bounds_what_a_batch_brings() {
+fn a_limit_refuses_a_push_and_bounds_a_stolen_batch() {
     let queue = ChaseLev::<u32>::lifo().with_limit(3);
     (0..3).for_each(|number| queue.push(number).unwrap());
     assert_eq!(queue.push(3), Err(3));
@@ -119,7 +120,7 @@ fn a_limit_gives_the_item_back_and_bounds_what_a_batch_brings() {
 }
 
 #[test]
-fn overflow_at_the_limit_is_the_older_half_and_the_new_one() {
+fn overflow_at_the_limit_takes_the_older_half_and_the_new_item() {
     let queue = ChaseLev::<u32>::fifo().with_limit(5);
     let mut batch = Vec::new();
     (0..6).for_each(|number| queue.push_or_overflow(number, |item| batch.push(item)));
@@ -168,13 +169,14 @@ fn q15_every_state_can_be_printed() {
     assert!(format!("{stealer:?}").contains("len: 100"));
 }
 
-/// Steals, pushes and grows when it is destroyed, which is when its thread's locals are.
-struct Last(
+/// A value that steals, pushes and grows when it is destroyed, which is when its thread's locals
+/// are.
+struct StealsWhenDestroyed(
     RefCell<Option<(ChaseLev<u32>, ChaseLevStealer<u32>)>>,
     Arc<AtomicU64>,
 );
 
-impl Drop for Last {
+impl Drop for StealsWhenDestroyed {
     fn drop(&mut self) {
         let (own, victim) = self.0.take().expect("filled by the test");
         (0..1_000).for_each(|number| own.push(number).unwrap());
@@ -186,7 +188,7 @@ impl Drop for Last {
 }
 
 stealyard_sync::thread_local! {
-    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+    static LAST: RefCell<Option<StealsWhenDestroyed>> = const { RefCell::new(None) };
 }
 
 #[test]
@@ -195,7 +197,7 @@ fn q15_queues_work_in_destructors_of_thread_locals() {
     (0..10).for_each(|number| queue.push(number).unwrap());
     let (stealer, seen) = (queue.stealer(), Arc::clone(&count));
     let other = thread::spawn(move || {
-        let last = Last(RefCell::new(Some((ChaseLev::lifo(), stealer))), seen);
+        let last = StealsWhenDestroyed(RefCell::new(Some((ChaseLev::lifo(), stealer))), seen);
         LAST.with(|slot| *slot.borrow_mut() = Some(last));
     });
     other.join().unwrap();
@@ -203,8 +205,9 @@ fn q15_queues_work_in_destructors_of_thread_locals() {
     assert_eq!(count.load(Ordering::Relaxed), 1_010);
 }
 
-/// A program that stays pinned to crossbeam-epoch's own collector holds none of our buffers back: this crate's
-/// collector is another (which AddressSanitizer's leak check would miss otherwise).
+/// A program that stays pinned to crossbeam-epoch's own collector holds none of our buffers back,
+/// because this crate's collector is another one. (AddressSanitizer's leak check would miss that
+/// otherwise.)
 #[test]
 fn q15_a_pinned_thread_holds_up_no_queue() {
     let queue = ChaseLev::<u32, Lifo>::starting_at(4, 0);
@@ -217,16 +220,18 @@ fn q15_a_pinned_thread_holds_up_no_queue() {
     drop(guard);
 }
 
-/// Code that anyone deferred to crossbeam-epoch's collector, and that uses this thread's queue, does not run in the
-/// middle of an operation: growth pins a collector of its own. (It ran between the copy of the items and the
-/// exchange of the buffer; what it pushed was lost.)
+/// A closure that any code deferred to crossbeam-epoch's collector, and that uses this thread's
+/// queue, does not run in the middle of an operation: growth pins a collector of its own. (The
+/// closure once ran between the copy of the items and the exchange of the buffer, and what it
+/// pushed was lost.)
 #[test]
-fn c2_deferred_code_of_others_does_not_run_while_a_queue_grows() {
+fn c2_deferred_foreign_closures_do_not_run_while_a_queue_grows() {
     stealyard_sync::thread_local! {
         static QUEUE: ChaseLev<u32, Lifo> = ChaseLev::starting_at(2, 0);
     }
     for round in 0..2_000 {
-        // Eventually run by a pin or a flush of this very thread, unless another test's thread does.
+        // A pin or a flush of this very thread runs it eventually, unless another test's thread
+        // does.
         crossbeam_epoch::pin().defer(|| {
             let _ = QUEUE.try_with(|queue| queue.push(u32::MAX));
         });
@@ -244,7 +249,10 @@ fn scaled(count: u64) -> u64 {
     count * soak
 }
 
-fn rob<D: Discipline>(victim: &ChaseLevStealer<Box<u64>, D>, stop: &AtomicBool) -> (u64, u64) {
+fn run_thief<D: Discipline>(
+    victim: &ChaseLevStealer<Box<u64>, D>,
+    stop: &AtomicBool,
+) -> (u64, u64) {
     let own = ChaseLev::starting_at(2, 0);
     let (mut sum, mut count, mut turn) = (0, 0, 0_u64);
     // Ordering: Relaxed; the threads are joined before the sums are read.
@@ -262,14 +270,15 @@ fn rob<D: Discipline>(victim: &ChaseLevStealer<Box<u64>, D>, stop: &AtomicBool) 
     (sum, count)
 }
 
-/// Bursts make the buffer grow and shrink under the thieves' hands, from positions that wrap around.
+/// Runs bursts that make the buffer grow and shrink while thieves steal, from positions that wrap
+/// around.
 fn conserves<D: Discipline>() {
     let bursts = scaled(2_000);
     let queue = ChaseLev::<Box<u64>, D>::starting_at(2, u64::MAX - 1_000);
     let stop = Arc::new(AtomicBool::new(false));
     let thieves: Vec<_> = (0..3)
         .map(|_| (queue.stealer(), Arc::clone(&stop)))
-        .map(|(stealer, stop)| thread::spawn(move || rob(&stealer, &stop)))
+        .map(|(stealer, stop)| thread::spawn(move || run_thief(&stealer, &stop)))
         .collect();
     let (mut sum, mut count, mut pushed) = (0, 0, 0);
     for burst in 0..bursts {

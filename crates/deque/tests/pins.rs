@@ -1,26 +1,27 @@
-//! Goal: what must not compile does not: the variance of every generic type, and the drop check of every type
-//! that holds items. Method: programs that a wrong marker would let through, with what the compiler says of
-//! each of their functions (`tests/pins/*.stderr`). What crosses threads or a caught panic is in
-//! `auto_traits.rs`.
+//! Goal: what must not compile does not: the variance of every generic type, and the drop check of
+//! every type that holds items. Method: programs that a wrong marker would let through, with the
+//! compiler's message for each of their functions (`tests/pins/*.stderr`). What crosses threads or
+//! a caught panic is in `auto_traits.rs`.
 //!
-//! To write the expected messages anew: `TRYBUILD=overwrite cargo test -p stealyard-deque --test pins`.
+//! To write the expected messages anew:
+//! `TRYBUILD=overwrite cargo test -p stealyard-deque --test pins`.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle, stealyard_tsan)))]
 
 use stealyard_deque::Steal;
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "once, in the debug build, is enough")]
-fn markers_that_are_too_weak_do_not_compile() {
+fn q19_wrong_lifetimes_do_not_compile() {
     trybuild::TestCases::new().compile_fail("tests/pins/*.rs");
 }
 
-/// The one covariant type: a value that was stolen, and nothing that more could be put into.
+/// [`Steal`] is the one covariant type: it holds what was stolen, and nothing can be put into it.
 fn shortened<'short>(stolen: Steal<&'static u8>, _: &'short u8) -> Steal<&'short u8> {
     stolen
 }
 
 #[test]
-fn an_outcome_is_as_covariant_as_what_was_stolen() {
+fn steal_is_covariant_in_its_item() {
     static LONG: u8 = 3;
     let short = 4;
     assert_eq!(shortened(Steal::Success(&LONG), &short), Steal::Success(&3));

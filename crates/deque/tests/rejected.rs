@@ -1,6 +1,6 @@
-//! Goal: the conformance suite finds every kind of broken promise. Method: a queue behind a mutex that is
-//! right, and then wrong in one way at a time; the suite must accept the first and reject each of the others,
-//! naming the promise. Faults that only show under concurrency are among them.
+//! Goal: the conformance suite finds every kind of broken promise. Method: a correct queue behind a
+//! mutex, which is then wrong in one way at a time. The suite must accept the first and reject each
+//! of the others, and name the promise. Some of the faults show only under concurrency.
 #![cfg(all(feature = "conformance", not(stealyard_loom)))]
 
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ enum Fault {
     None,
     /// P1: a popped item is now and then forgotten.
     Loses,
-    /// P1: what is left is leaked with the queue.
+    /// P1: the remaining items are leaked with the queue.
     Leaks,
     /// P2: the owner gets the newest.
     WrongOrder,
@@ -28,15 +28,15 @@ enum Fault {
     RetriesAlone,
     /// P4: a thief never sees the last item.
     HidesLast,
-    /// P5: a batch is everything.
+    /// P5: a batch takes everything.
     TakesAll,
-    /// P5: the caller's limit counts for nothing.
+    /// P5: the caller's limit is ignored.
     IgnoresLimit,
     /// P6: it is full one item early.
     FullEarly,
     /// P6: it overflows while there is room.
     OverflowsEarly,
-    /// P6: only the item itself overflows, but after an older one has been lost from sight.
+    /// P6: only the item itself overflows, after an older one has been lost from sight.
     OverflowsNewest,
     /// P4, under concurrency: while the owner pops, thieves see nothing.
     HidesWhilePopping,
@@ -46,7 +46,7 @@ enum Fault {
 
 struct Faulty {
     items: Arc<Mutex<VecDeque<Token>>>,
-    /// What a concurrent fault keeps out of sight.
+    /// The items that a concurrent fault hides.
     aside: Arc<Mutex<VecDeque<Token>>>,
     capacity: usize,
     fault: Fault,
@@ -100,7 +100,7 @@ impl Faulty {
 
 impl Drop for Faulty {
     fn drop(&mut self) {
-        // The suite keeps an owner's handle and a thief's at the end.
+        // At the end, the suite keeps one owner's handle and one thief's handle.
         if self.fault == Fault::Leaks && Arc::strong_count(&self.items) == 1 {
             std::mem::forget(std::mem::take(&mut *self.lock()));
         }
@@ -248,7 +248,7 @@ fn verdict(fault: Fault) -> Result<(), Violation> {
 }
 
 #[test]
-fn a_right_queue_is_accepted() {
+fn a_correct_queue_is_accepted() {
     verdict(Fault::None).unwrap();
 }
 
@@ -270,8 +270,8 @@ fn each_fault_is_found_and_named() {
     ];
     for (fault, promise) in expected {
         let violation = verdict(fault).expect_err(&format!("{fault:?} is a fault"));
-        // A lost item may show in any comparison before the counts, and a wrong order of the owner in the
-        // batch that it steals as a thief.
+        // A lost item may show in any comparison before the counts, and a wrong order of the owner
+        // in the batch that it steals as a thief.
         let elsewhere = match fault {
             Fault::Loses => true,
             Fault::WrongOrder => violation.promise == "P3",

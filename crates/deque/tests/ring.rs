@@ -1,5 +1,5 @@
-//! Goal: what `Ring` does beyond the promises that all queues share: its constructors, its claim, its
-//! overflow, its edges. Method: one thread, cases by hand.
+//! Goal: what `Ring` does beyond the promises that all queues share: its constructors, its claim,
+//! its overflow, its edges. Method: one thread, cases by hand.
 #![cfg(not(stealyard_loom))]
 
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -45,23 +45,23 @@ fn a_claim_hides_at_most_seven_of_the_oldest() {
     let open = filled(64, 0..40).claiming(1);
     assert_eq!(open.pop(), Some(0));
     assert_eq!(open.stealer().len(), 39);
-    // Out of range counts as the nearest that is in range.
+    // A number out of range counts as the nearest one in range.
     assert_eq!(filled(64, 0..40).claiming(0).pop(), Some(0));
     let greedy = filled(64, 0..40).claiming(usize::MAX);
     assert_eq!((greedy.pop(), greedy.stealer().len()), (Some(0), 32));
 }
 
 #[test]
-fn force_takes_the_claim_when_nothing_else_is_left() {
+fn force_takes_the_claim_when_nothing_else_remains() {
     let (ring, own) = (filled(16, 0..8), Ring::with_capacity(16).unwrap());
     assert_eq!(ring.pop(), Some(0));
     let thief = ring.stealer();
-    // First what anybody can see: 4 to 7, in halves.
+    // First comes what every thief can see: 4 to 7, in halves.
     assert_eq!(thief.force_steal(&own, usize::MAX), Steal::Success(4));
     assert_eq!(drain(&own), [5]);
     assert_eq!(thief.force_steal(&own, usize::MAX), Steal::Success(6));
     assert_eq!(thief.force_steal(&own, usize::MAX), Steal::Success(7));
-    // Then the claim, 1 to 3; a limit leaves its older part to the owner.
+    // Then comes the claim, 1 to 3. A limit leaves its older part to the owner.
     assert!(thief.is_empty() && ring.len() == 3);
     assert!(thief.force_steal(&own, 0).is_empty());
     assert_eq!(thief.force_steal(&own, 2), Steal::Success(2));
@@ -84,8 +84,9 @@ fn force_respects_the_room_at_the_thief() {
 }
 
 #[test]
-fn a_claim_does_not_keep_the_slots_behind_it() {
-    // A long task: its owner has claimed 1 to 3, and goes on pushing, while thieves take everything else.
+fn a_claim_does_not_block_the_slots_that_thieves_emptied() {
+    // The owner runs a long task. It has claimed 1 to 3, and goes on pushing, while thieves take
+    // everything else.
     let ring = filled(8, 0..8);
     assert_eq!(ring.pop(), Some(0));
     for number in 8..100 {
@@ -95,7 +96,7 @@ fn a_claim_does_not_keep_the_slots_behind_it() {
     }
     assert_eq!(drain(&ring)[..3], [1, 2, 3]);
 
-    // The same, and the claim has been revoked meanwhile.
+    // The same happens after the claim has been revoked.
     let (ring, own) = (filled(8, 0..8), Ring::new());
     assert_eq!(ring.pop(), Some(0));
     while ring.stealer().steal().is_success() {}
@@ -107,7 +108,7 @@ fn a_claim_does_not_keep_the_slots_behind_it() {
 }
 
 #[test]
-fn overflow_is_the_older_half_and_the_new_one() {
+fn overflow_takes_the_older_half_and_the_new_item() {
     let ring = filled(8, 0..8);
     let mut left = Vec::new();
     ring.push_or_overflow(8, |item| left.push(item));
@@ -115,7 +116,7 @@ fn overflow_is_the_older_half_and_the_new_one() {
     ring.push_or_overflow(9, |_| unreachable!("there is room"));
     assert_eq!(drain(&ring), [4, 5, 6, 7, 9]);
 
-    // At most 128 of a great ring.
+    // At most 128 items of a large ring leave.
     let ring = filled(1024, 0..1024);
     let mut left = Vec::new();
     ring.push_or_overflow(5000, |item| left.push(item));
@@ -123,7 +124,7 @@ fn overflow_is_the_older_half_and_the_new_one() {
 }
 
 #[test]
-fn q7_a_panic_in_the_overflow_leaves_queue_and_counts_whole() {
+fn q7_a_panicking_sink_leaves_the_queue_and_the_counts_whole() {
     for failing in 0..=4 {
         let counted = Arc::new(());
         let ring = Ring::with_capacity(8).unwrap();
@@ -159,7 +160,7 @@ fn q7_the_overflow_may_push_to_the_queue_it_came_from() {
 }
 
 #[test]
-fn stealing_from_oneself_moves_nothing() {
+fn stealing_from_the_own_queue_moves_nothing() {
     let ring = filled(8, 0..8);
     assert!(ring.stealer().steal_batch(&ring, usize::MAX).is_empty());
     assert!(

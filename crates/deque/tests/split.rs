@@ -1,6 +1,6 @@
-//! Goal: what `Split` does beyond the promises of every queue: how much is shared and when, what a force
-//! does, what overflows, and that nothing is lost where its packed word wraps around.
-//! Method: examples on one thread, where each step is known; then conservation counts on many.
+//! Goal: what `Split` does beyond the promises of every queue: how much is shared and when, what a
+//! force does, what overflows, and that no item is lost where its packed word wraps around. Method:
+//! examples on one thread, where each step is known; then conservation counts on many threads.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use stealyard_deque::{Split, SplitStealer, Steal, Word};
@@ -73,7 +73,7 @@ fn at_the_split_the_owner_takes_back_half() {
 }
 
 #[test]
-fn a_force_says_how_much_can_be_seen() {
+fn a_force_returns_the_number_of_visible_items() {
     let split = filled(16, 0..0);
     let (stealer, own) = (split.stealer(), filled(16, 0..0));
     assert_eq!(stealer.force(), Steal::Empty);
@@ -96,7 +96,7 @@ fn a_force_says_how_much_can_be_seen() {
 }
 
 #[test]
-fn stealing_from_oneself_moves_nothing() {
+fn stealing_from_the_own_queue_moves_nothing() {
     let split = filled(4, 0..2);
     let stealer = split.stealer();
     assert_eq!(stealer.force(), Steal::Success(2));
@@ -107,7 +107,7 @@ fn stealing_from_oneself_moves_nothing() {
 }
 
 #[test]
-fn overflow_is_the_older_half_and_the_new_one_shared_or_not() {
+fn overflow_takes_the_older_half_and_the_new_item_shared_or_not() {
     for shared in [false, true] {
         let split = filled(8, 0..8);
         if shared {
@@ -122,7 +122,7 @@ fn overflow_is_the_older_half_and_the_new_one_shared_or_not() {
 }
 
 #[test]
-fn q7_a_panic_in_the_overflow_leaves_the_queue_whole() {
+fn q7_a_panicking_sink_leaves_the_queue_whole() {
     let split = Split::<Box<u32>>::with_capacity(4).unwrap();
     (0..4).for_each(|number| split.push(Box::new(number)).unwrap());
     let panics = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| {
@@ -135,7 +135,7 @@ fn q7_a_panic_in_the_overflow_leaves_the_queue_whole() {
 }
 
 #[test]
-fn what_the_owner_kept_private_can_be_stolen_when_it_is_gone() {
+fn private_items_can_be_stolen_after_the_owner_is_dropped() {
     let split = filled(8, 0..3);
     let stealer = split.stealer();
     drop(split);
@@ -176,8 +176,9 @@ fn scaled(count: u64) -> u64 {
     count * soak
 }
 
-/// What a thief got: it forces now and then, and steals singly or in batches.
-fn rob(victim: &SplitStealer<Box<u64>>, stop: &AtomicBool) -> (u64, u64) {
+/// Runs a thief that forces now and then, and steals single items or batches. Returns the sum and
+/// the number of the items that it got.
+fn run_thief(victim: &SplitStealer<Box<u64>>, stop: &AtomicBool) -> (u64, u64) {
     let own = Split::with_capacity(8).unwrap();
     let (mut sum, mut count, mut turn) = (0, 0, 0_u64);
     // Ordering: Relaxed; the threads are joined before the sums are read.
@@ -197,8 +198,8 @@ fn rob(victim: &SplitStealer<Box<u64>>, stop: &AtomicBool) -> (u64, u64) {
     (sum, count)
 }
 
-/// Positions and tags start where they wrap; three thieves on top of the owner are more than some machines
-/// have cores, so that one sleeps in the middle of an operation now and then.
+/// Positions and tags start where they wrap. Three thieves and the owner are more threads than some
+/// machines have cores, so that one sleeps in the middle of an operation now and then.
 #[test]
 fn q1_q8_split_conserves_items_with_more_thieves_than_cores() {
     let items = scaled(200_000);
@@ -206,7 +207,7 @@ fn q1_q8_split_conserves_items_with_more_thieves_than_cores() {
     let stop = Arc::new(AtomicBool::new(false));
     let thieves: Vec<_> = (0..3)
         .map(|_| (split.stealer(), Arc::clone(&stop)))
-        .map(|(stealer, stop)| thread::spawn(move || rob(&stealer, &stop)))
+        .map(|(stealer, stop)| thread::spawn(move || run_thief(&stealer, &stop)))
         .collect();
     let (mut sum, mut count) = (0, 0);
     let mut take = |item: Box<u64>| {

@@ -1,6 +1,7 @@
-//! Goal: no item is lost, doubled, leaked or seen half-made on the real machine, and sanitizers find
-//! nothing. Method: many operations from more threads than there are cores; counts that must add up. Written
-//! without the conformance suite, so that each checks the other. `STEALYARD_SOAK` multiplies the lengths.
+//! Goal: no item is lost, doubled, leaked or seen half-made on the real machine, and sanitizers
+//! find nothing. Method: many operations from more threads than there are cores, whose counts must
+//! add up. These tests do not use the conformance suite, so that each checks the other.
+//! `STEALYARD_SOAK` multiplies the lengths.
 #![cfg(not(stealyard_loom))]
 
 use stealyard_deque::{LastPass, Ring, RingStealer, Slot, Steal};
@@ -12,7 +13,8 @@ fn scaled(count: u64) -> u64 {
     count * soak
 }
 
-/// An item whose destructor counts, and whose content tells whether it was handed over properly.
+/// An item whose destructor is counted, and whose content shows whether it was handed over
+/// properly.
 struct Counted {
     number: u64,
     twice: u64,
@@ -41,7 +43,7 @@ impl Drop for Counted {
     }
 }
 
-/// Sum and count of what a thread got.
+/// The sum and the number of the items that a thread got.
 #[derive(Default)]
 struct Share {
     sum: u64,
@@ -55,7 +57,7 @@ impl Share {
     }
 }
 
-fn rob(victim: &RingStealer<Box<Counted>>, capacity: usize, stop: &AtomicBool) -> Share {
+fn run_thief(victim: &RingStealer<Box<Counted>>, capacity: usize, stop: &AtomicBool) -> Share {
     let own = Ring::with_capacity(capacity).unwrap().claiming(8);
     let mut share = Share::default();
     for turn in 0_u64.. {
@@ -87,7 +89,7 @@ fn conserve(capacity: usize, claim: usize, thieves: usize, items: u64) {
     let gang: Vec<_> = (0..thieves)
         .map(|_| {
             let (victim, stop) = (ring.stealer(), Arc::clone(&stop));
-            thread::spawn(move || rob(&victim, capacity, &stop))
+            thread::spawn(move || run_thief(&victim, capacity, &stop))
         })
         .collect();
     let mut total = Share::default();

@@ -1,6 +1,7 @@
-//! Goal: every queue of this crate keeps its promises, and so does a user's own that was written against
-//! the traits; one that does not is found out. Method: the conformance suite over every variant, with
-//! small capacities, so that wrap-around, overflow and full queues are common.
+//! Goal: every queue of this crate keeps its promises. Method: the conformance suite over every
+//! variant, with small capacities, so that wrap-around, overflow and full queues are common.
+//! (`rejected.rs` shows that the suite finds a queue that does not keep them;
+//! `examples/own_queue.rs` runs it on a queue of a user.)
 #![cfg(feature = "conformance")]
 
 use stealyard_deque::conformance::{Effort, Token, check};
@@ -26,7 +27,7 @@ fn ring_without_claims_keeps_its_promises() {
 fn q8_q9_ring_near_the_end_of_its_positions_keeps_its_promises() {
     let near_the_end = |capacity| Ring::<Token>::starting_at(capacity, u64::MAX - 1000).claiming(8);
     check(near_the_end, Effort::everyday()).unwrap();
-    // Where the claim's word runs out of bits for its end.
+    // The positions start where the claim's word runs out of bits for its end.
     let near_55_bits =
         |capacity| Ring::<Token>::starting_at(capacity, (1 << 55) - 1000).claiming(8);
     check(near_55_bits, Effort::everyday()).unwrap();
@@ -49,7 +50,7 @@ fn q8_q9_split_where_tag_and_top_wrap_keeps_its_promises() {
     check(near_the_end, Effort::quick()).unwrap();
 }
 
-/// Grows from two slots at every turn, and shrinks back.
+/// The queue grows from two slots at every turn, and shrinks back.
 #[test]
 fn chase_lev_lifo_keeps_its_promises() {
     let tally = check(

@@ -1,12 +1,14 @@
-//! What every global queue must show, for those who write one of their own (feature `conformance`).
+//! What every global queue must show, for users that write one of their own (feature
+//! `conformance`).
 //!
-//! | check | what it shows | how |
-//! |---|---|---|
-//! | [`sequential`] | one thread sees a first-in-first-out queue and the rule for shares | random calls against a `VecDeque` |
-//! | [`linearizable`] | several threads see one queue, in an order that respects time | recorded histories of a few operations, each checked exactly |
-//! | [`conserves`] | nothing is lost or doubled under load, and each producer's items keep their order | counts |
+//! - [`sequential`] makes random calls and compares them with a `VecDeque`. It shows that one
+//!   thread sees a first-in-first-out queue and the rule for shares.
+//! - [`linearizable`] records histories of a few operations and checks each exactly. It shows that
+//!   several threads see one queue, in an order that respects time.
+//! - [`conserves`] counts. It shows that no item is lost or doubled under load, and that each
+//!   producer's items keep their order.
 //!
-//! Each panics with what it saw when a queue fails.
+//! If a queue fails, each of them panics with what it saw.
 
 mod history;
 
@@ -39,7 +41,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
     prop::collection::vec(call, 1..120)
 }
 
-/// One thread: the queue does what a plain queue does, call by call.
+/// Checks, with one thread, that the queue does what a plain queue does, call by call.
 ///
 /// # Panics
 /// With the shortest sequence of calls it could find that goes wrong.
@@ -91,11 +93,11 @@ pub fn sequential<Q: Injector<u64>>(new: impl Fn() -> Q) {
     }
 }
 
-/// Three threads, a few operations each, `histories` times: every recorded history could have been one
-/// queue's, with each operation at some moment between its call and its return.
+/// Records `histories` histories of three threads with a few operations each. Checks that each
+/// could have been one queue's, with each operation at some moment between its call and its return.
 ///
 /// # Panics
-/// With the history that could not.
+/// With a history that could not.
 pub fn linearizable<Q: Injector<u64>>(new: impl Fn() -> Q, histories: usize) {
     for round in 0..histories {
         let queue = new();
@@ -108,7 +110,7 @@ pub fn linearizable<Q: Injector<u64>>(new: impl Fn() -> Q, histories: usize) {
             let mut recorded = Vec::new();
             for step in 0..4 {
                 let called = now();
-                // Which thread pushes when changes from round to round.
+                // The thread that pushes changes from round to round.
                 let operation = if (round >> (step % 3) ^ thread ^ step) & 1 == 0 {
                     let item = (thread * 10 + step) as u64 + 1;
                     queue.push(item);
@@ -143,8 +145,9 @@ pub fn linearizable<Q: Injector<u64>>(new: impl Fn() -> Q, histories: usize) {
     }
 }
 
-/// Two producers and two consumers, `items` from each producer, singly and in batches: each item leaves
-/// once, and every consumer sees each producer's items in their order.
+/// Runs two producers and two consumers, with `items` items from each producer, singly and in
+/// batches. Checks that each item leaves once, and that every consumer sees each producer's items
+/// in their order.
 ///
 /// # Panics
 /// With what is missing, doubled or out of order.

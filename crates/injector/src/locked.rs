@@ -1,53 +1,59 @@
 //! A global queue behind a lock: the baseline, and hard to beat while few threads meet at it.
 //!
-//! A list of chunks. A batch is built into a chunk of its own before the lock is taken and linked in
-//! with one operation under it, so that the lock is held for a few instructions however large the
-//! batch. The number of items is kept in an atomic beside the lock: a worker that only wants to know
-//! whether there is something does not take it.
+//! It is a list of chunks. A batch is built into a chunk of its own before the lock is taken, and
+//! linked in with one operation under it. So the lock is held for a few instructions, however large
+//! the batch. The number of items is kept in an atomic beside the lock, so that a worker that only
+//! asks whether there is an item does not take the lock.
 //!
 //! # Operations
-//! | operation                  | caller | progress | under the lock        |
-//! |----------------------------|--------|----------|-----------------------|
-//! | `push`                     | anyone | blocking | one item moved        |
-//! | `push_batch`, `push_front` | anyone | blocking | one chunk linked, O(1) |
-//! | `pop`                      | anyone | blocking; wait-free if empty | one item moved |
-//! | `pop_batch`                | anyone | blocking; wait-free if empty | the share moved |
-//! | `len`                      | anyone | wait-free | nothing: one load    |
+//! | operation                  | caller | progress                     | under the lock         |
+//! | -------------------------- | ------ | ---------------------------- | ---------------------- |
+//! | `push`                     | any    | blocking                     | one item moved         |
+//! | `push_batch`, `push_front` | any    | blocking                     | one chunk linked, O(1) |
+//! | `pop`                      | any    | blocking; wait-free if empty | one item moved         |
+//! | `pop_batch`                | any    | blocking; wait-free if empty | the share moved        |
+//! | `len`                      | any    | wait-free                    | nothing: one load      |
 //!
 //! # Layout
 //! ```text
 //!   front                              back
-//!   [a b c] -> [d] -> [e f g h ...]    [x y _ _]     singles go to the last chunk, up to 64 of them
+//!   [a b c] -> [d] -> [e f g h ...]    [x y _ _]    singles go to the last chunk, up to 64
 //!   list                               last
 //! ```
-//! While nobody comes with batches and little is queued, the list is empty and everything happens in the last chunk,
-//! which stays where it is.
+//! While no batches come and little is queued, the list is empty and everything happens in the last
+//! chunk, which stays where it is.
 //!
 //! # Invariants
-//! - **K1** Items leave in the order in which they, or the batch they came in, entered; a batch pushed to
-//!   the front leaves before everything that was there, in its own order.
-//! - **K2** No chunk in the list is empty; the last chunk may be, and what is in it comes after the list.
-//! - **K3** `len` is written under the lock and is the number of items whenever the lock is free.
+//! - **K1** (order) Items leave in the order in which they, or the batch they came in, entered. A
+//!   batch that is pushed to the front leaves before everything that was there, in its own order.
+//! - **K2** (no empty chunk) No chunk in the list is empty. The last chunk may be; what is in it
+//!   comes after the list.
+//! - **K3** (exact length) `len` is written under the lock and is the number of items whenever the
+//!   lock is free.
 //!
 //! # Orderings
-//! | label | operation            | partner | publishes                                   |
-//! |-------|----------------------|---------|---------------------------------------------|
-//! | K4    | `len` stores and loads | –     | only the number: the lock hands the items over |
+//! | label | operation              | partner | publishes                                      |
+//! | ----- | ---------------------- | ------- | ---------------------------------------------- |
+//! | K4    | `len` stores and loads | –       | only the number: the lock hands the items over |
 //!
-//! A producer that pushes and then asks whether somebody sleeps, and a consumer that says it will
-//! sleep and then asks whether there is something, need a store–load barrier between the two. It is
-//! theirs to make: see the idle protocol of `stealyard-park`.
+//! There is one thing that the queue leaves to its users. A producer pushes and then asks whether a
+//! thread sleeps. A consumer says that it will sleep and then asks whether there is an item. Each
+//! of the two needs a store–load barrier between its two steps: see the idle protocol of
+//! `stealyard-park`.
 //!
 //! # Foreign code
-//! | what runs             | in                          | what it may see                                      |
-//! |-----------------------|-----------------------------|------------------------------------------------------|
-//! | the caller's iterator | `push_batch`, `push_front`  | the queue before the call; the lock is free          |
-//! | the caller's sink     | `pop_batch`                 | the queue without the whole share; the lock is free. If it panics, the rest of the share is dropped |
-//! | destructors of items  | where the caller or its sink drops them, and when the queue is dropped | the lock is free; after a panic the others are dropped too, as by `VecDeque` |
-//! | the allocator         | every push and `pop_batch`  | the lock is held: an allocator must not use the queue |
+//! Code of the user runs at these places:
+//! - *The caller's iterator*, in `push_batch` and `push_front`. It sees the queue before the call.
+//!   The lock is free.
+//! - *The caller's sink*, in `pop_batch`. It sees the queue without the whole share. The lock is
+//!   free. If it panics, the rest of the share is dropped.
+//! - *Destructors of items*, where the caller or its sink drops them, and when the queue is
+//!   dropped. The lock is free. After a panic the other items are dropped too, as by `VecDeque`.
+//! - *The allocator*, in every push and in `pop_batch`. The lock is held, so an allocator must not
+//!   use the queue.
 //!
-//! So nothing of a user runs under the lock. What can panic there is a count that would overflow, of items without
-//! a size, and that is looked at before anything is changed.
+//! So no other code of a user runs under the lock. A count that would overflow, of items without a
+//! size, can panic there; it is looked at before anything is changed.
 //!
 //! # References
 //! `globrunqputbatch` and `globrunqget` in Go's `runtime/proc.go`.
@@ -60,9 +66,10 @@ use stealyard_sync::{CachePadded, Mutex, MutexGuard};
 
 use crate::injector::{Injector, share};
 
-/// Single pushes fill a chunk up to this many items.
+/// The number of items up to which single pushes fill a chunk.
 const CHUNK: usize = 64;
-/// Shares up to this many items leave the lock on the taker's stack, one by one; larger ones as chunks.
+/// Shares of at most this many items leave the lock on the taker's stack, one by one. Larger shares
+/// leave as chunks.
 const SMALL: usize = 32;
 
 /// A global queue behind a lock; first in, first out. See the [crate's](crate) overview.
@@ -71,7 +78,8 @@ pub struct Locked<T> {
     chunks: Mutex<Chunks<T>>,
 }
 
-/// The list of chunks, the last one, and one emptied chunk kept for when that is full.
+/// The list of chunks, the last chunk, and one emptied chunk that is kept for when the last one is
+/// full.
 struct Chunks<T> {
     list: VecDeque<VecDeque<T>>,
     last: VecDeque<T>,
@@ -79,7 +87,7 @@ struct Chunks<T> {
 }
 
 impl<T: Send> Locked<T> {
-    /// An empty queue. Nothing is allocated before the first push.
+    /// Creates an empty queue. It allocates nothing before the first push.
     #[must_use]
     pub fn new() -> Self {
         let chunks = Chunks {
@@ -93,19 +101,19 @@ impl<T: Send> Locked<T> {
         }
     }
 
-    /// Puts `item` at the back.
+    /// Pushes `item` at the back.
     ///
     /// # Panics
-    /// If there are `usize::MAX` items already, which only items without a size can be. Then, and in the other
-    /// pushes, the queue stays as it was.
+    /// If there are `usize::MAX` items already, which is possible only for items without a size.
+    /// Then, and in the other pushes, the queue stays as it was.
     pub fn push(&self, item: T) {
         let mut chunks = self.lock();
-        let len = self.grown(1);
+        let len = self.len_with(1);
         chunks.push(item);
         self.set_len(len);
     }
 
-    /// Puts all of `items` at the back, together and in their order; O(1) under the lock.
+    /// Pushes all of `items` at the back, together and in their order; O(1) under the lock.
     ///
     /// # Panics
     /// If there would be more than `usize::MAX` items, as [`push`](Self::push).
@@ -113,8 +121,9 @@ impl<T: Send> Locked<T> {
         self.link(items.into_iter().collect(), Chunks::push_back);
     }
 
-    /// Puts all of `items` before everything that is there, in their order; O(1) under the lock. For
-    /// the queue of a processor that retires: its tasks have waited longest.
+    /// Pushes all of `items` in front of everything that is there, in their order; O(1) under the
+    /// lock. This is for the queue of a processor that retires, because its tasks have waited
+    /// longest.
     ///
     /// # Panics
     /// If there would be more than `usize::MAX` items, as [`push`](Self::push).
@@ -126,7 +135,7 @@ impl<T: Send> Locked<T> {
         let count = chunk.len();
         if count > 0 {
             let mut chunks = self.lock();
-            let len = self.grown(count);
+            let len = self.len_with(count);
             put(&mut chunks, chunk);
             self.set_len(len);
         }
@@ -143,8 +152,9 @@ impl<T: Send> Locked<T> {
         Some(item)
     }
 
-    /// Takes one worker's share, `min(max, len / workers + 1)`, oldest first, and gives it to `sink`
-    /// after the lock is free again. Returns how many. An empty queue costs one load.
+    /// Takes one worker's share, `min(max, len / workers + 1)`, oldest first, and gives it to
+    /// `sink` after the lock is free again. Returns how many items that were. An empty queue costs
+    /// one load.
     pub fn pop_batch(&self, max: usize, workers: usize, sink: impl FnMut(T)) -> usize {
         if self.is_empty() {
             return 0;
@@ -155,8 +165,8 @@ impl<T: Send> Locked<T> {
         self.shrink(count);
         if count <= SMALL {
             let mut batch = [const { None }; SMALL];
-            for place in &mut batch[..count] {
-                *place = chunks.pop();
+            for slot in &mut batch[..count] {
+                *slot = chunks.pop();
             }
             drop(chunks);
             batch.into_iter().map_while(|item| item).for_each(sink);
@@ -168,29 +178,29 @@ impl<T: Send> Locked<T> {
         count
     }
 
-    /// How many items there were at this moment; one load.
+    /// Returns the number of items at this moment; one load.
     #[must_use]
     pub fn len(&self) -> usize {
         // Ordering: Relaxed (K4); a moment's view.
         self.len.load(Ordering::Relaxed)
     }
 
-    /// True if the queue was empty at this moment; one load.
+    /// Whether the queue was empty at this moment; one load.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     fn lock(&self) -> MutexGuard<'_, Chunks<T>> {
-        // No code of a user runs under the lock, and what may panic there leaves the list whole.
+        // No code of a user runs under the lock, and a panic there leaves the list whole.
         match self.chunks.lock() {
             Ok(guard) => guard,
             Err(poisoned) => poisoned.into_inner(),
         }
     }
 
-    /// How many there will be with `count` more. The caller holds the lock (K3).
-    fn grown(&self, count: usize) -> usize {
+    /// Returns the length with `count` more items. The caller holds the lock (K3).
+    fn len_with(&self, count: usize) -> usize {
         // Ordering: Relaxed (K4).
         let len = self.len.load(Ordering::Relaxed);
         if size_of::<T>() > 0 {
@@ -200,13 +210,13 @@ impl<T: Send> Locked<T> {
             .expect("a queue holds at most usize::MAX items")
     }
 
-    /// The caller holds the lock (K3), so a store is enough.
+    /// Sets the length. The caller holds the lock (K3), so a store is enough.
     fn set_len(&self, len: usize) {
         // Ordering: Relaxed (K4).
         self.len.store(len, Ordering::Relaxed);
     }
 
-    /// The caller holds the lock (K3).
+    /// Lowers the length by `count`. The caller holds the lock (K3).
     fn shrink(&self, count: usize) {
         // Ordering: Relaxed (K4).
         self.set_len(self.len.load(Ordering::Relaxed) - count);
@@ -216,7 +226,7 @@ impl<T: Send> Locked<T> {
 impl<T> Chunks<T> {
     fn push(&mut self, item: T) {
         if self.last.len() >= CHUNK {
-            self.list_last();
+            self.move_last_to_list();
         }
         self.last.push_back(item);
     }
@@ -224,7 +234,7 @@ impl<T> Chunks<T> {
     /// Links a chunk that is not empty behind everything.
     fn push_back(&mut self, chunk: VecDeque<T>) {
         if !self.last.is_empty() {
-            self.list_last();
+            self.move_last_to_list();
         }
         self.list.push_back(chunk);
     }
@@ -235,7 +245,7 @@ impl<T> Chunks<T> {
     }
 
     /// Moves the last chunk, which is not empty, to the list.
-    fn list_last(&mut self) {
+    fn move_last_to_list(&mut self) {
         let fresh = core::mem::take(&mut self.spare);
         let full = core::mem::replace(&mut self.last, fresh);
         self.list.push_back(full);
@@ -254,7 +264,8 @@ impl<T> Chunks<T> {
         item
     }
 
-    /// The first `count` items, in chunks; whole chunks of the list are not copied, of others what is taken.
+    /// Takes the first `count` items, in chunks. Whole chunks of the list are not copied; of other
+    /// chunks, the items that are taken are.
     fn take(&mut self, count: usize) -> Vec<VecDeque<T>> {
         let mut batch = Vec::new();
         let mut missing = count;

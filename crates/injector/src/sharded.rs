@@ -1,16 +1,18 @@
-//! Several global queues side by side, so that those who are far apart do not meet.
+//! Several global queues side by side, so that threads that are far apart do not meet.
 //!
-//! One lane for each NUMA node, cache domain, or whatever the user divides the machine by. A push goes
-//! to the caller's own lane; a pop begins there and sweeps outward in an order that is given. One word
-//! of bits tells which lanes hold something, so that an idle worker looks at one cache line and not
-//! at all lanes.
+//! There is one lane for each NUMA node, cache domain, or whatever the user divides the machine by.
+//! A push goes to the caller's own lane. A pop begins there and sweeps outward in a given order.
+//! One word of bits says which lanes hold an item, so that an idle worker reads one cache line
+//! instead of all lanes.
 //!
 //! # Operations
-//! | operation            | caller | progress      | cost                                         |
-//! |----------------------|--------|---------------|----------------------------------------------|
-//! | `push`, `push_batch` | anyone | as the lane's | the lane's, a fence, and an RMW if its bit was clear |
-//! | `pop`, `pop_batch`   | anyone | as the lane's | a load; the lane's for each occupied lane met; two RMW when one was found empty |
-//! | `is_empty`           | anyone | wait-free     | one load if no bit is set, else the look at those lanes |
+//! | operation            | caller | progress      | cost |
+//! | -------------------- | ------ | ------------- | --- |
+//! | `push`, `push_batch` | any | as the lane's | the lane's, a fence, an RMW if its bit is clear |
+//! | `pop`, `pop_batch` | any | as the lane's | a load; the lane's for each occupied lane met |
+//! | `is_empty`           | any    | wait-free     | a load; a look at the lanes if a bit is set |
+//!
+//! A pop that found a lane empty costs two RMWs more.
 //!
 //! # Layout
 //! ```text
@@ -18,49 +20,65 @@
 //!   lanes      [ ][q][ ][q]   each on cache lines of its own
 //!   sweeps     row l: the lanes in the order in which a caller near l looks at them, l first
 //! ```
-//! `closing` counts those who have cleared a bit and have not looked at its lane again.
+//! `closing` counts the threads that have cleared a bit and have not looked at its lane again.
 //!
 //! # Invariants
-//! - **B1** If a lane holds an item whose push has returned, its bit is set, or `closing` is not zero. So if
-//!   the whole word is zero, there is nothing; and who finds `closing` not zero looks at every lane.
-//! - **B2** Order holds within a lane. An item that is pushed to a lane can be overtaken by any number
-//!   of items of other lanes, while those in front of it in its own lane leave first: a sweep takes
-//!   from every occupied lane at some time only if workers near it look. The bound is
-//!   [`FAIR_SWEEP`]: every so many pops of one lane's callers begin one lane further on, so that an
-//!   item waits for at most `FAIR_SWEEP × lanes` pops by any one lane's callers, for each item in front of
-//!   it.
-//! - **B3** A pop that finds nothing has found each lane empty at some moment of the call; with several
-//!   lanes, not all at the same moment.
+//! - **B1** (no hidden item) If a lane holds an item whose push has returned, its bit is set, or
+//!   `closing` is not zero. So if the whole word is zero, there is no item. A thread that finds
+//!   `closing` not zero looks at every lane.
+//! - **B2** (bounded overtaking) Order holds within a lane. Items of other lanes may overtake an
+//!   item without limit, while those in front of it in its own lane leave first: a sweep takes from
+//!   every occupied lane at some time only if workers near it look. [`FAIR_SWEEP`] sets the bound:
+//!   one of every so many pops of one lane's callers begins one lane further on. So for each item
+//!   in front of it, an item waits for at most `FAIR_SWEEP × lanes` pops by any one lane's callers.
+//! - **B3** (an empty pop) A pop that finds no item has found each lane empty at some moment of the
+//!   call. With several lanes, that need not be the same moment.
 //!
 //! # Orderings
-//! | label | operation                                         | partner | publishes              |
-//! |-------|---------------------------------------------------|---------|------------------------|
-//! | B4    | push: fence(SeqCst) between the lane and its bit  | B5      | the pushed item        |
-//! | B5    | unmark: fence(SeqCst) between the bit and the lane | B4     | the cleared bit        |
+//! | label | operation                                               | partner | publishes       |
+//! | ----- | ------------------------------------------------------- | ------- | --------------- |
+//! | B4    | push: fence(SeqCst) between the lane and its bit        | B5      | the pushed item |
+//! | B5    | `clear_bit`: fence(SeqCst) between the bit and the lane | B4      | the cleared bit |
 //!
 //! # Why B1 holds
-//! A push puts the item in, fences, and sets the bit unless it reads it set. Who found a lane empty clears
-//! the bit and counts itself as closing, in one exchange; fences; looks at the lane again; and in one
-//! exchange leaves, setting the bit if there is something. Were the item left with a clear bit after that, the
-//! push would have read the bit before it was cleared, and the second look would have missed the item:
-//! each fence would precede the other. Whoever comes after the push reads the word as the push read it,
-//! or as it was later; in between, it is not zero.
+//! A push does three things:
+//! 1. It puts the item in.
+//! 2. It passes its fence.
+//! 3. It sets the bit, unless it reads that the bit is set.
+//!
+//! A thread that found a lane empty does four:
+//! 1. In one exchange, it clears the bit and counts itself as closing.
+//! 2. It passes its fence.
+//! 3. It looks at the lane again.
+//! 4. In one exchange, it stops counting as closing, and sets the bit if it saw an item.
+//!
+//! Suppose that the item were left with a clear bit after that. Then the push would have read the
+//! bit before it was cleared, and the second look would have missed the item. Each of the two
+//! fences would precede the other.
+//!
+//! A thread that comes after the push reads the word as the push read it, or as it was later. In
+//! between, the word is not zero.
 //!
 //! # Foreign code
-//! The lanes' queues are the user's choice, and may be the user's own. What runs in them, and in iterators, sinks
-//! and destructors that they call, may use the lanes:
-//!
-//! | what runs                   | in                  | what it may see                                          |
-//! |-----------------------------|---------------------|----------------------------------------------------------|
-//! | a lane's `push` or `push_batch`, and the caller's iterator in it | the same | the bit not yet set. If it panics the bit is set all the same, because it may have taken something in |
-//! | a lane's `pop` or `pop_batch`, and the caller's sink in it | the same | bits as every thread sees them: a bit stays until a lane has been looked at afterwards |
-//! | a lane's `is_empty`         | `pop`, `pop_batch`, `push_batch`, `is_empty` | in a `pop` perhaps the bit cleared and `closing` counted; if it panics there, the bit is set again and the count goes back |
-//! | destructors of items        | where a lane, the caller or its sink drops them | as a sink               |
+//! The lanes' queues are the user's choice, and may be the user's own. The code that runs in them,
+//! and in the iterators, sinks and destructors that they call, may use the lanes:
+//! - *A lane's `push` or `push_batch`, and the caller's iterator in it*, in the functions of the
+//!   same names. They see the bit not yet set. If they panic, the bit is set all the same, because
+//!   the lane may have taken an item in.
+//! - *A lane's `pop` or `pop_batch`, and the caller's sink in it*, in the functions of the same
+//!   names. They see the bits as every thread sees them: a bit stays until a lane has been looked
+//!   at afterwards.
+//! - *A lane's `is_empty`*, in `pop`, `pop_batch`, `push_batch` and `is_empty`. In a pop, it may
+//!   see the bit cleared and `closing` counted. If it panics there, the bit is set again and the
+//!   count goes back.
+//! - *Destructors of items*, where a lane, the caller or its sink drops them. They see what a sink
+//!   sees.
 //!
 //! # Why not …
-//! A shared counter of items: every push and pop of all lanes would write one line. A bit that is set by
-//! each push without a look: the same. Clearing the bit with the last item: where items come one by one,
-//! each would then write the common line twice.
+//! - *A shared counter of items*: every push and pop of all lanes would write one cache line.
+//! - *A bit that each push sets without a look*: the same.
+//! - *Clearing the bit with the last item*: where items come one by one, each would then write the
+//!   common line twice.
 //!
 //! # References
 //! The task streams of oneTBB (`task_stream.h`).
@@ -73,52 +91,54 @@ use stealyard_sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::injector::{Injector, share};
 
-/// Every how many pops a caller's sweep begins one lane further on (B2).
+/// The number of pops of a lane's callers of which one begins its sweep one lane further on (B2).
 pub const FAIR_SWEEP: u32 = 61;
 
-/// The most lanes: a bit of a word for each, beside the count of those who clear one.
+/// The most lanes: there is one bit of a word for each, beside the count of the threads that clear
+/// one.
 pub const LANES_MAX: usize = 48;
 
-/// One closer, in the count above the bits.
+/// One closing thread, in the count above the bits.
 const CLOSING: u64 = 1 << LANES_MAX;
 
-/// Several queues of the kind `Q`, one a lane. See the [crate's](crate) overview.
+/// Several queues of the type `Q`, one for each lane. See the [crate's](crate) overview.
 pub struct Sharded<T, Q> {
     occupied: CachePadded<AtomicU64>,
     lanes: Box<[CachePadded<Lane<Q>>]>,
-    /// Row `l`: the order in which a caller near `l` looks.
+    /// Row `l` is the order in which a caller near lane `l` looks at the lanes.
     sweeps: Box<[Box<[usize]>]>,
-    /// It takes and gives items: invariant, whatever `Q` is.
+    /// The lanes take and return items, so this is invariant, whatever `Q` is.
     items: PhantomData<fn(T) -> T>,
 }
 
-/// Sets the bit of a lane when it is dropped, if it is clear (B1): after a push, also one that panicked.
-struct Marks<'a> {
+/// Sets the bit of a lane when it is dropped, if it is clear (B1): after a push, and after one that
+/// panicked.
+struct MarkOnDrop<'a> {
     occupied: &'a AtomicU64,
     lane: usize,
 }
 
 /// Ends the closing of a lane when it is dropped (B1).
-struct Closing<'a> {
+struct ClosingLane<'a> {
     occupied: &'a AtomicU64,
     lane: usize,
-    /// Whether the bit is to be set again: until the lane has been looked at.
-    again: bool,
+    /// Whether the bit is to be set again. It is, until the lane has been looked at.
+    set_again: bool,
 }
 
 struct Lane<Q> {
     queue: Q,
-    /// Pops by callers of this lane, for [`FAIR_SWEEP`].
+    /// The number of pops by callers of this lane, for [`FAIR_SWEEP`].
     pops: AtomicU32,
 }
 
-/// Lanes that cannot be.
+/// The error of making lanes that cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LanesError {
     /// There are no lanes, or more than [`LANES_MAX`].
     Count(usize),
-    /// Row `row` of the distances has `length` entries and not one for each of the `lanes`.
+    /// Row `row` of the distances has `length` entries, and not one for each of the `lanes`.
     NotSquare {
         /// The row.
         row: usize,
@@ -130,7 +150,7 @@ pub enum LanesError {
 }
 
 impl<T: Send, Q: Injector<T> + Default> Sharded<T, Q> {
-    /// So many empty lanes, each looked at in turn, the caller's own first.
+    /// Creates `lanes` empty lanes. Each caller looks at the lanes in turn, beginning with its own.
     ///
     /// # Errors
     /// If `lanes` is not from 1 to [`LANES_MAX`].
@@ -144,8 +164,8 @@ impl<T: Send, Q: Injector<T> + Default> Sharded<T, Q> {
         Self::with_distances(&distances)
     }
 
-    /// A lane for each row of `distances`; who is near lane `l` looks at the lanes in the order of row
-    /// `l`, nearest first, and at its own before all others.
+    /// Creates a lane for each row of `distances`. A caller near lane `l` looks at its own lane
+    /// before all others, and then at the others in the order of row `l`, nearest first.
     ///
     /// # Errors
     /// If there are no rows or more than [`LANES_MAX`], or a row is not as long as there are rows.
@@ -184,44 +204,46 @@ impl<T: Send, Q: Injector<T> + Default> Sharded<T, Q> {
 }
 
 impl<T: Send, Q: Injector<T>> Sharded<T, Q> {
-    /// How many lanes there are.
+    /// Returns the number of lanes.
     #[must_use]
     pub fn lanes(&self) -> usize {
         self.lanes.len()
     }
 
-    /// The queue of one lane, for a caller that does what this type does not; pushing to it directly
-    /// hides the item from the others. None if there is no such lane.
+    /// Returns the queue of one lane, for a caller that does what this type does not do. An item
+    /// that is pushed to it directly is hidden from other callers. Returns `None` if there is no
+    /// such lane.
     #[must_use]
     pub fn lane(&self, lane: usize) -> Option<&Q> {
         self.lanes.get(lane).map(|lane| &lane.queue)
     }
 
-    /// Puts `item` at the back of `lane`, taken modulo the number of lanes.
+    /// Pushes `item` at the back of `lane`, taken modulo the number of lanes.
     pub fn push(&self, lane: usize, item: T) {
         let lane = lane % self.lanes.len();
-        let _afterwards = self.marks(lane);
+        let _mark = self.mark_on_drop(lane);
         self.lanes[lane].queue.push(item);
     }
 
-    /// Puts all of `items` at the back of `lane`, taken modulo the number of lanes.
+    /// Pushes all of `items` at the back of `lane`, taken modulo the number of lanes.
     pub fn push_batch(&self, lane: usize, items: impl IntoIterator<Item = T>) {
         let lane = lane % self.lanes.len();
-        let afterwards = self.marks(lane);
+        let mark = self.mark_on_drop(lane);
         self.lanes[lane].queue.push_batch(items);
-        // An empty batch leaves no bit behind; a batch that others have taken already needs none.
+        // An empty batch leaves no bit behind. A batch that other threads have taken already needs
+        // none.
         if self.lanes[lane].queue.is_empty() {
-            core::mem::forget(afterwards);
+            core::mem::forget(mark);
         }
     }
 
-    fn marks(&self, lane: usize) -> Marks<'_> {
+    fn mark_on_drop(&self, lane: usize) -> MarkOnDrop<'_> {
         let occupied = &*self.occupied;
-        Marks { occupied, lane }
+        MarkOnDrop { occupied, lane }
     }
 
     /// Takes an item: from `lane` (modulo the number of lanes) if it has one, else from the nearest
-    /// that has.
+    /// lane that has one.
     pub fn pop(&self, lane: usize) -> Option<T> {
         let mut taken = None;
         self.sweep(lane, |queue| {
@@ -231,8 +253,9 @@ impl<T: Send, Q: Injector<T>> Sharded<T, Q> {
         taken
     }
 
-    /// Takes one worker's share of the nearest lane that has something: `min(max, len / workers + 1)` of
-    /// that lane's, where `workers` are those who share it. Gives it to `sink`, returns how many.
+    /// Takes one worker's share of the nearest lane that has an item, and gives it to `sink`. The
+    /// share is `min(max, len / workers + 1)` of that lane's items, where `workers` is the number
+    /// of workers that share the lane. Returns how many items that were.
     pub fn pop_batch(
         &self,
         lane: usize,
@@ -246,8 +269,8 @@ impl<T: Send, Q: Injector<T>> Sharded<T, Q> {
     /// Tries `take` on the occupied lanes in the caller's order until it has taken something.
     fn sweep(&self, lane: usize, mut take: impl FnMut(&Q) -> usize) -> usize {
         let lane = lane % self.lanes.len();
-        // Ordering: Relaxed; coherence is all that B1 asks for. A worker that must not miss an item before
-        // it sleeps has passed the fence of its idle protocol.
+        // Ordering: Relaxed; coherence is all that B1 (no hidden item) asks for. A worker that must
+        // not miss an item before it sleeps has passed the fence of its idle protocol.
         let mut occupied = self.occupied.load(Ordering::Relaxed);
         if occupied == 0 {
             return 0;
@@ -274,15 +297,15 @@ impl<T: Send, Q: Injector<T>> Sharded<T, Q> {
                 return taken;
             }
             if queue.is_empty() {
-                self.unmark(lane);
+                self.clear_bit(lane);
             }
         }
         0
     }
 
-    /// Clears the bit of a lane that was seen empty, unless it no longer is (B1).
+    /// Clears the bit of a lane that was seen empty, unless the lane no longer is empty (B1).
     #[cold]
-    fn unmark(&self, lane: usize) {
+    fn clear_bit(&self, lane: usize) {
         // Ordering: Relaxed on both; the fence below orders it.
         let cleared = self
             .occupied
@@ -290,26 +313,27 @@ impl<T: Send, Q: Injector<T>> Sharded<T, Q> {
                 (word & bit(lane) != 0).then_some((word & !bit(lane)) + CLOSING)
             });
         if cleared.is_err() {
-            return; // somebody else has cleared it, and looks
+            return; // another thread has cleared it, and looks
         }
-        let mut closing = Closing {
+        let mut closing = ClosingLane {
             occupied: &self.occupied,
             lane,
-            again: true,
+            set_again: true,
         };
-        // Ordering: SeqCst (B5), partner B4: either we see the item, or its pusher sees the bit cleared.
+        // Ordering: SeqCst (B5), partner B4; either this thread sees the item, or its pusher sees
+        // the bit cleared.
         fence(Ordering::SeqCst);
-        closing.again = !self.lanes[lane].queue.is_empty();
+        closing.set_again = !self.lanes[lane].queue.is_empty();
     }
 
-    /// How many items all lanes held, each at some moment during the call.
+    /// Returns the sum of the lanes' numbers of items, each taken at some moment during the call.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lanes.iter().map(|lane| lane.queue.len()).sum()
     }
 
-    /// True if every lane was empty, each at some moment during the call. One load if no lane's bit is
-    /// set; a lane's bit stays until a pop has found it empty.
+    /// Whether every lane was empty, each at some moment during the call. This is one load if no
+    /// lane's bit is set. A lane's bit stays until a pop has found the lane empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         // Ordering: Relaxed; as in `sweep`.
@@ -318,7 +342,8 @@ impl<T: Send, Q: Injector<T>> Sharded<T, Q> {
     }
 }
 
-/// The lanes as one queue, for a caller that has no place: it pushes to lane 0 and pops from there on.
+/// The lanes as one queue, for a caller without a lane of its own: it pushes to lane 0, and pops
+/// from there on.
 impl<T: Send, Q: Injector<T>> Injector<T> for Sharded<T, Q> {
     fn push(&self, item: T) {
         self.push(0, item);
@@ -353,30 +378,34 @@ impl<T: Send, Q: Injector<T>> Injector<T> for Sharded<T, Q> {
     }
 }
 
-impl Drop for Marks<'_> {
+impl Drop for MarkOnDrop<'_> {
     #[inline]
     fn drop(&mut self) {
-        // Ordering: SeqCst (B4), partner B5: either we see the bit cleared, or the thread that cleared it sees the
-        // item.
+        // Ordering: SeqCst (B4), partner B5; either this thread sees the bit cleared, or the thread
+        // that cleared it sees the item.
         fence(Ordering::SeqCst);
         // Ordering: Relaxed; the fence above orders it.
         if self.occupied.load(Ordering::Relaxed) & bit(self.lane) == 0 {
-            // Ordering: Relaxed; the bit is only a hint where to look, the lane hands the item over.
+            // Ordering: Relaxed; the bit is only a hint where to look, the lane hands the item
+            // over.
             self.occupied.fetch_or(bit(self.lane), Ordering::Relaxed);
         }
     }
 }
 
-impl Drop for Closing<'_> {
+impl Drop for ClosingLane<'_> {
     fn drop(&mut self) {
-        let again = if self.again { bit(self.lane) } else { 0 };
+        let bit_again = if self.set_again { bit(self.lane) } else { 0 };
         // Ordering: Relaxed on both; one exchange, and the bits are all there is to see.
-        let left = self
+        let updated = self
             .occupied
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-                Some((word - CLOSING) | again)
+                Some((word - CLOSING) | bit_again)
             });
-        debug_assert!(left.is_ok(), "an update that always has a value succeeds");
+        debug_assert!(
+            updated.is_ok(),
+            "an update that always has a value succeeds"
+        );
     }
 }
 

@@ -1,17 +1,18 @@
-//! An intrusive queue for items that carry their own link: a push is one compare-and-swap, and a consumer takes
-//! everything at once.
+//! An intrusive queue for items that carry their own link: a push is one compare-and-swap, and a
+//! consumer takes everything at once.
 //!
-//! Treiber's stack, without its hard half. Nobody pops a single item from the shared part, so there is no
-//! ABA and nothing to reclaim: a consumer swaps the whole chain out, turns it round, and has a private
-//! queue in the order of the pushes. One cache line is moved for a whole batch.
+//! This is Treiber's stack without its hard half. No thread pops a single item from the shared
+//! part, so there is no ABA and nothing to reclaim. A consumer swaps the whole chain out, reverses
+//! it, and has a private queue in the order of the pushes. One cache line is moved for a whole
+//! batch.
 //!
 //! # Operations
-//! | operation    | caller | progress  | cost                                     |
-//! |--------------|--------|-----------|------------------------------------------|
-//! | `push`       | anyone | lock-free | one RMW an attempt                       |
-//! | `push_batch` | anyone | lock-free | one RMW an attempt for the whole batch   |
-//! | `take_all`   | anyone | wait-free | one RMW; turning round touches each item |
-//! | `is_empty`   | anyone | wait-free | one load                                 |
+//! | operation    | caller | progress  | cost                                   |
+//! | ------------ | ------ | --------- | -------------------------------------- |
+//! | `push`       | any    | lock-free | one RMW an attempt                     |
+//! | `push_batch` | any    | lock-free | one RMW an attempt for the whole batch |
+//! | `take_all`   | any    | wait-free | one RMW; reversing touches each item   |
+//! | `is_empty`   | any    | wait-free | one load                               |
 //!
 //! # Layout
 //! ```text
@@ -19,33 +20,38 @@
 //! ```
 //!
 //! # Invariants
-//! - **T1** An item is in one chain at a time: the shared one, or that of the consumer who took it.
-//! - **T2** Only the owner of an item writes its link: the pusher until its compare-and-swap succeeds, the
-//!   consumer after its swap.
-//! - **T3** Consumers that take one after the other get the items in the order of the pushes; within a
-//!   chain the order is that of the pushes too.
+//! - **T1** (one chain) An item is in one chain at a time: the shared one, or that of the consumer
+//!   that took it.
+//! - **T2** (one writer) Only the owner of an item writes its link: the pusher until its
+//!   compare-and-swap succeeds, the consumer after its swap.
+//! - **T3** (order) Consumers that take one after the other get the items in the order of the
+//!   pushes. Within a chain the order is that of the pushes too.
 //!
 //! # Orderings
-//! | label | operation                     | partner | publishes                        |
-//! |-------|-------------------------------|---------|----------------------------------|
-//! | T4    | `push`: swaps `top`, Release  | T5      | the item and its link            |
-//! | T5    | `take_all`: swap, Acquire     | T4      | –                                |
+//! | label | operation                    | partner | publishes             |
+//! | ----- | ---------------------------- | ------- | --------------------- |
+//! | T4    | `push`: swaps `top`, Release | T5      | the item and its link |
+//! | T5    | `take_all`: swap, Acquire    | T4      | –                     |
 //!
-//! A push onto a chain continues its release sequence, so the one swap of a consumer synchronises
+//! A push onto a chain continues its release sequence. So the one swap of a consumer synchronises
 //! with every push in the chain.
 //!
 //! # Foreign code
-//! | what runs                      | in                    | what it may see                                    |
-//! |--------------------------------|-----------------------|----------------------------------------------------|
-//! | the caller's iterator          | `push_batch`          | the queue as every thread sees it: what it has given is in a chain of its own, which a panic drops |
-//! | the caller's code              | between two `next` of a `Chain` | a chain without the items it gave        |
-//! | destructors of items           | dropping a `Chain` or the queue, `push_batch` whose iterator panics | a chain without the item; the others are dropped after a panic too |
+//! Code of the user runs at these places:
+//! - *The caller's iterator*, in `push_batch`. It sees the queue as every thread sees it. The items
+//!   that it has given are in a chain of their own, which a panic drops.
+//! - *The caller's code*, between two `next` of a `Chain`. It sees a chain without the items that
+//!   the chain gave.
+//! - *Destructors of items*, when a `Chain` or the queue is dropped, and in a `push_batch` whose
+//!   iterator panics. They see a chain without the item. After a panic the other items are dropped
+//!   too.
 //!
-//! A `Chain` that is forgotten leaks its items and nothing else. The calls of [`Linked`] run in the middle of an
-//! operation; an implementor, which is `unsafe`, promises that they do not panic and only touch the node.
+//! A `Chain` that is forgotten leaks its items and nothing else. The functions of [`Linked`] run in
+//! the middle of an operation. An implementor, which is `unsafe`, promises that they do not panic
+//! and touch only the node.
 //!
 //! # Why not …
-//! Popping single items: needs a tag or hazard pointers against ABA, and an RMW an item.
+//! *Popping single items*: it needs a tag or hazard pointers against ABA, and an RMW for each item.
 //!
 //! # References
 //! R. K. Treiber, *Systems programming: coping with parallelism*, 1986.
@@ -64,25 +70,25 @@ use crate::injector::drop_all;
 ///
 /// # Safety
 /// An implementor promises:
-/// 1. `from_node(into_node(x))` is `x`, with everything that `x` owned, and the pointer stays valid in
-///    between, also on another thread.
-/// 2. `link` gives, for a pointer from `into_node`, a place that nobody else reads or writes between
-///    `into_node` and `from_node`, valid for reads and writes of a pointer.
+/// 1. `from_node(into_node(x))` is `x`, with everything that `x` owned, and the pointer stays valid
+///    in between, also on another thread.
+/// 2. `link` returns, for a pointer from `into_node`, a place that no other code reads or writes
+///    between `into_node` and `from_node`, and that is valid for reads and writes of a pointer.
 /// 3. None of the calls panics.
 pub unsafe trait Linked: Send + Sized {
     /// What the items point to.
     type Node;
 
-    /// The item as a pointer, with its ownership.
+    /// Turns the item into a pointer that owns it.
     fn into_node(self) -> NonNull<Self::Node>;
 
-    /// The item again.
+    /// Turns the pointer back into the item.
     ///
     /// # Safety
     /// 1. `node` came from `into_node`, and `from_node` is called for it once only.
     unsafe fn from_node(node: NonNull<Self::Node>) -> Self;
 
-    /// The place of the link in a node.
+    /// Returns the place of the link in a node.
     ///
     /// # Safety
     /// 1. `node` came from `into_node`, and `from_node` has not been called for it since.
@@ -92,7 +98,7 @@ pub unsafe trait Linked: Send + Sized {
 /// An intrusive queue that is taken whole. See the [crate's](crate) overview.
 pub struct Stack<T: Linked> {
     top: CachePadded<AtomicPtr<T::Node>>,
-    /// It takes and gives items: invariant, whatever `T::Node` is.
+    /// The stack takes and returns items, so it is invariant, whatever `T::Node` is.
     items: PhantomData<fn(T) -> T>,
 }
 
@@ -106,7 +112,7 @@ impl<T: Linked> UnwindSafe for Stack<T> {}
 impl<T: Linked> RefUnwindSafe for Stack<T> {}
 
 impl<T: Linked> Stack<T> {
-    /// An empty queue.
+    /// Creates an empty queue.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -115,13 +121,13 @@ impl<T: Linked> Stack<T> {
         }
     }
 
-    /// Puts `item` at the back.
+    /// Pushes `item` at the back.
     pub fn push(&self, item: T) {
         let node = item.into_node();
         self.link_in(node, node);
     }
 
-    /// Puts all of `items` at the back, together and in their order, with one exchange.
+    /// Pushes all of `items` at the back, together and in their order, with one exchange.
     pub fn push_batch(&self, items: impl IntoIterator<Item = T>) {
         let mut items = items.into_iter();
         let Some(first) = items.next() else { return };
@@ -130,7 +136,7 @@ impl<T: Linked> Stack<T> {
             next: oldest.as_ptr(),
             items: PhantomData,
         };
-        // SAFETY: 1. it came from `into_node` just now.
+        // SAFETY: 1. the pointer came from `into_node` just now.
         unsafe { set_link::<T>(oldest, ptr::null_mut()) };
         for item in items {
             let node = item.into_node();
@@ -138,7 +144,7 @@ impl<T: Linked> Stack<T> {
             unsafe { set_link::<T>(node, chain.next) };
             chain.next = node.as_ptr();
         }
-        // From here on nothing can panic; until here the chain would have dropped its items.
+        // From here on nothing can panic. Until here, the chain would have dropped its items.
         let newest = chain.next;
         chain.next = ptr::null_mut();
         if let Some(newest) = NonNull::new(newest) {
@@ -151,10 +157,10 @@ impl<T: Linked> Stack<T> {
         // Ordering: Relaxed; the exchange below decides.
         let mut top = self.top.load(Ordering::Relaxed);
         loop {
-            // SAFETY: 1. the item is ours until the exchange succeeds (T2).
+            // SAFETY: 1. the item is this thread's until the exchange succeeds (T2).
             unsafe { set_link::<T>(oldest, top) };
-            // Ordering: Release (T4) on success, the items and links are visible to who takes them;
-            // Relaxed on failure, look again.
+            // Ordering: Release on success (T4); the items and links are visible to the thread that
+            // takes them. Relaxed on failure; look again.
             match self.top.compare_exchange_weak(
                 top,
                 newest.as_ptr(),
@@ -167,8 +173,8 @@ impl<T: Linked> Stack<T> {
         }
     }
 
-    /// Takes everything, oldest first. An empty queue costs one load. What is left of the chain when it
-    /// is dropped is dropped with it.
+    /// Takes everything, oldest first. An empty queue costs one load. Items that remain in the
+    /// chain when it is dropped are dropped with it.
     pub fn take_all(&self) -> Chain<T> {
         if self.is_empty() {
             return Chain {
@@ -179,12 +185,12 @@ impl<T: Linked> Stack<T> {
         // Ordering: Acquire (T5); every item of the chain is visible.
         let newest = self.top.swap(ptr::null_mut(), Ordering::Acquire);
         Chain {
-            next: turn_round::<T>(newest),
+            next: reverse::<T>(newest),
             items: PhantomData,
         }
     }
 
-    /// True if there was nothing at this moment.
+    /// Whether there was no item at this moment.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         // Ordering: Relaxed; a moment's view.
@@ -192,34 +198,38 @@ impl<T: Linked> Stack<T> {
     }
 }
 
-/// Turns a chain that the caller owns round; gives its new first node.
-fn turn_round<T: Linked>(mut node: *mut T::Node) -> *mut T::Node {
-    let mut turned = ptr::null_mut();
+/// Reverses a chain that the caller owns. Returns its new first node.
+fn reverse<T: Linked>(mut node: *mut T::Node) -> *mut T::Node {
+    let mut reversed = ptr::null_mut();
     while let Some(current) = NonNull::new(node) {
-        // SAFETY: 1. it is in the chain that is ours (T1).
+        // SAFETY: 1. the node is in the chain that is the caller's (T1).
         node = unsafe { get_link::<T>(current) };
         // SAFETY: 1. as above.
-        unsafe { set_link::<T>(current, turned) };
-        turned = current.as_ptr();
+        unsafe { set_link::<T>(current, reversed) };
+        reversed = current.as_ptr();
     }
-    turned
+    reversed
 }
 
+/// Writes the link of a node.
+///
 /// # Safety
 /// 1. `node` came from `into_node` and is the caller's (T2).
 unsafe fn set_link<T: Linked>(node: NonNull<T::Node>, to: *mut T::Node) {
     // SAFETY: 1. as the caller promises.
     let link = unsafe { T::link(node) };
-    // SAFETY: 1. the place is valid, and ours alone (obligation 2 of `Linked`).
+    // SAFETY: 1. the place is valid, and the caller's alone (obligation 2 of `Linked`).
     unsafe { link.write(to) };
 }
 
+/// Reads the link of a node.
+///
 /// # Safety
 /// 1. `node` came from `into_node` and is the caller's (T2), and its link has been written.
 unsafe fn get_link<T: Linked>(node: NonNull<T::Node>) -> *mut T::Node {
     // SAFETY: 1. as the caller promises.
     let link = unsafe { T::link(node) };
-    // SAFETY: 1. the place is valid, and ours alone (obligation 2 of `Linked`).
+    // SAFETY: 1. the place is valid, and the caller's alone (obligation 2 of `Linked`).
     unsafe { link.read() }
 }
 
@@ -237,9 +247,9 @@ impl<T: Linked> Iterator for Chain<T> {
 
     fn next(&mut self) -> Option<T> {
         let node = NonNull::new(self.next)?;
-        // SAFETY: 1. it is in our chain, its link written.
+        // SAFETY: 1. the node is in this chain, and its link is written.
         self.next = unsafe { get_link::<T>(node) };
-        // SAFETY: 1. it has left the chain, so this happens once.
+        // SAFETY: 1. the node has left the chain, so this happens once.
         Some(unsafe { T::from_node(node) })
     }
 }

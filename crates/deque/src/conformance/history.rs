@@ -1,8 +1,8 @@
-//! Recording what concurrent calls did, and what a queue's promises say about it.
+//! Records what concurrent calls did, and specifies what a queue's promises allow.
 //!
-//! Every call notes a tick of one clock when it starts and when it ends. A batch is recorded as so many
-//! single steals during the same time: the promises do not say that a batch is atomic. Attempts that
-//! ended in `Retry` changed nothing and are left out.
+//! Every call notes a tick of one clock when it starts and when it ends. A batch is recorded as
+//! single steals that took the same time, because the promises do not say that a batch is atomic.
+//! Attempts that ended in `Retry` changed nothing and are left out.
 
 use core::fmt;
 
@@ -16,43 +16,43 @@ use super::token::{Ledger, Token};
 use crate::steal::Steal;
 use crate::worker::{Hidden, Order, Promises, Stealer, Worker};
 
-/// What a call was asked and what it answered; items are numbers.
+/// A call and its result. Items are numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// The owner pushed it.
+    /// The owner pushed this item.
     Push(u64),
     /// The owner's push was refused.
     PushFull,
-    /// The owner pushed the second with overflow, and the first left, in that order: nothing if there was
-    /// room, else it comes last.
+    /// The owner pushed the second value with overflow, and the first items went to the overflow,
+    /// in that order. They are empty if there was room; otherwise the pushed item comes last.
     Overflowing(Vec<u64>, u64),
     /// The owner popped this, or found nothing.
     Pop(Option<u64>),
-    /// A thief got it.
+    /// A thief got this item.
     Steal(u64),
     /// A thief found nothing.
     StealNone,
-    /// A thief that used force got it.
+    /// A thief that used force got this item.
     Force(u64),
 }
 
 /// A call and when it took place, in ticks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// After the call was about to start.
+    /// The tick taken just before the call started.
     pub start: u64,
-    /// Before the call's caller went on.
+    /// The tick taken just after the call returned.
     pub end: u64,
     /// The call.
     pub call: Call,
 }
 
-/// What several threads did to one queue.
+/// The calls of several threads on one queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History(Vec<Record>);
 
 impl History {
-    /// A history of (start, end, call).
+    /// Creates a history of calls, each given as (start, end, call).
     pub fn from_calls(calls: impl IntoIterator<Item = (u64, u64, Call)>) -> Self {
         Self(
             calls
@@ -62,7 +62,7 @@ impl History {
         )
     }
 
-    /// The calls, in no particular order.
+    /// Returns the calls, in no particular order.
     #[must_use]
     pub fn records(&self) -> &[Record] {
         &self.0
@@ -80,7 +80,7 @@ impl fmt::Display for History {
     }
 }
 
-/// What a queue with certain promises may answer. Its state is its items, oldest first.
+/// The answers that a queue with certain promises may give. Its state is its items, oldest first.
 #[derive(Clone, Copy, Debug)]
 pub struct Specification {
     promises: Promises,
@@ -89,7 +89,8 @@ pub struct Specification {
 }
 
 impl Specification {
-    /// The specification of a queue that promises this and holds `capacity` items, if that is limited.
+    /// Creates the specification of a queue that makes these promises and holds `capacity` items,
+    /// if that is limited.
     #[must_use]
     pub fn new(promises: Promises, capacity: Option<usize>) -> Self {
         Self {
@@ -99,12 +100,13 @@ impl Specification {
         }
     }
 
-    /// The same, for a queue that may be full with so many items fewer.
+    /// Returns the same specification for a queue that may be full with up to `slack` items fewer.
     pub(super) fn with_slack(self, slack: usize) -> Self {
         Self { slack, ..self }
     }
 
-    /// The state after `call` in `state`; none if the call's answer is not allowed there.
+    /// Returns the state after `call` in `state`, or `None` if the call's answer is not allowed
+    /// there.
     #[must_use]
     pub fn apply(&self, state: &[u64], call: &Call) -> Option<Vec<u64>> {
         let without = |index: usize| {
@@ -115,7 +117,7 @@ impl Specification {
         match call {
             Call::Push(item) => Some([state, &[*item]].concat()),
             Call::PushFull => self.is_full(state).then(|| state.to_vec()),
-            Call::Overflowing(left, item) => self.after_overflow(state, left, *item),
+            Call::Overflowing(overflowed, item) => self.after_overflow(state, overflowed, *item),
             Call::Pop(None) => state.is_empty().then(Vec::new),
             Call::Pop(Some(item)) => {
                 let next = match self.promises.order {
@@ -149,10 +151,10 @@ impl Specification {
         }
     }
 
-    /// A batch of the oldest visible items leaves a full queue, and `item` with it; or nothing leaves
-    /// and `item` stays.
-    fn after_overflow(&self, state: &[u64], left: &[u64], item: u64) -> Option<Vec<u64>> {
-        let Some((last, batch)) = left.split_last() else {
+    /// Returns the state after a push with overflow. Either a batch of the oldest visible items
+    /// leaves a full queue, and `item` with it; or nothing leaves and `item` stays.
+    fn after_overflow(&self, state: &[u64], overflowed: &[u64], item: u64) -> Option<Vec<u64>> {
+        let Some((last, batch)) = overflowed.split_last() else {
             return Some([state, &[item]].concat());
         };
         let first = match batch.first() {
@@ -172,11 +174,11 @@ impl Specification {
     }
 }
 
-/// Records `rounds` small histories of an owner and two thieves on queues of `capacity`, and looks for an
-/// order that explains each.
+/// Records `rounds` small histories of an owner and two thieves on queues of `capacity`, and looks
+/// for an order that explains each of them.
 ///
 /// # Errors
-/// The first history that has no explanation, or whose items do not add up.
+/// Returns the first history that has no explanation, or whose items do not add up.
 pub fn linearizable<W>(
     make: &impl Fn(usize) -> W,
     capacity: usize,
@@ -210,14 +212,15 @@ where
     let clock = Arc::new(Clock::new(THIEVES + 1));
     let thieves: Vec<_> = (0..THIEVES)
         .map(|thief| {
-            // Room for all that force can bring: what it has to leave would keep slots in use.
+            // There is room for all that a forced steal can bring: what it had to leave would keep
+            // slots in use.
             let (stealer, own) = (queue.stealer(), make(capacity.max(16)));
             let clock = Arc::clone(&clock);
             let rng = Rng::new(seed.wrapping_add(thief + 1));
-            thread::spawn(move || steal_some(&stealer, &own, &clock, rng))
+            thread::spawn(move || run_thief(&stealer, &own, &clock, rng))
         })
         .collect();
-    let mut records = own_some(&queue, &ledger, &clock, Rng::new(seed));
+    let mut records = run_owner(&queue, &ledger, &clock, Rng::new(seed));
     for thief in thieves {
         match thief.join() {
             Ok(theirs) => records.extend(theirs),
@@ -233,8 +236,8 @@ where
     ledger.settle(OWNER_CALLS)
 }
 
-/// What the owner does: pushes, overflowing pushes and pops, more pushes than pops.
-fn own_some<W: Worker<Item = Token>>(
+/// Runs the owner: pushes, overflowing pushes and pops, with more pushes than pops.
+fn run_owner<W: Worker<Item = Token>>(
     queue: &W,
     ledger: &Arc<Ledger>,
     clock: &Clock,
@@ -251,9 +254,9 @@ fn own_some<W: Worker<Item = Token>>(
                 Err(_) => Call::PushFull,
             },
             4 => {
-                let mut left = Vec::new();
-                queue.push_or_overflow(token, |item| left.push(item.number()));
-                Call::Overflowing(left, number)
+                let mut overflowed = Vec::new();
+                queue.push_or_overflow(token, |item| overflowed.push(item.number()));
+                Call::Overflowing(overflowed, number)
             }
             _ => Call::Pop(queue.pop().map(|item| item.number())),
         }));
@@ -261,8 +264,8 @@ fn own_some<W: Worker<Item = Token>>(
     records
 }
 
-/// What a thief does: every kind of steal; what it gets, it pops from its own queue at once.
-fn steal_some<S: Stealer<Item = Token>>(
+/// Runs a thief: every kind of steal. It pops what it got from its own queue at once.
+fn run_thief<S: Stealer<Item = Token>>(
     stealer: &S,
     own: &S::Worker,
     clock: &Clock,
@@ -315,9 +318,9 @@ impl Clock {
     }
 
     fn tick(&self) -> u64 {
-        // Ordering: AcqRel; a call that starts at a later tick than another one ended at comes after it
-        // in happens-before too, so that real time is an order the queue must respect. Unmodelled: the
-        // suite is no part of any queue.
+        // Ordering: AcqRel; a call that starts at a later tick than another one ended at comes
+        // after it in happens-before too, so that real time is an order the queue must respect.
+        // Unmodelled: the suite is no part of any queue.
         self.ticks.fetch_add(1, Ordering::AcqRel)
     }
 
@@ -331,7 +334,7 @@ impl Clock {
         }
     }
 
-    /// Waits until every thread is here, so that the calls overlap.
+    /// Waits until every thread has arrived, so that the calls overlap.
     fn meet(&self) {
         // Ordering: Relaxed on both; only a starting signal.
         self.awaited.fetch_sub(1, Ordering::Relaxed);

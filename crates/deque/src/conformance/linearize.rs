@@ -1,27 +1,33 @@
-//! Is there an order that explains a recorded history?
+//! Looks for an order that explains a recorded history.
 //!
-//! A history is linearizable if every call can be given a moment between its start and its end so that,
-//! done one after the other at those moments, the calls give what they gave. Wing and Gong search for such
-//! an order by trying: among the calls that nothing still to be placed ended before, take one whose outcome
-//! the specification allows now, and go on from there; if that leads nowhere, take another. Lowe's
-//! addition makes the search finish: two orders that placed the same calls and led to the same state
-//! have the same future, so a pair (calls placed, state) is tried once.
+//! A history is linearizable if every call can be given a moment between its start and its end such
+//! that the calls, done one after the other at those moments, return what they returned. Wing and
+//! Gong search for such an order by trying:
 //!
-//! The search is exact: it finds an order if there is one. Its cost grows quickly with the number of
-//! calls that overlap, not with the length of the history.
+//! 1. Among the calls that no unplaced call ended before, take one whose outcome the specification
+//!    allows now.
+//! 2. Go on from there.
+//! 3. If that leads nowhere, take another.
+//!
+//! Lowe's addition makes the search finish: two orders that placed the same calls and led to the
+//! same state have the same future, so each pair (calls placed, state) is tried once.
+//!
+//! The search is exact: it finds an order if there is one. Its cost grows quickly with the number
+//! of calls that overlap, not with the length of the history.
 //!
 //! # References
-//! J. Wing and C. Gong, *Testing and verifying concurrent objects*, 1993; G. Lowe, *Testing for
-//! linearizability*, 2017.
+//! - J. Wing and C. Gong, *Testing and verifying concurrent objects*, 1993.
+//! - G. Lowe, *Testing for linearizability*, 2017.
 
 use std::collections::HashSet;
 
 use super::history::{History, Record, Specification};
 
-/// How many calls a history may have: one bit each.
+/// The most calls that a history may have: one bit each.
 pub const MAX_CALLS: usize = 128;
 
-/// An order of `history`'s calls (as indexes into it) that `specification` allows; none if there is none.
+/// Returns an order of the calls of `history` (as indexes into it) that `specification` allows, or
+/// `None` if there is no such order.
 ///
 /// # Panics
 /// If the history has more than [`MAX_CALLS`] calls.
@@ -45,13 +51,14 @@ pub fn explain(specification: &Specification, history: &History) -> Option<Vec<u
 struct Search<'a> {
     specification: &'a Specification,
     records: &'a [Record],
-    /// Calls placed, and the state they led to: from here no order was found.
+    /// Pairs of calls placed and the state they led to, from which no order was found.
     dead_ends: HashSet<(u128, Vec<u64>)>,
     order: Vec<usize>,
 }
 
 impl Search<'_> {
-    /// Places the calls that are not in `placed`, from `state` on. At most as deep as there are calls.
+    /// Places the calls that are not in `placed`, from `state` on. The recursion is at most as deep
+    /// as there are calls.
     fn place_rest(&mut self, placed: u128, state: &[u64]) -> bool {
         if placed.count_ones() as usize == self.records.len() {
             return true;
@@ -85,8 +92,8 @@ impl Search<'_> {
 
 #[cfg(all(test, not(stealyard_loom)))]
 mod tests {
-    //! Goal: the checker accepts what has an order and rejects what has none. Method: histories by hand,
-    //! each with the reason; and long ones, for the cost.
+    //! Goal: the checker accepts what has an order and rejects what has none. Method: histories by
+    //! hand, each with the reason; and a long one, for the cost.
 
     use super::*;
     use crate::conformance::history::Call::{
@@ -114,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_that_exist_are_found() {
+    fn histories_with_an_order_are_accepted() {
         assert!(strict(&[]));
         assert!(strict(&[(0, 1, Push(1)), (2, 3, Pop(Some(1)))]));
         // The steal overlaps the push that it takes from, and ends first.
@@ -153,14 +160,14 @@ mod tests {
     }
 
     #[test]
-    fn orders_that_do_not_exist_are_not() {
-        // One item, twice.
+    fn histories_without_an_order_are_rejected() {
+        // One item, taken twice.
         assert!(!strict(&[
             (0, 1, Push(1)),
             (2, 5, Steal(1)),
             (3, 4, Pop(Some(1)))
         ]));
-        // An item from nowhere.
+        // An item that was never pushed.
         assert!(!strict(&[(0, 1, Steal(7))]));
         // Taken before it was pushed.
         assert!(!strict(&[(0, 1, Steal(1)), (2, 3, Push(1))]));
@@ -179,20 +186,20 @@ mod tests {
         ]));
         let fifo = [(0, 1, Push(1)), (2, 3, Push(2)), (4, 5, Pop(Some(1)))];
         assert!(!verdict(Order::Lifo, Hidden::Nothing, &fifo));
-        // The thieves' order: not overlapping, so 2 went first, though 1 was there.
+        // The thieves' order: the calls do not overlap, so 2 went first, though 1 was there.
         assert!(!strict(&[
             (0, 1, Push(1)),
             (2, 3, Push(2)),
             (4, 5, Steal(2)),
             (6, 7, Steal(1)),
         ]));
-        // Full, or overflowing, with room.
+        // Full, or overflowing, though there was room.
         assert!(!strict(&[(0, 1, Push(1)), (2, 3, PushFull)]));
         assert!(!strict(&[
             (0, 1, Push(1)),
             (2, 3, Overflowing(vec![1, 2], 2))
         ]));
-        // Overflowing with the newest, or without the item itself.
+        // Overflow with the newest, or without the item itself.
         let two = [(0, 1, Push(1)), (2, 3, Push(2))];
         assert!(!strict(
             &[two.as_slice(), &[(4, 5, Overflowing(vec![2, 3], 3))]].concat()
@@ -203,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_hidden_is_no_more_than_promised() {
+    fn thieves_may_miss_no_more_items_than_promised() {
         let skipped = [
             (0, 1, Push(1)),
             (2, 3, Push(2)),

@@ -1,8 +1,9 @@
 //! Random calls from one thread, compared with a model.
 //!
-//! Two queues: one that is owned and robbed, and the thief's own, which batches go to. The model is the
-//! list of numbers that each should hold, oldest first. From one thread there is no excuse: `Retry` is
-//! never right, lengths are exact, and a forced steal from a queue that is not empty succeeds.
+//! There are two queues: the victim, and the thief's own, which receives the batches. The model is
+//! the list of numbers that each should hold, oldest first. With one thread the answers are exact:
+//! `Retry` is never right, lengths are exact, and a forced steal from a queue that is not empty
+//! succeeds.
 
 use std::collections::VecDeque;
 
@@ -22,7 +23,7 @@ enum Step {
     Push,
     PushOrOverflow,
     Pop,
-    /// An item that is in the thief's queue before it steals.
+    /// Pushes an item to the thief's queue, so that it is there before the thief steals.
     PushToThief,
     Steal,
     Batch(usize),
@@ -33,7 +34,7 @@ enum Step {
 /// Runs `programs` random programs on queues of small capacities.
 ///
 /// # Errors
-/// The smallest program found that breaks a promise.
+/// Returns the smallest program found that breaks a promise.
 pub fn sequential<W>(make: &impl Fn(usize) -> W, programs: u32) -> Result<(), Violation>
 where
     W: Worker<Item = Token>,
@@ -87,14 +88,14 @@ fn run<W: Worker<Item = Token>>(
     program: &[Step],
 ) -> Result<(), Violation> {
     let ledger = Ledger::new(program.len() as u64);
-    let mut pair = Pair {
+    let mut pair = QueuePair {
         stealer: None,
         queue: make(capacity),
         thief: make(capacity),
         items: VecDeque::new(),
-        theirs: VecDeque::new(),
+        thief_items: VecDeque::new(),
         made: 0,
-        shortened: false,
+        has_withheld_slots: false,
         ledger: Arc::clone(&ledger),
     };
     pair.stealer = Some(pair.queue.stealer());
@@ -107,21 +108,22 @@ fn run<W: Worker<Item = Token>>(
     ledger.settle(made)
 }
 
-struct Pair<W: Worker<Item = Token>> {
+struct QueuePair<W: Worker<Item = Token>> {
     stealer: Option<W::Stealer>,
     queue: W,
     thief: W,
-    /// What should be in `queue`, oldest first.
+    /// The expected content of `queue`, oldest first.
     items: VecDeque<u64>,
-    /// What should be in `thief`.
-    theirs: VecDeque<u64>,
+    /// The expected content of `thief`.
+    thief_items: VecDeque<u64>,
     made: u64,
-    /// A forced steal left some of what the owner had set aside: its room may still be in use.
-    shortened: bool,
+    /// Whether a forced steal left some of what the owner had set aside, so that the slots of what
+    /// it took may still be in use.
+    has_withheld_slots: bool,
     ledger: Arc<Ledger>,
 }
 
-impl<W: Worker<Item = Token>> Pair<W> {
+impl<W: Worker<Item = Token>> QueuePair<W> {
     const PROMISES: Promises = W::PROMISES;
 
     fn take(&mut self, step: Step) -> Result<(), Violation> {
@@ -133,7 +135,7 @@ impl<W: Worker<Item = Token>> Pair<W> {
                 let token = self.token();
                 let number = token.number();
                 if self.thief.push(token).is_ok() {
-                    self.theirs.push_back(number);
+                    self.thief_items.push_back(number);
                 }
                 Ok(())
             }
@@ -183,7 +185,7 @@ impl<W: Worker<Item = Token>> Pair<W> {
             Ok(()) => self.items.push_back(number),
             Err(back) => {
                 let (len, capacity) = (self.items.len(), self.queue.capacity());
-                let slack = if self.shortened {
+                let slack = if self.has_withheld_slots {
                     Self::PROMISES.hidden.most()
                 } else {
                     0
@@ -208,16 +210,16 @@ impl<W: Worker<Item = Token>> Pair<W> {
     fn push_or_overflow(&mut self) -> Result<(), Violation> {
         let token = self.token();
         let number = token.number();
-        let mut left = Vec::new();
+        let mut overflowed = Vec::new();
         self.queue
-            .push_or_overflow(token, |item| left.push(item.number()));
+            .push_or_overflow(token, |item| overflowed.push(item.number()));
         let before: Vec<u64> = self.items.iter().copied().collect();
-        let slack = if self.shortened {
+        let slack = if self.has_withheld_slots {
             Self::PROMISES.hidden.most()
         } else {
             0
         };
-        let call = Call::Overflowing(left, number);
+        let call = Call::Overflowing(overflowed, number);
         match self.specification().with_slack(slack).apply(&before, &call) {
             Some(after) => {
                 self.items = after.into();
@@ -236,7 +238,7 @@ impl<W: Worker<Item = Token>> Pair<W> {
             Order::Fifo => self.items.pop_front(),
             Order::Lifo => self.items.pop_back(),
         };
-        self.shortened &= !self.items.is_empty();
+        self.has_withheld_slots &= !self.items.is_empty();
         if popped == expected {
             return Ok(());
         }
@@ -247,8 +249,9 @@ impl<W: Worker<Item = Token>> Pair<W> {
         ))
     }
 
-    /// Checks what a steal brought: the item itself, or how many went to the thief's queue. `waived` is
-    /// `usize::MAX` for a forced steal, which has no greatest batch; else 1 if an item was returned.
+    /// Checks what a steal brought: the item itself, or how many items went to the thief's queue.
+    /// `waived` is `usize::MAX` for a forced steal, whose batch has no limit. Otherwise it is 1 if
+    /// an item was returned, and 0 if not.
     fn stolen(
         &mut self,
         outcome: Steal<(Option<Token>, usize)>,
@@ -297,8 +300,8 @@ impl<W: Worker<Item = Token>> Pair<W> {
             ));
         }
         self.items.drain(start..start + got.len());
-        self.shortened |= waived == usize::MAX;
-        self.shortened &= !self.items.is_empty();
+        self.has_withheld_slots |= waived == usize::MAX;
+        self.has_withheld_slots &= !self.items.is_empty();
         Ok(())
     }
 
@@ -307,7 +310,7 @@ impl<W: Worker<Item = Token>> Pair<W> {
             && self
                 .thief
                 .capacity()
-                .is_some_and(|most| self.theirs.len() >= most);
+                .is_some_and(|most| self.thief_items.len() >= most);
         if limit == 0 || no_room || self.specification().may_look_empty(before) {
             return Ok(());
         }
@@ -317,8 +320,8 @@ impl<W: Worker<Item = Token>> Pair<W> {
         ))
     }
 
-    /// Empties the thief's queue: first (in age) what was there, then what a batch brought, which is
-    /// returned, oldest first.
+    /// Empties the thief's queue. The older items in it were there before; the newer ones came with
+    /// a batch and are returned, oldest first.
     fn drain_thief(&mut self) -> Result<Vec<u64>, Violation> {
         let mut all: Vec<u64> = core::iter::from_fn(|| self.thief.pop())
             .map(|item| item.number())
@@ -326,12 +329,12 @@ impl<W: Worker<Item = Token>> Pair<W> {
         if Self::PROMISES.order == Order::Lifo {
             all.reverse();
         }
-        let theirs: Vec<u64> = self.theirs.drain(..).collect();
-        match all.strip_prefix(theirs.as_slice()) {
+        let thief_items: Vec<u64> = self.thief_items.drain(..).collect();
+        match all.strip_prefix(thief_items.as_slice()) {
             Some(moved) => Ok(moved.to_vec()),
             None => Err(Violation::new(
                 "P3",
-                format!("the thief had {theirs:?}, and after a steal {all:?}"),
+                format!("the thief had {thief_items:?}, and after a steal {all:?}"),
             )),
         }
     }

@@ -1,10 +1,12 @@
-//! Many calls from many threads; the counts must add up.
+//! Many calls from many threads, whose counts must add up. There are two scenes.
 //!
-//! Two scenes. In the first, one owner pushes and pops while thieves steal: the owner must get its items
-//! in order (if it is first in, first out), each thief must get newer items from call to call, no batch may
-//! be too great. In the second, every thread has a queue and steals from the others, as in a scheduler:
-//! batches travel, and the mean number of times that an item moves is counted: where stolen batches are
-//! stolen straight back it grows without bound.
+//! In the first scene, one owner pushes and pops while thieves steal. The owner must get its items
+//! in order (if it is first in, first out). Each thief must get newer items from call to call. No
+//! batch may be too large.
+//!
+//! In the second scene, every thread has a queue and steals from the others, as in a scheduler, so
+//! that batches travel. The scene counts how often an item moves on average. Where stolen batches
+//! are stolen straight back, that number grows without bound.
 
 use core::any::Any;
 use core::fmt;
@@ -18,14 +20,15 @@ use super::token::{Ledger, Token};
 use crate::steal::Steal;
 use crate::worker::{Order, Stealer, Worker};
 
-/// What the stress part counted.
+/// The counts of the stress part.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tally {
-    /// Items that went through the queues, over all scenes.
+    /// The number of items that went through the queues, over all scenes.
     pub items: u64,
-    /// Of these, how many a thief took.
+    /// The number of these that a thief took.
     pub stolen: u64,
-    /// How often an item moved from queue to queue, on average, where threads steal from each other.
+    /// How often an item moved from queue to queue, on average, where threads steal from each
+    /// other.
     pub moves_per_item: f64,
 }
 
@@ -44,7 +47,7 @@ const THIEVES: u64 = 3;
 /// Puts `items` items through queues of `capacity`, twice.
 ///
 /// # Errors
-/// The first count that does not add up.
+/// Returns the first count that does not add up.
 pub fn stress<W>(
     make: &impl Fn(usize) -> W,
     capacity: usize,
@@ -62,7 +65,7 @@ where
     })
 }
 
-/// One owner, several thieves; the number of items that were stolen.
+/// Runs one owner and several thieves. Returns the number of items that were stolen.
 fn one_owner<W>(make: &impl Fn(usize) -> W, capacity: usize, items: u64) -> Result<u64, Violation>
 where
     W: Worker<Item = Token> + 'static,
@@ -75,12 +78,12 @@ where
             let (stealer, own) = (queue.stealer(), make(capacity));
             let done = Arc::clone(&done);
             let rng = Rng::new(seed::fresh());
-            thread::spawn(move || rob(&stealer, &own, &done, rng))
+            thread::spawn(move || run_thief(&stealer, &own, &done, rng))
         })
         .collect();
-    let owner = feed(&queue, &ledger, items);
-    // Ordering: Release; with the thieves' load: they see the last items before they give up. Unmodelled: the
-    // suite is no part of any queue.
+    let owner = run_owner(&queue, &ledger, items);
+    // Ordering: Release; with the thieves' load: they see the last items before they give up.
+    // Unmodelled: the suite is no part of any queue.
     done.store(true, Ordering::Release);
     let mut stolen = 0;
     for thief in thieves {
@@ -92,8 +95,8 @@ where
     Ok(stolen)
 }
 
-/// The owner's part: pushes everything, pops now and then, and pops the rest.
-fn feed<W: Worker<Item = Token>>(
+/// Runs the owner: pushes everything, pops now and then, and pops the rest.
+fn run_owner<W: Worker<Item = Token>>(
     queue: &W,
     ledger: &Arc<Ledger>,
     items: u64,
@@ -126,7 +129,7 @@ fn feed<W: Worker<Item = Token>>(
             0 => {
                 pop()?;
             }
-            // Where there are more threads than cores, thieves would hardly ever run otherwise.
+            // Where there are more threads than cores, thieves would hardly ever run without this.
             1 if number % 256 == 0 => thread::yield_now(),
             _ => {}
         }
@@ -135,8 +138,8 @@ fn feed<W: Worker<Item = Token>>(
     Ok(())
 }
 
-/// A thief's part: every kind of steal, until the owner is done and nothing is left.
-fn rob<S: Stealer<Item = Token>>(
+/// Runs a thief: every kind of steal, until the owner is done and nothing is left.
+fn run_thief<S: Stealer<Item = Token>>(
     stealer: &S,
     own: &S::Worker,
     done: &AtomicBool,
@@ -144,8 +147,8 @@ fn rob<S: Stealer<Item = Token>>(
 ) -> Result<u64, Violation> {
     let (mut stolen, mut newest) = (0, None);
     loop {
-        // Ordering: Acquire; with the owner's store: looked at before the last attempt. Unmodelled: the suite
-        // is no part of any queue.
+        // Ordering: Acquire; with the owner's store: looked at before the last attempt. Unmodelled:
+        // the suite is no part of any queue.
         let last_attempt = done.load(Ordering::Acquire);
         let choice = rng.below(64);
         let outcome = match choice {
@@ -158,7 +161,7 @@ fn rob<S: Stealer<Item = Token>>(
         match outcome {
             Steal::Success(first) => {
                 let forced = last_attempt || choice == 0;
-                stolen += consume(first, own, (!forced).then_some(&mut newest))?;
+                stolen += check_stolen(first, own, (!forced).then_some(&mut newest))?;
             }
             Steal::Empty if last_attempt => return Ok(stolen),
             Steal::Empty => thread::yield_now(),
@@ -167,8 +170,8 @@ fn rob<S: Stealer<Item = Token>>(
     }
 }
 
-/// Takes what one steal brought, checks its order, and counts it.
-fn consume<W: Worker<Item = Token>>(
+/// Takes what one steal brought, checks its order and size, and returns how many items it was.
+fn check_stolen<W: Worker<Item = Token>>(
     first: Option<Token>,
     own: &W,
     newest: Option<&mut Option<u64>>,
@@ -199,8 +202,9 @@ fn consume<W: Worker<Item = Token>>(
     Ok(got.len() as u64)
 }
 
-/// Every thread owns a queue and steals from the others, but only the first makes items: the rest has
-/// to travel. Gives the items consumed, and the moves between queues.
+/// Lets every thread own a queue and steal from the others. Only the first thread makes items, so
+/// the items have to travel. Returns the number of items consumed, and the number of moves between
+/// queues.
 fn exchange<W>(
     make: &impl Fn(usize) -> W,
     capacity: usize,
@@ -253,10 +257,10 @@ impl<W: Worker<Item = Token>> Trader<W> {
         while self.consumed.load(Ordering::Relaxed) < self.total {
             let burst = u64::from(rng.below(32)).min(makes - next);
             for number in next..next + burst {
-                let mut left = 0;
+                let mut overflowed = 0;
                 let token = Token::new(number, ledger);
-                self.queue.push_or_overflow(token, |_| left += 1);
-                self.count(left);
+                self.queue.push_or_overflow(token, |_| overflowed += 1);
+                self.count(overflowed);
             }
             next += burst;
             for _ in 0..rng.below(8) {
@@ -298,7 +302,8 @@ impl<W: Worker<Item = Token>> Trader<W> {
     }
 }
 
-/// A thread's result, or that it panicked, which an item does that is not what its maker wrote.
+/// Returns a thread's result, or the violation that it panicked. An item panics if its content is
+/// not what its maker wrote.
 fn joined<T>(result: Result<T, Box<dyn Any + Send>>) -> Result<T, Violation> {
     result.map_err(|_| Violation::new("P7", "a thread panicked; see its message"))
 }

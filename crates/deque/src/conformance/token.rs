@@ -1,4 +1,4 @@
-//! The items that the suite pushes, and the book that is kept of them.
+//! The items that the suite pushes, and the ledger that is kept of them.
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -12,20 +12,21 @@ use crate::word::Word;
 const NEW: u8 = 0;
 const GONE: u8 = 1;
 
-/// An item with a number. Its [`Ledger`] learns when it is dropped, so that a lost, doubled or leaked
-/// item is found out.
+/// An item with a number. Its [`Ledger`] learns when it is dropped, so that a lost, doubled or
+/// leaked item is found.
 pub struct Token(Box<Body>);
 
 struct Body {
     number: u64,
-    /// Not atomic on purpose: a queue that hands an item over without ordering races here, which a
-    /// sanitizer sees, and a torn or stale value is seen by `number`.
+    /// The number's complement. It is not atomic on purpose: a queue that hands an item over
+    /// without ordering races here, which a sanitizer sees; and `number` sees a torn or stale
+    /// value.
     check: u64,
     ledger: Arc<Ledger>,
 }
 
 impl Token {
-    /// The item of that number.
+    /// Creates the item with this number.
     ///
     /// # Panics
     /// If `number` is not below the ledger's count.
@@ -43,7 +44,7 @@ impl Token {
         }))
     }
 
-    /// Its number.
+    /// Returns the item's number.
     ///
     /// # Panics
     /// If the token's content is not what was written when it was made (P7).
@@ -69,8 +70,10 @@ impl Drop for Token {
     }
 }
 
-// SAFETY: 1. the box is the whole value; 2. `into_word` of the box does not drop, and the token's own
-// destructor is not run; 3. as for `Box`.
+// SAFETY:
+// 1. The box is the whole value.
+// 2. `into_word` of the box does not drop, and the token's own destructor is not run.
+// 3. As for `Box`.
 unsafe impl Word for Token {
     fn into_word(self) -> NonNull<()> {
         let token = core::mem::ManuallyDrop::new(self);
@@ -91,7 +94,8 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The book of a number of tokens: which of them have been dropped, and whether any was dropped twice.
+/// The ledger of a number of tokens: which of them have been dropped, and whether any was dropped
+/// twice.
 #[derive(Debug)]
 pub struct Ledger {
     states: Box<[AtomicU8]>,
@@ -99,7 +103,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A book for the tokens `0..count`.
+    /// Creates a ledger for the tokens `0..count`.
     #[must_use]
     pub fn new(count: u64) -> Arc<Self> {
         Arc::new(Self {
@@ -108,7 +112,8 @@ impl Ledger {
         })
     }
 
-    /// Whether of the tokens `0..made` each was dropped exactly once, and no other: P1, at the end.
+    /// Checks that each of the tokens `0..made` was dropped exactly once, and no other token was:
+    /// P1 (no loss, no copy), at the end.
     ///
     /// # Errors
     /// Names the tokens that were lost or doubled.
@@ -146,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_leak_is_a_loss_and_a_second_drop_is_a_double() {
+    fn the_ledger_finds_a_leak_and_a_second_drop() {
         let ledger = Ledger::new(2);
         core::mem::forget(Token::new(0, &ledger));
         drop(Token::new(1, &ledger));

@@ -1,4 +1,4 @@
-//! The thieves' end of a ring. The invariants and orderings are those of `ring.rs`.
+//! The thieves' end of a [`Ring`]. The invariants and orderings are those of `ring.rs`.
 
 use core::fmt;
 use core::ptr::{self, NonNull};
@@ -9,18 +9,18 @@ use stealyard_sync::atomic::Ordering;
 
 use super::Ring;
 use super::claim::{ClaimWord, MAX_CLAIM};
-use super::shared::Shared;
+use super::shared::RingShared;
 use crate::steal::Steal;
 use crate::word::Word;
-use crate::worker::Stealer;
+use crate::worker::{Stealer, forward_stealer_methods};
 
 /// The thieves' end of a [`Ring`].
 pub struct RingStealer<T: Word> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<RingShared<T>>,
 }
 
 impl<T: Word> RingStealer<T> {
-    pub(super) fn new(shared: Arc<Shared<T>>) -> Self {
+    pub(super) fn new(shared: Arc<RingShared<T>>) -> Self {
         Self { shared }
     }
 
@@ -32,28 +32,29 @@ impl<T: Word> RingStealer<T> {
         };
         let word = shared.read(head);
         if shared.claim(head, 1) {
-            // SAFETY: 1. the word came from `push`; 2. the claim made it ours alone (R4).
+            // SAFETY: 1. the word came from `push`; 2. the claim made it this thread's alone (R4).
             Steal::Success(unsafe { T::from_word(word) })
         } else {
             Steal::Retry
         }
     }
 
-    /// Moves half of the visible items (rounded up), at most `limit` and no more than fit, to the back
-    /// of `to`, keeping their order, with one claim. Gives the number moved.
+    /// Moves half of the visible items, rounded up, to the back of `dest`, in order and with one
+    /// claim. Moves at most `limit` items and no more than fit. Returns how many were moved.
     ///
-    /// Stealing from `to`'s own queue moves nothing and gives `Empty`, as does a `limit` of zero or a
-    /// full `to`.
-    pub fn steal_batch(&self, to: &Ring<T>, limit: usize) -> Steal<usize> {
-        self.grab(to, limit, 0).map(|(_, moved)| moved)
+    /// Returns `Empty` if `limit` is zero, if `dest` is full, or if `dest` is the owner's end of
+    /// this very queue.
+    pub fn steal_batch(&self, dest: &Ring<T>, limit: usize) -> Steal<usize> {
+        self.claim_batch(dest, limit, 0).map(|(_, moved)| moved)
     }
 
-    /// As [`steal_batch`](Self::steal_batch), but gives the oldest item of the batch to the caller; the
-    /// others go to `to`.
-    pub fn steal_batch_and_pop(&self, to: &Ring<T>, limit: usize) -> Steal<T> {
-        match self.grab(to, limit, 1) {
+    /// Does the same as [`steal_batch`](Self::steal_batch), but returns the oldest item of the
+    /// batch; the others go to `dest`.
+    pub fn steal_batch_and_pop(&self, dest: &Ring<T>, limit: usize) -> Steal<T> {
+        match self.claim_batch(dest, limit, 1) {
             Steal::Success((Some(word), _)) => {
-                // SAFETY: 1. the word came from `push`; 2. `grab` claimed it and put it nowhere else.
+                // SAFETY: 1. the word came from `push`; 2. `claim_batch` claimed it and put it
+                // nowhere else.
                 Steal::Success(unsafe { T::from_word(word) })
             }
             Steal::Success((None, _)) | Steal::Empty => Steal::Empty,
@@ -61,91 +62,99 @@ impl<T: Word> RingStealer<T> {
         }
     }
 
-    /// As [`steal_batch_and_pop`](Self::steal_batch_and_pop), and if nothing is visible, takes what the
-    /// owner has claimed for itself and not popped yet: up to 7 items, which would otherwise wait for
-    /// the end of what the owner runs now.
+    /// Does the same as [`steal_batch_and_pop`](Self::steal_batch_and_pop). If nothing is visible,
+    /// takes what the owner has claimed for itself and not popped yet: up to 7 items, which would
+    /// otherwise wait until the owner is done with its current task.
     ///
-    /// Without membarrier this costs a full fence, with it a system call that interrupts every core
-    /// which runs this process: for a thief that is about to park.
-    pub fn force_steal(&self, to: &Ring<T>, limit: usize) -> Steal<T> {
-        match self.steal_batch_and_pop(to, limit) {
-            Steal::Empty => self.revoke(to, limit),
+    /// This costs a full fence without membarrier. With it, it costs a system call that interrupts
+    /// every core which runs this process. So it is for a thief that is about to park.
+    pub fn force_steal(&self, dest: &Ring<T>, limit: usize) -> Steal<T> {
+        match self.steal_batch_and_pop(dest, limit) {
+            Steal::Empty => self.revoke(dest, limit),
             found => found,
         }
     }
 
-    /// Claims a batch: the first `keep` (zero or one) go to the caller, the rest to `to`.
-    fn grab(&self, to: &Ring<T>, limit: usize, keep: usize) -> Steal<(Option<NonNull<()>>, usize)> {
+    /// Claims a batch. The first `keep` items (zero or one) go to the caller, the others to `dest`.
+    fn claim_batch(
+        &self,
+        dest: &Ring<T>,
+        limit: usize,
+        keep: usize,
+    ) -> Steal<(Option<NonNull<()>>, usize)> {
         let shared = &*self.shared;
-        if self.is_of(to) {
+        if self.is_stealer_of(dest) {
             return Steal::Empty;
         }
         let Some((head, visible)) = shared.view() else {
             return Steal::Empty;
         };
         let wanted = visible.div_ceil(2).min(limit);
-        let to_tail = to.shared.own_tail();
-        let count = wanted.min(to.room_for(to_tail, wanted) + keep);
+        let dest_tail = dest.shared.owner_tail();
+        let count = wanted.min(dest.room_for(dest_tail, wanted) + keep);
         if count == 0 {
             return Steal::Empty;
         }
         let first = (keep == 1).then(|| shared.read(head));
         for offset in keep..count {
             let word = shared.read(head.wrapping_add(offset as u64));
-            to.shared
-                .write(to_tail.wrapping_add((offset - keep) as u64), word);
+            dest.shared
+                .write(dest_tail.wrapping_add((offset - keep) as u64), word);
         }
         if !shared.claim(head, count) {
-            // What was written beyond `to`'s tail is nobody's, and will be written over.
+            // What was written beyond the tail of `dest` belongs to no one, and will be
+            // overwritten.
             return Steal::Retry;
         }
-        to.publish(to_tail, count - keep);
+        dest.publish(dest_tail, count - keep);
         Steal::Success((first, count - keep))
     }
 
-    /// Takes what is left of the owner's claim, at most `limit` and no more than fit (R5): the oldest of
-    /// it goes to the caller, the rest to `to`.
+    /// Takes what remains of the owner's claim, at most `limit` items and no more than fit (R5).
+    /// The oldest goes to the caller, the others to `dest`.
     #[cold]
-    fn revoke(&self, to: &Ring<T>, limit: usize) -> Steal<T> {
+    fn revoke(&self, dest: &Ring<T>, limit: usize) -> Steal<T> {
         let shared = &*self.shared;
-        if self.is_of(to) {
+        if self.is_stealer_of(dest) {
             return Steal::Empty;
         }
-        // Ordering: Acquire (O7); the cursor and the items of this claim are visible.
+        // Ordering: Acquire (RO7); the cursor and the items of this claim are visible.
         let seen = ClaimWord(shared.claim_word().load(Ordering::Acquire));
-        // Ordering: Relaxed; not older than the claim (O7), and looked at again after the barrier.
+        // Ordering: Relaxed; not older than the claim (RO7), and looked at again after the barrier.
         let cursor = shared.cursor().load(Ordering::Relaxed);
-        let left = seen.left(cursor);
-        let end = cursor.wrapping_add(left);
-        if limit == 0 || seen.free(left) == 0 {
+        let remaining = seen.remaining(cursor);
+        let end = cursor.wrapping_add(remaining);
+        if limit == 0 || seen.untaken(remaining) == 0 {
             return Steal::Empty;
         }
         let mut words = [NonNull::dangling(); MAX_CLAIM as usize];
-        for (bit, word) in words.iter_mut().enumerate().take(left as usize) {
+        for (bit, word) in words.iter_mut().enumerate().take(remaining as usize) {
             *word = shared.read(end.wrapping_sub(1 + bit as u64));
         }
         if !self.contest(seen) {
             return Steal::Retry;
         }
-        let to_tail = to.shared.own_tail();
-        let most = limit.min(to.room_for(to_tail, left as usize) + 1);
-        let Some(bits) = self.take_free(seen, most) else {
+        let dest_tail = dest.shared.owner_tail();
+        let max = limit.min(dest.room_for(dest_tail, remaining as usize) + 1);
+        let Some(bits) = self.take_untaken(seen, max) else {
             return Steal::Retry;
         };
         let oldest = bits.ilog2();
         let rest = (0..oldest).rev().filter(|bit| bits & (1 << bit) != 0);
         let mut moved = 0;
         for bit in rest {
-            to.shared
-                .write(to_tail.wrapping_add(moved), words[bit as usize]);
+            dest.shared
+                .write(dest_tail.wrapping_add(moved), words[bit as usize]);
             moved += 1;
         }
-        to.publish(to_tail, moved as usize);
-        // SAFETY: 1. the word came from `push`; 2. its bit is ours: nobody else has the item (R5).
+        dest.publish(dest_tail, moved as usize);
+        // SAFETY: 1. the word came from `push`; 2. its bit is this thread's, so no other thread has
+        // the item (R5).
         Steal::Success(unsafe { T::from_word(words[oldest as usize]) })
     }
 
-    /// Marks the claim as contested, unless another thief has; false if it is over.
+    /// Marks the claim as contested, unless another thief has done so. Returns `false` if the claim
+    /// is over.
     fn contest(&self, seen: ClaimWord) -> bool {
         if !seen.is_contested() {
             // Ordering: Relaxed; the barrier below orders it before the cursor is looked at again.
@@ -161,26 +170,28 @@ impl<T: Word> RingStealer<T> {
                 return false;
             }
         }
-        // Ordering: a heavy barrier (O11); an owner that has not seen the mark has its cursor seen.
+        // Ordering: a heavy barrier (RO11); afterwards either the owner sees that the claim is
+        // contested, or this thread sees how far the owner's cursor has moved.
         asymmetric::heavy();
         true
     }
 
-    /// Sets up to `most` bits of a contested claim, from its end, of positions that the cursor has not
-    /// passed; none if there are none left.
-    fn take_free(&self, seen: ClaimWord, most: usize) -> Option<u64> {
+    /// Sets up to `max` bits of a contested claim, from its end on, of positions that the cursor
+    /// has not passed. Returns the bits, or `None` if there are none left.
+    fn take_untaken(&self, seen: ClaimWord, max: usize) -> Option<u64> {
         let shared = &*self.shared;
-        // Ordering: Relaxed; after the barrier (O11) it is past everything that the owner took unmarked.
-        let left = seen.left(shared.cursor().load(Ordering::Relaxed));
+        // Ordering: Relaxed; after the barrier (RO11), the cursor is past everything that the owner
+        // took without seeing the mark.
+        let remaining = seen.remaining(shared.cursor().load(Ordering::Relaxed));
         // Ordering: Relaxed; the exchange below checks it.
         let mut now = ClaimWord(shared.claim_word().load(Ordering::Relaxed));
         loop {
-            if !now.same_claim(seen) || now.free(left) == 0 {
+            if !now.same_claim(seen) || now.untaken(remaining) == 0 {
                 return None;
             }
-            let bits = lowest(now.free(left), most);
-            // Ordering: Release (O8); the slots have been read before the owner reuses them. Unmodelled:
-            // see its partner O9.
+            let bits = lowest_bits(now.untaken(remaining), max);
+            // Ordering: Release (RO8); the slots have been read before the owner reuses them.
+            // Unmodelled: see its partner RO9, the owner's load of a contested word.
             let set = shared.claim_word().compare_exchange(
                 now.0,
                 now.with_bits(bits).0,
@@ -194,25 +205,25 @@ impl<T: Word> RingStealer<T> {
         }
     }
 
-    fn is_of(&self, ring: &Ring<T>) -> bool {
+    fn is_stealer_of(&self, ring: &Ring<T>) -> bool {
         ptr::eq(&raw const *self.shared, &raw const *ring.shared)
     }
 
-    /// How many items could be stolen at this moment, without force.
+    /// Returns the number of items that could be stolen at this moment, without force.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.visible()
     }
 
-    /// True if there was nothing to steal, without force, at some moment during the call.
+    /// Whether there was nothing to steal, without force, at some moment during the call.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.shared.view().is_none()
     }
 }
 
-/// The `count` lowest bits that are set in `bits`.
-fn lowest(bits: u64, count: usize) -> u64 {
+/// Returns the `count` lowest bits that are set in `bits`.
+fn lowest_bits(bits: u64, count: usize) -> u64 {
     let mut rest = bits;
     for _ in 0..count {
         rest &= rest.wrapping_sub(1);
@@ -224,28 +235,10 @@ impl<T: Word> Stealer for RingStealer<T> {
     type Item = T;
     type Worker = Ring<T>;
 
-    fn steal(&self) -> Steal<T> {
-        self.steal()
-    }
+    forward_stealer_methods!();
 
-    fn steal_batch(&self, to: &Ring<T>, limit: usize) -> Steal<usize> {
-        self.steal_batch(to, limit)
-    }
-
-    fn steal_batch_and_pop(&self, to: &Ring<T>, limit: usize) -> Steal<T> {
-        self.steal_batch_and_pop(to, limit)
-    }
-
-    fn force_steal(&self, to: &Ring<T>, limit: usize) -> Steal<T> {
-        self.force_steal(to, limit)
-    }
-
-    fn len(&self) -> usize {
-        self.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.is_empty()
+    fn force_steal(&self, dest: &Ring<T>, limit: usize) -> Steal<T> {
+        self.force_steal(dest, limit)
     }
 }
 

@@ -3,27 +3,38 @@
 //! ```text
 //!  63                            32 31            16 15             0
 //! +--------------------------------+----------------+----------------+
-//! |              tag               |      top       |     count      |
+//! | tag | top | count |
 //! +--------------------------------+----------------+----------------+
 //! ```
-//! `top` is the low half-word of the oldest item's position, `count` the number of items from there on
-//! that are shared. A steal adds to `top` and takes from `count`. A force raises `count`, and the owner moves the
-//! split either way; both count up `tag`.
+//! `top` is the low half-word of the oldest item's position. `count` is the number of items, from
+//! there on, that are shared. Three operations change the word:
+//! - A steal adds to `top` and takes from `count`.
+//! - A force raises `count`, and counts up `tag`.
+//! - The owner moves the split either way, and counts up `tag`.
 //!
 //! # How wide the fields are, and why
-//! A thief reads the word, copies slots, and claims them by exchanging the word it read. The copies are
-//! wrong if the word was changed and changed back meanwhile. While the tag stays the same, only steals change the
-//! word: each adds to `top` what it takes from `count`, which is at most 2^15, so `top` cannot come round, and no
-//! word comes back. So the thief has to be asleep through a multiple of 2^32 operations that share or take back
-//! (each a compare-and-swap that some thief's request brought about: 2^32 of them take minutes at the least),
-//! and through a multiple of 2^16 steals, and to wake up at the very instant when both are exact. 16 bits for
-//! `top` and `count` allow 2^15 slots, which is plenty for a queue whose overflow is a batch; with a 16-bit
-//! tag a thief that lost its core for some ten milliseconds could meet the round.
+//! A thief reads the word, copies slots, and claims them by exchanging the word that it read. The
+//! copies are wrong if the word was changed and changed back meanwhile.
 //!
-//! A force has to count too: an owner need not move the split for as long as forces share its items one by
-//! one and thieves take them, and after 2^16 of these the same `top` and `count` are back.
+//! While the tag stays the same, only steals change the word. Each adds to `top` what it takes from
+//! `count`, which is at most 2^15, so `top` cannot come round and no word comes back. To be
+//! deceived, a thief must therefore sleep through:
+//! 1. a multiple of 2^32 operations that share or take back, each of them a compare-and-swap that
+//!    the request of some thief brought about (2^32 of them take minutes at the least); and
+//! 2. a multiple of 2^16 steals.
 //!
-//! Under loom `top` and `count` have three bits, so that a model can go through a whole round.
+//! And it must wake at the very instant when both numbers are exact.
+//!
+//! 16 bits each for `top` and `count` allow 2^15 slots, which is plenty for a queue whose overflow
+//! leaves in a batch. With a tag of only 16 bits, a thief that lost its core for some ten
+//! milliseconds could meet the round.
+//!
+//! A force has to count up the tag, too. An owner need not move the split for as long as forces
+//! share its items one by one and thieves take them, and after 2^16 of these the same `top` and
+//! `count` are back.
+//!
+//! Under loom, `top` and `count` have three bits each, so that a model can go through a whole
+//! round.
 
 use core::fmt;
 
@@ -33,7 +44,7 @@ const TAG_SHIFT: u32 = COUNT_BITS + TOP_BITS;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const TOP_MASK: u64 = (1 << TOP_BITS) - 1;
 
-/// The most slots: `top` must tell apart all positions from an oldest item to one past a newest.
+/// The most slots: `top` must tell apart all positions from the oldest item to one past the newest.
 pub(super) const MAX_CAPACITY: usize = 1 << (COUNT_BITS - 1);
 
 const _: () = assert!(
@@ -42,7 +53,8 @@ const _: () = assert!(
 );
 const _: () = assert!(MAX_CAPACITY as u64 <= COUNT_MASK, "all slots can be shared");
 
-/// Tag, oldest position and number of shared items in one word; see the [module](self).
+/// The tag, the oldest position and the number of shared items, in one word; see the
+/// [module](self).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Index(u64);
 
@@ -64,24 +76,24 @@ impl Index {
         (self.0 >> TAG_SHIFT) as u32
     }
 
-    /// The low bits of the oldest item's position: enough to find its slot.
+    /// Returns the low bits of the oldest item's position, which are enough to find its slot.
     pub(super) fn top(self) -> u64 {
         self.0 >> COUNT_BITS & TOP_MASK
     }
 
-    /// How many items are shared.
+    /// Returns the number of shared items.
     pub(super) fn count(self) -> u64 {
         self.0 & COUNT_MASK
     }
 
-    /// The oldest item's whole position, given a `position` that is not before it and less than a round
-    /// of `top` after it.
+    /// Returns the oldest item's whole position, given a `position` that is not before it and less
+    /// than a round of `top` after it.
     pub(super) fn top_before(self, position: u64) -> u64 {
         position - self.distance(position)
     }
 
-    /// How many items there are from `top` to `bottom`, in a queue of `capacity`; zero where `bottom` is
-    /// one before `top`, as a pop that finds nothing makes it for a moment.
+    /// Returns the number of items from `top` to `bottom`, in a queue of `capacity` slots. It is
+    /// zero where `bottom` is one before `top`, as it is for a moment in a pop that finds nothing.
     pub(super) fn items(self, bottom: u64, capacity: usize) -> u64 {
         let items = self.distance(bottom);
         if items <= capacity as u64 { items } else { 0 }
@@ -91,19 +103,19 @@ impl Index {
         position.wrapping_sub(self.top()) & TOP_MASK
     }
 
-    /// The word after the `taken` oldest items were stolen.
+    /// Returns the word after a steal of the `taken` oldest items.
     pub(super) fn stolen(self, taken: u64) -> Self {
         debug_assert!(taken <= self.count(), "{taken} of {self:?}");
         Self::new(self.tag(), self.top() + taken, self.count() - taken)
     }
 
-    /// The word after a thief shared what was private, so that `count` items are shared.
+    /// Returns the word after a force, which shared private items so that `count` are shared.
     pub(super) fn forced(self, count: u64) -> Self {
         debug_assert!(count > self.count(), "{count} is no more than {self:?}");
         self.moved(self.top(), count)
     }
 
-    /// The word after the owner has moved the ends of the shared part.
+    /// Returns the word after the owner moved the ends of the shared part.
     pub(super) fn moved(self, top: u64, count: u64) -> Self {
         Self::new(self.tag().wrapping_add(1), top, count)
     }
@@ -118,33 +130,34 @@ impl fmt::Debug for Index {
 
 #[cfg(all(test, not(any(stealyard_loom, stealyard_shuttle))))]
 mod tests {
-    //! Goal: no field of the word spills into another, also at its greatest value; a word that shares or takes
-    //! back is a new one (SP5). Method: the transitions at the edges of each field, written out.
+    //! Goal: no field of the word spills into another, also at its greatest value; and a word that
+    //! shares or takes back is a new one (SP5 in `split.rs`). Method: the transitions at the edges
+    //! of each field, written out.
 
     use super::{Index, MAX_CAPACITY};
 
     #[test]
-    fn q8_a_steal_wraps_the_top_and_leaves_the_tag() {
+    fn q8_a_steal_wraps_the_top_without_changing_the_tag() {
         let before = Index::new(7, u64::from(u16::MAX), 3);
         let after = before.stolen(2);
         assert_eq!((after.tag(), after.top(), after.count()), (7, 1, 1));
     }
 
     #[test]
-    fn q8_the_tag_wraps_and_leaves_the_rest() {
+    fn q8_the_tag_wraps_without_changing_other_fields() {
         let after = Index::new(u32::MAX, 5, 4).moved(5, 2);
         assert_eq!((after.tag(), after.top(), after.count()), (0, 5, 2));
     }
 
     #[test]
-    fn q8_a_full_queue_can_be_shared_whole_and_counts_in_the_tag() {
+    fn q8_a_force_can_share_a_full_queue_and_counts_up_the_tag() {
         let all = MAX_CAPACITY as u64;
         let index = Index::new(1, 10, 0).forced(all);
         assert_eq!((index.tag(), index.top(), index.count()), (2, 10, all));
     }
 
     #[test]
-    fn q8_whole_positions_come_back_across_rounds_of_the_top() {
+    fn q8_whole_positions_survive_rounds_of_the_top() {
         for position in [1, 65_535, 65_536, 65_537, 1 << 40] {
             let index = Index::new(0, position, 0);
             for items in [0, 1, 300, MAX_CAPACITY as u64] {

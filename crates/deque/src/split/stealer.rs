@@ -1,4 +1,4 @@
-//! The thieves' end of a split deque. The invariants and orderings are those of `split.rs`.
+//! The thieves' end of a [`Split`]. The invariants and orderings are those of `split.rs`.
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -9,24 +9,26 @@ use stealyard_sync::atomic::Ordering;
 
 use super::Split;
 use super::index::Index;
-use super::shared::Shared;
+use super::shared::SplitShared;
 use crate::steal::Steal;
 use crate::word::Word;
-use crate::worker::Stealer;
+use crate::worker::{Stealer, forward_stealer_methods};
 
 /// The thieves' end of a [`Split`].
 pub struct SplitStealer<T: Word> {
-    pub(super) shared: Arc<Shared<T>>,
+    pub(super) shared: Arc<SplitShared<T>>,
 }
 
-/// What a batch comes to: the word kept for the caller, if one was wanted, and how many were moved.
-struct Batch {
+/// The result of claiming a batch: the word kept for the caller, if one was wanted, and the number
+/// of items moved.
+struct StolenBatch {
     kept: Option<*mut ()>,
     moved: u64,
 }
 
 impl<T: Word> SplitStealer<T> {
-    /// Takes the oldest shared item; finding none, asks the owner to share some at its next push or pop.
+    /// Takes the oldest shared item. If nothing is shared, asks the owner to share some items at
+    /// its next push or pop.
     ///
     /// Lock-free: `Retry` means that another operation on the shared part succeeded.
     pub fn steal(&self) -> Steal<T> {
@@ -38,39 +40,42 @@ impl<T: Word> SplitStealer<T> {
         }
         let word = shared.read(index.top());
         if shared.take(index, 1) {
-            // SAFETY: 1. shared positions are written (SP1); 2. the claim made it ours alone (SP5).
-            Steal::Success(unsafe { Shared::item(word) })
+            // SAFETY: 1. shared positions are written (SP1); 2. the claim made the item this
+            // thread's alone (SP5).
+            Steal::Success(unsafe { SplitShared::item(word) })
         } else {
             Steal::Retry
         }
     }
 
-    /// Moves half of the shared items (rounded up), at most `limit` and no more than fit, to the newest end
-    /// of `dest`, keeping their order, with one claim. Gives the number moved.
+    /// Moves half of the shared items, rounded up, to the newest end of `dest`, in order and with
+    /// one claim. Moves at most `limit` items and no more than fit. Returns how many were moved.
     ///
-    /// Stealing from `dest`'s own queue moves nothing and gives `Empty`, as does a `limit` of zero or a
-    /// full `dest`. Asks the owner to share if nothing is shared. Lock-free.
+    /// Returns `Empty` if `limit` is zero, if `dest` is full, or if `dest` is the owner's end of
+    /// this very queue. Asks the owner to share if nothing is shared. Lock-free.
     pub fn steal_batch(&self, dest: &Split<T>, limit: usize) -> Steal<usize> {
-        self.grab(dest, limit, 0).map(|batch| batch.moved as usize)
+        self.claim_batch(dest, limit, 0)
+            .map(|batch| batch.moved as usize)
     }
 
-    /// As [`steal_batch`](Self::steal_batch), but gives the oldest item of the batch to the caller; the
-    /// others go to `dest`.
+    /// Does the same as [`steal_batch`](Self::steal_batch), but returns the oldest item of the
+    /// batch; the others go to `dest`.
     pub fn steal_batch_and_pop(&self, dest: &Split<T>, limit: usize) -> Steal<T> {
-        match self.grab(dest, limit, 1) {
-            Steal::Success(Batch {
+        match self.claim_batch(dest, limit, 1) {
+            Steal::Success(StolenBatch {
                 kept: Some(word), ..
             }) => {
-                // SAFETY: 1. shared positions are written (SP1); 2. `grab` claimed it and put it nowhere.
-                Steal::Success(unsafe { Shared::item(word) })
+                // SAFETY: 1. shared positions are written (SP1); 2. `claim_batch` claimed it and
+                // put it nowhere.
+                Steal::Success(unsafe { SplitShared::item(word) })
             }
             Steal::Success(_) | Steal::Empty => Steal::Empty,
             Steal::Retry => Steal::Retry,
         }
     }
 
-    /// Claims a batch: the first `keep` (zero or one) go to the caller, the rest to `dest`.
-    fn grab(&self, dest: &Split<T>, limit: usize, keep: u64) -> Steal<Batch> {
+    /// Claims a batch. The first `keep` items (zero or one) go to the caller, the others to `dest`.
+    fn claim_batch(&self, dest: &Split<T>, limit: usize, keep: u64) -> Steal<StolenBatch> {
         let (shared, to) = (&*self.shared, &*dest.shared);
         if Arc::ptr_eq(&self.shared, &dest.shared) || limit == 0 {
             return Steal::Empty;
@@ -92,54 +97,59 @@ impl<T: Word> SplitStealer<T> {
         for offset in keep..count {
             let word = shared.read(index.top() + offset);
             let Some(word) = NonNull::new(word) else {
-                // Not to be seen, by SP1; and nothing is claimed yet.
+                // This cannot be seen, by SP1 (order of positions); and nothing is claimed yet.
                 return Steal::Retry;
             };
             to.write(bottom + offset - keep, word);
         }
         if !shared.take(index, count) {
-            // What was written above `dest`'s bottom is nobody's, and will be written over.
+            // What was written above the bottom of `dest` belongs to no one, and will be
+            // overwritten.
             return Steal::Retry;
         }
         let moved = count - keep;
-        // Ordering: Release (SO1); who forces `dest` and sees the new bottom sees the items.
+        // Ordering: Release (SO1); a thread that forces `dest` and sees the new bottom sees the
+        // items.
         to.bottom().store(bottom + moved, Ordering::Release);
         // Ordering: Relaxed; zero is the whole message.
         if moved > 0 && to.ceiling().load(Ordering::Relaxed) == 0 {
-            dest.answer(bottom + moved);
+            dest.answer_request(bottom + moved);
         }
-        Steal::Success(Batch { kept, moved })
+        Steal::Success(StolenBatch { kept, moved })
     }
 
-    /// Makes everything that the owner keeps private visible to thieves, and gives the number of items that
-    /// are visible now. `Empty` if there are none; `Retry` if the owner or another thief was quicker.
+    /// Makes all private items visible to thieves, and returns the number of items that are visible
+    /// now. Returns `Empty` if there are none, and `Retry` if the owner or another thief was
+    /// quicker.
     ///
-    /// If something is private, this costs a barrier on all cores that run this process (several microseconds
-    /// where that is `membarrier`), and the owner its next push or pop the slow way: call it when the owner has
-    /// left a request unanswered, and there is nothing else left but to park. Lock-free.
+    /// If something is private, this costs a barrier on all cores that run this process (several
+    /// microseconds where that is `membarrier`), and it sends the owner's next push or pop down its
+    /// slow path. Call it when the owner has left a request unanswered and nothing else is left to
+    /// do but to park. Lock-free.
     pub fn force(&self) -> Steal<usize> {
         let shared = &*self.shared;
         let index = shared.index();
         // Ordering: Relaxed; it only tells whether a barrier may be worth its price.
         let bottom = shared.bottom().load(Ordering::Relaxed);
         if index.items(bottom, shared.capacity()) <= index.count() {
-            return visible(index);
+            return visible_items(index);
         }
         shared.ask();
-        // Ordering: SO6: the request is before it, the second look after it. Its partner is the light
-        // barrier in `pop`, between lowering `bottom` and looking at the limit.
+        // Ordering: SO6; the request comes before the barrier and the second look after it. Its
+        // partner is the light barrier in `pop`, which is between lowering `bottom` and looking at
+        // the limit.
         asymmetric::heavy();
-        // Ordering: Acquire (SO1); the items up to it are visible, for `raise` to pass on.
+        // Ordering: Acquire (SO1); the items up to it are visible, and `raise` passes them on.
         let bottom = shared.bottom().load(Ordering::Acquire);
         match index.items(bottom, shared.capacity()) {
-            items if items <= index.count() => visible(index),
+            items if items <= index.count() => visible_items(index),
             items if shared.raise(index, items) => Steal::Success(items as usize),
             _ => Steal::Retry,
         }
     }
 
-    /// As [`steal_batch_and_pop`](Self::steal_batch_and_pop); finding nothing shared, [forces](Self::force)
-    /// once and tries again.
+    /// Does the same as [`steal_batch_and_pop`](Self::steal_batch_and_pop). If nothing is shared,
+    /// [forces](Self::force) once and tries again.
     pub fn force_steal(&self, dest: &Split<T>, limit: usize) -> Steal<T> {
         let first = self.steal_batch_and_pop(dest, limit);
         if !first.is_empty() || limit == 0 || Arc::ptr_eq(&self.shared, &dest.shared) {
@@ -147,7 +157,7 @@ impl<T: Word> SplitStealer<T> {
         }
         match self.force() {
             Steal::Success(_) => match self.steal_batch_and_pop(dest, limit) {
-                // What was visible a moment ago went to somebody else.
+                // Another thread took what was visible a moment ago.
                 Steal::Empty => Steal::Retry,
                 outcome => outcome,
             },
@@ -156,21 +166,21 @@ impl<T: Word> SplitStealer<T> {
         }
     }
 
-    /// How many items thieves can see at this moment.
+    /// Returns the number of items that thieves can see at this moment.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.index().count() as usize
     }
 
-    /// True if thieves could see nothing at some moment during the call.
+    /// Whether thieves could see nothing at some moment during the call.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// What thieves can see, when there is nothing more to be had.
-fn visible(index: Index) -> Steal<usize> {
+/// Returns what thieves can see, when there is nothing more to be had.
+fn visible_items(index: Index) -> Steal<usize> {
     match index.count() {
         0 => Steal::Empty,
         count => Steal::Success(count as usize),
@@ -181,24 +191,10 @@ impl<T: Word> Stealer for SplitStealer<T> {
     type Item = T;
     type Worker = Split<T>;
 
-    fn steal(&self) -> Steal<T> {
-        self.steal()
-    }
-
-    fn steal_batch(&self, dest: &Split<T>, limit: usize) -> Steal<usize> {
-        self.steal_batch(dest, limit)
-    }
-
-    fn steal_batch_and_pop(&self, dest: &Split<T>, limit: usize) -> Steal<T> {
-        self.steal_batch_and_pop(dest, limit)
-    }
+    forward_stealer_methods!();
 
     fn force_steal(&self, dest: &Split<T>, limit: usize) -> Steal<T> {
         self.force_steal(dest, limit)
-    }
-
-    fn len(&self) -> usize {
-        self.len()
     }
 }
 

@@ -1,76 +1,85 @@
-//! Bursts that fill a queue and are stolen in a few great batches, over and over, while other thieves lose their
-//! core in the middle of a copy: a thief that then finds the queue in a state that looks like the one it read,
-//! although every item has been replaced, would take a batch that is gone.
+//! Bursts that fill a queue and are stolen in a few large batches, over and over, while other
+//! thieves lose their core in the middle of a copy. Suppose that such a thief then finds the queue
+//! in a state that looks like the one it read, although every item has been replaced. It would take
+//! a batch that is gone.
 //!
-//! No safe code can hold a thief between its look and its claim. But with more threads than cores the system
-//! does, and copies of 16,384 items are long enough that it often happens there. Between two bursts the queue
-//! rests in the same state for a while, for a thief to wake up in: by a narrow counter, in every second burst.
+//! No safe code can hold a thief between its look and its claim. But with more threads than cores
+//! the system does, and copies of 16,384 items are long enough that it often happens there. Between
+//! two bursts the queue rests in the same state for a while, so that a thief may wake up in that
+//! state. With a narrow counter, that is so in every second burst.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use stealyard_deque::{Ring, Split, Steal, Stealer};
 
-use crate::items::{Book, Stop, Thing, Watchdog, scaled};
+use crate::items::{AuditItem, Ledger, StopOnDrop, Watchdog, scaled};
 use crate::subjects::{FirstIn, LastIn, Subject};
 
-/// The most that a `Split` holds, and half of a round of its narrowest counter.
+/// The most items that a `Split` holds, and half of a round of its narrowest counter.
 const BURST: u32 = 1 << 15;
 
 /// How long the queue rests full, in spins.
 const REST: u32 = 2_000;
 
-/// How many thieves copy beside the one that empties the queue: with it, one more than there are cores.
+/// Returns how many thieves copy beside the one that empties the queue. Together with that one they
+/// are one more than there are cores.
 fn copying_thieves() -> usize {
     std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8))
 }
 
-fn settle_all<W: Subject>(own: &W, book: &Book) {
+fn settle_all<W: Subject>(own: &W, ledger: &Ledger) {
     while let Some(item) = own.pop() {
-        item.settle(book);
+        item.settle(ledger);
     }
 }
 
-/// `bursts` bursts through a queue that `make` makes, with thieves whose queues are of the same size.
+/// Runs `bursts` bursts through a queue that `make` makes, with thieves whose queues are of the
+/// same size.
 fn bursts<W: Subject<Item = u32>>(program: &str, make: fn() -> W, bursts: u64) {
     let _watchdog = Watchdog::new(program);
-    let book = Book::new(bursts as u32 * BURST);
+    let ledger = Ledger::new(bursts as u32 * BURST);
     let (queue, stop) = (make(), AtomicBool::new(false));
     let stealer = queue.stealer();
     std::thread::scope(|scope| {
-        let _stop = Stop(&stop);
+        let _stop = StopOnDrop(&stop);
         for _ in 0..copying_thieves() {
             let (victim, own) = (stealer.clone(), make());
-            let (stop, book) = (&stop, &book);
+            let (stop, ledger) = (&stop, &ledger);
             scope.spawn(move || {
                 while !stop.load(Relaxed) {
                     let _: Steal<usize> = victim.steal_batch(&own, usize::MAX);
-                    settle_all(&own, book);
+                    settle_all(&own, ledger);
                 }
             });
         }
         let own = make();
         for _ in 0..bursts {
-            one_burst(&queue, &stealer, &own, &book);
+            one_burst(&queue, &stealer, &own, &ledger);
         }
     });
     drop(queue);
-    book.close(program);
+    ledger.close(program);
 }
 
-/// The owner fills its queue, shares everything, rests, and steals it all back in batches.
-fn one_burst<W: Subject<Item = u32>>(queue: &W, stealer: &W::Stealer, own: &W, book: &Arc<Book>) {
+/// Fills the queue as its owner, shares everything, rests, and steals it all back in batches.
+fn one_burst<W: Subject<Item = u32>>(
+    queue: &W,
+    stealer: &W::Stealer,
+    own: &W,
+    ledger: &Arc<Ledger>,
+) {
     for _ in 0..BURST {
-        let item = Thing::make(book);
+        let item = AuditItem::make(ledger);
         queue.push(item).expect("there is room for a burst");
     }
     let _: Option<Steal<usize>> = W::force(stealer);
     (0..REST).for_each(|_| std::hint::spin_loop());
     while !queue.is_empty() {
         if let Steal::Success(item) = stealer.force_steal(own, usize::MAX) {
-            item.settle(book);
+            item.settle(ledger);
         }
-        settle_all(own, book);
+        settle_all(own, ledger);
     }
 }
 

@@ -1,17 +1,18 @@
-//! The constructors that documentation hides, with arguments that are not right: each is rejected by a panic
-//! that names what is wrong, in release too, or makes a queue that works. Nothing is left to chance.
+//! The constructors that the documentation hides, with wrong arguments. Each argument is either
+//! rejected by a panic that names what is wrong, in release builds too, or makes a queue that
+//! works. There is nothing random here.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use stealyard_deque::{ChaseLev, Fifo, Lifo, Ring, Split, Worker};
 
-use crate::items::{Book, Item, said};
+use crate::items::{Item, Ledger, panic_message};
 use crate::subjects::Subject;
 
-/// Fills, overflows, steals and empties the queue that `make` makes, unless making it panics.
+/// Makes a queue with `make`, then fills, overflows, steals and empties it, unless `make` panics.
 ///
 /// # Panics
-/// If an item is lost or doubled, or if the panic of `make` does not say one of `reasons`.
+/// If an item is lost or doubled, or if the panic of `make` does not contain one of `reasons`.
 fn rejected_or_works<W>(what: &str, reasons: &[&str], make: impl FnOnce() -> W)
 where
     W: Subject<Item = Box<Item>>,
@@ -19,7 +20,7 @@ where
     let queue = match catch_unwind(AssertUnwindSafe(make)) {
         Ok(queue) => queue,
         Err(payload) => {
-            let text = said(&*payload);
+            let text = panic_message(&*payload);
             let clear = reasons.iter().all(|reason| text.contains(reason));
             assert!(
                 clear,
@@ -31,16 +32,16 @@ where
     exercise(what, queue);
 }
 
-/// More calls than there are slots, so that every position is used again, and more than once.
+/// Makes more calls than there are slots, so that every position is used again, and more than once.
 fn exercise<W: Subject<Item = Box<Item>>>(what: &str, queue: W) {
     use stealyard_deque::Stealer;
-    let book = Book::new(4_000);
+    let ledger = Ledger::new(4_000);
     let (stealer, other) = (queue.stealer(), W::forms()[0].make());
     for turn in 0..600 {
-        if let Err(back) = queue.push(Item::new(&book, crate::items::Then::Nothing)) {
+        if let Err(back) = queue.push(Item::new(&ledger, crate::items::Then::Nothing)) {
             drop(back);
         }
-        queue.push_or_overflow(Item::new(&book, crate::items::Then::Nothing), drop);
+        queue.push_or_overflow(Item::new(&ledger, crate::items::Then::Nothing), drop);
         match turn % 5 {
             0 => drop(queue.pop()),
             1 => drop(stealer.steal().success()),
@@ -51,13 +52,13 @@ fn exercise<W: Subject<Item = Box<Item>>>(what: &str, queue: W) {
         while other.pop().is_some() {}
     }
     drop((queue, stealer, other));
-    book.close(what);
+    ledger.close(what);
 }
 
 /// Capacities that no queue can have, and those that only some can.
 const CAPACITIES: [usize; 9] = [0, 1, 2, 3, 5, 6, 7, 12, 100];
 
-/// Positions at the edges of their width, and of the narrower fields that they are packed in.
+/// Positions at the edges of their width, and of the narrower fields in which they are packed.
 const POSITIONS: [u64; 12] = [
     0,
     1,
@@ -111,7 +112,8 @@ fn capacities_beyond_the_greatest_are_rejected() {
             || Split::starting_at(capacity, 0, 1),
         );
     }
-    // Sizes between its greatest and these would be memory that a wrong constructor really takes.
+    // Sizes between the greatest one and these would be memory that a wrong constructor really
+    // takes.
     for capacity in [usize::MAX / 2 + 1, usize::MAX] {
         let number = capacity.to_string();
         rejected_or_works(
@@ -145,7 +147,7 @@ fn the_usual_constructors_reject_the_same_capacities() {
     }
 }
 
-/// A queue that lasts is left alone for `turns`, so that positions wrap on the way.
+/// Each queue that is made is used for `turns` calls, so that positions wrap on the way.
 #[test]
 fn positions_at_every_edge_are_rejected_or_work() {
     for position in POSITIONS {
@@ -179,7 +181,7 @@ fn positions_at_every_edge_are_rejected_or_work() {
     }
 }
 
-/// What an argument may be that a user can give: any number.
+/// Arguments that a user can give: any number.
 #[test]
 fn limits_and_claims_of_any_size_work() {
     for size in [0, 1, 2, 3, usize::MAX - 1, usize::MAX] {
@@ -197,11 +199,11 @@ fn limits_and_claims_of_any_size_work() {
     }
 }
 
-/// A limit that is taken back, and one that is set below what is there.
+/// A limit that is lifted, and one that is set below the number of items.
 #[test]
 fn a_limit_can_be_changed_at_any_time() {
-    let book = Book::new(64);
-    let item = || Item::new(&book, crate::items::Then::Nothing);
+    let ledger = Ledger::new(64);
+    let item = || Item::new(&ledger, crate::items::Then::Nothing);
     let mut queue = ChaseLev::<Box<Item>, Fifo>::default();
     for limit in [8, 2, usize::MAX, 1, 4] {
         queue = queue.with_limit(limit);
@@ -218,5 +220,5 @@ fn a_limit_can_be_changed_at_any_time() {
     }
     assert_eq!(Worker::capacity(&queue), Some(4));
     drop(queue);
-    book.close("a limit that changes");
+    ledger.close("a limit that changes");
 }

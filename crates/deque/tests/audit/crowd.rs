@@ -1,7 +1,10 @@
-//! Random programs of an owner and up to three thieves at once, over every call that a queue has: sinks that
-//! come back to the queue or panic, thieves that rob each other, handles that come and go. Every item is found
-//! in the book once; each thief sees what it takes without force in the order in which it was pushed, and so
-//! does the owner of a first-in-first-out queue (P1, P2, P3).
+//! Random programs of an owner and up to three thieves at once, over every call that a queue has:
+//! sinks that use the queue again or panic, thieves that steal from each other, handles that come
+//! and go.
+//!
+//! Every item ends once in the ledger. Each thief sees what it takes without force in the order in
+//! which it was pushed, and so does the owner of a first-in-first-out queue (P1, P2 and P3 of
+//! `Worker`).
 //!
 //! A seed makes the same programs again, not the same interleaving.
 
@@ -13,23 +16,23 @@ use std::sync::{Arc, Mutex};
 use stealyard_deque::{ChaseLev, Fifo, Lifo, Order, Ring, Split, Steal, Stealer};
 use stealyard_sync::seed::Rng;
 
-use crate::items::{Book, Item, Thing, Watchdog, again, scaled, seed, throw, throws};
+use crate::items::{AuditItem, Item, Ledger, Watchdog, again, scaled, seed, throw, throws};
 use crate::subjects::{Form, Subject};
 
 type Boxed = Box<Item>;
 
-/// What one round is about.
+/// The threads' common state in one round.
 struct Round<W: Subject<Item = Boxed>> {
     name: String,
     form: Form<W>,
-    book: Arc<Book>,
-    /// Of the queue that is robbed, and then of the thieves' own.
+    ledger: Arc<Ledger>,
+    /// The thieves' handles: first of the queue with an owner, then of the thieves' own queues.
     victims: Mutex<Vec<W::Stealer>>,
-    /// Its owner has ended: it pushes nothing more.
+    /// Whether the owner has ended. After that it pushes nothing more.
     over: AtomicBool,
 }
 
-/// The numbers that a thread has taken, where an order is promised.
+/// Checks that the numbers which a thread took are ascending, where an order is promised.
 struct Rising(Option<u32>);
 
 impl Rising {
@@ -43,13 +46,13 @@ impl Rising {
     }
 }
 
-/// The owner's part: `calls` random calls, and those of its sinks.
-fn own<W: Subject<Item = Boxed>>(round: &Round<W>, queue: W, calls: u32, mut rng: Rng) {
+/// Runs the owner: `calls` random calls, and those of its sinks.
+fn run_owner<W: Subject<Item = Boxed>>(round: &Round<W>, queue: W, calls: u32, mut rng: Rng) {
     let (mut queue, mut popped) = (queue, Rising(None));
     let spare = round.form.make();
     for _ in 0..calls {
         match rng.below(32) {
-            0..=11 => drop(queue.push(Boxed::make(&round.book))),
+            0..=11 => drop(queue.push(Boxed::make(&round.ledger))),
             12..=19 => overflow(round, &queue, &spare, &mut rng, 0),
             20..=28 => {
                 let Some(item) = queue.pop() else { continue };
@@ -73,13 +76,13 @@ fn own<W: Subject<Item = Boxed>>(round: &Round<W>, queue: W, calls: u32, mut rng
     while let Some(item) = spare.pop() {
         drop(item);
     }
-    // Half of the time thieves find the rest without an owner.
+    // Half of the time, thieves find the remaining items without an owner.
     if rng.below(2) == 0 {
         while queue.pop().is_some() {}
     }
 }
 
-/// Pushes with overflow; the sink makes a few calls of its own, up to three deep, and may panic.
+/// Pushes with overflow. The sink makes a few calls of its own, up to three deep, and may panic.
 fn overflow<W: Subject<Item = Boxed>>(
     round: &Round<W>,
     queue: &W,
@@ -94,12 +97,12 @@ fn overflow<W: Subject<Item = Boxed>>(
     };
     let calls = Cell::new(0);
     throws(|| {
-        queue.push_or_overflow(Boxed::make(&round.book), |item| {
+        queue.push_or_overflow(Boxed::make(&round.ledger), |item| {
             if calls.replace(calls.get() + 1) == panics_at {
                 throw();
             }
             match rng.below(8) {
-                0 => drop(queue.push(Boxed::make(&round.book))),
+                0 => drop(queue.push(Boxed::make(&round.ledger))),
                 1 => drop(queue.stealer().steal().success()),
                 2 => drop(spare.push(item)),
                 3 => drop(queue.stealer().steal_batch(spare, 3)),
@@ -114,8 +117,8 @@ fn overflow<W: Subject<Item = Boxed>>(
     });
 }
 
-/// A thief's part, until the owner has ended and a few turns have found nothing.
-fn rob<W: Subject<Item = Boxed>>(round: &Round<W>, own: &W, mut rng: Rng) {
+/// Runs a thief until the owner has ended and a few turns have found nothing.
+fn run_thief<W: Subject<Item = Boxed>>(round: &Round<W>, own: &W, mut rng: Rng) {
     let mut stealers: Vec<W::Stealer> = Vec::new();
     let mut from_first = Rising(None);
     let mut idle = 0;
@@ -128,9 +131,10 @@ fn rob<W: Subject<Item = Boxed>>(round: &Round<W>, own: &W, mut rng: Rng) {
                 .clone();
         }
         let over = round.over.load(Relaxed);
-        // The first is the queue with an owner: it gets two turns for one of each other.
+        // The first victim is the queue with an owner; it gets two turns for one of each other
+        // queue.
         let which = rng.below(stealers.len() as u32 + 1).saturating_sub(1) as usize;
-        let found = rob_one(
+        let found = steal_once(
             round,
             &stealers[which],
             own,
@@ -141,8 +145,8 @@ fn rob<W: Subject<Item = Boxed>>(round: &Round<W>, own: &W, mut rng: Rng) {
     }
 }
 
-/// One steal; whether it found something.
-fn rob_one<W: Subject<Item = Boxed>>(
+/// Makes one steal. Returns whether it found something.
+fn steal_once<W: Subject<Item = Boxed>>(
     round: &Round<W>,
     victim: &W::Stealer,
     own: &W,
@@ -174,14 +178,14 @@ fn rob_one<W: Subject<Item = Boxed>>(
         rising.next(first.number(), &round.name);
     }
     drop(first);
-    // Some stay for the other thieves.
+    // Some items stay for the other thieves.
     for _ in 0..rng.below(4) {
         drop(own.pop());
     }
     true
 }
 
-/// One queue, robbed by `thieves`.
+/// Runs one queue, which `thieves` thieves rob.
 fn round<W: Subject<Item = Boxed>>(test: &str, form: Form<W>, thieves: u64, calls: u32, seed: u64) {
     let name = format!(
         "{}, {thieves} thieves, round {seed} ({})",
@@ -198,7 +202,7 @@ fn round<W: Subject<Item = Boxed>>(test: &str, form: Form<W>, thieves: u64, call
     let round = Round {
         victims: Mutex::new(victims.collect()),
         // A call pushes one item, and its sinks some more.
-        book: Book::new(calls * 20 + 10_000),
+        ledger: Ledger::new(calls * 20 + 10_000),
         name,
         form,
         over: AtomicBool::new(false),
@@ -209,11 +213,11 @@ fn round<W: Subject<Item = Boxed>>(test: &str, form: Form<W>, thieves: u64, call
             .zip(1..)
             .map(|(own, thief)| {
                 let (round, rng) = (&round, Rng::new(seed ^ thief << 32));
-                scope.spawn(move || rob(round, &own, rng))
+                scope.spawn(move || run_thief(round, &own, rng))
             })
             .collect();
         let owned = catch_unwind(AssertUnwindSafe(|| {
-            own(&round, queue, calls, Rng::new(seed))
+            run_owner(&round, queue, calls, Rng::new(seed))
         }));
         round.over.store(true, Relaxed);
         let mut outcomes = vec![owned];
@@ -227,15 +231,15 @@ fn round<W: Subject<Item = Boxed>>(test: &str, form: Form<W>, thieves: u64, call
     }
     let Round {
         victims,
-        book,
+        ledger,
         name,
         ..
     } = round;
     drop(victims);
-    book.close(&name);
+    ledger.close(&name);
 }
 
-/// Rounds of every form, with one to three thieves.
+/// Runs rounds of every form, with one to three thieves.
 fn rounds<W: Subject<Item = Boxed>>(test: &str, rounds: u64) {
     for number in 0..rounds {
         for form in W::forms() {

@@ -1,19 +1,20 @@
-//! Items whose destructors panic, or do work of their own, where a queue drops them: with its last handle.
+//! Items whose destructors panic, or do work of their own, when a queue drops them with its last
+//! handle.
 //!
-//! As in std's `Vec`, one destructor that panics does not save the others from being run. Two that panic in one
-//! drop abort the process, as they do there.
+//! As in std's `Vec`, one destructor that panics does not keep the others from running. Two that
+//! panic in one drop abort the process, as they do there.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
 use stealyard_deque::{NeverSteal, Slot, Stealer};
 
-use crate::items::{Book, Item, Then, Thing, reacting, throws};
+use crate::items::{AuditItem, Item, Ledger, Then, throws, with_reaction};
 use crate::subjects::{Form, Subject, any_call, on_every_queue};
 
 type Boxed = Box<Item>;
 
-/// Which handle goes last, and where.
+/// The handle that is dropped last, and the thread that drops it.
 #[derive(Clone, Copy, Debug)]
 enum Last {
     Owner,
@@ -23,7 +24,8 @@ enum Last {
 
 const LAST: [Last; 3] = [Last::Owner, Last::Thief, Last::ThiefOnAnotherThread];
 
-/// Drops the handles of a queue, `last` at last; whether that panicked with what a destructor threw.
+/// Drops the handles of a queue, `last` at last. Returns whether that panicked with what a
+/// destructor threw.
 fn drop_handles<W: Subject>(queue: W, last: Last) -> bool {
     let stealer = queue.stealer();
     match last {
@@ -43,11 +45,11 @@ fn drop_handles<W: Subject>(queue: W, last: Last) -> bool {
     }
 }
 
-/// Fills a queue with `count` items, of which the one at `which` does something; some are popped and stolen
-/// first, so that claims are outstanding and positions are not at their start.
+/// Fills a queue with `count` items, of which the one at `which` does something. Some items are
+/// popped and stolen first, so that claims are outstanding and positions are not at their start.
 fn filled<W: Subject<Item = Boxed>>(
     form: &Form<W>,
-    book: &Arc<Book>,
+    ledger: &Arc<Ledger>,
     count: usize,
     which: usize,
     then: Then,
@@ -55,8 +57,8 @@ fn filled<W: Subject<Item = Boxed>>(
     let queue = form.make();
     let stealer = queue.stealer();
     for turn in 0..7 {
-        drop(queue.push(Boxed::make(book)));
-        drop(queue.push(Boxed::make(book)));
+        drop(queue.push(Boxed::make(ledger)));
+        drop(queue.push(Boxed::make(ledger)));
         drop(queue.pop());
         if turn % 3 > 0 {
             drop(stealer.steal().success());
@@ -67,8 +69,8 @@ fn filled<W: Subject<Item = Boxed>>(
     }
     for number in 0..count {
         let then = if number == which { then } else { Then::Nothing };
-        if let Err(back) = queue.push(Item::new(book, then)) {
-            // No room for it: a panic is the queue's to see, not ours.
+        if let Err(back) = queue.push(Item::new(ledger, then)) {
+            // There is no room for the item, so its panic reaches this caller and not the queue.
             assert!(throws(|| drop(back)) == (then == Then::Panics));
             break;
         }
@@ -84,22 +86,22 @@ fn one_panics<W: Subject<Item = Boxed>>() {
                     "{}, item {which} of {count} panics, {last:?} last",
                     form.name
                 );
-                let book = Book::new(1_000);
-                let queue = filled(&form, &book, count, which, Then::Panics);
-                // It may not have fitted.
+                let ledger = Ledger::new(1_000);
+                let queue = filled(&form, &ledger, count, which, Then::Panics);
+                // The item may not have fitted.
                 drop_handles(queue, last);
-                book.close(&program);
+                ledger.close(&program);
             }
         }
     }
 }
 
 #[test]
-fn one_destructor_that_panics_does_not_keep_the_others_from_being_run() {
+fn a_panicking_destructor_does_not_stop_the_others() {
     on_every_queue!(Boxed, one_panics());
 }
 
-/// The last handle goes while an item's destructor uses other queues, and handles that are older.
+/// Drops the last handle while an item's destructor uses other queues, and handles that are older.
 fn destructors_work<W: Subject<Item = Boxed>>() {
     thread_local! {
         static CALLS: Cell<u32> = const { Cell::new(0) };
@@ -110,66 +112,66 @@ fn destructors_work<W: Subject<Item = Boxed>>() {
                 "{}, whose items' destructors use others, {last:?} last",
                 form.name
             );
-            let book = Book::new(4_000);
-            let (one, two, inner_book) = (form.make(), form.make(), Arc::clone(&book));
+            let ledger = Ledger::new(4_000);
+            let (one, two, inner_ledger) = (form.make(), form.make(), Arc::clone(&ledger));
             CALLS.set(0);
             let react = move |_| {
                 for _ in 0..8 {
                     let call = CALLS.get();
                     CALLS.set(call + 1);
-                    any_call(&one, &two, &inner_book, call);
+                    any_call(&one, &two, &inner_ledger, call);
                 }
             };
-            reacting(react, || {
+            with_reaction(react, || {
                 for which in 0..9 {
-                    let queue = filled(&form, &book, 9, which, Then::Reacts);
+                    let queue = filled(&form, &ledger, 9, which, Then::Reacts);
                     drop_handles(queue, last);
                 }
             });
             assert!(CALLS.get() > 0, "{program}: no destructor was run");
-            book.close(&program);
+            ledger.close(&program);
         }
     }
 }
 
 #[test]
-fn destructors_may_use_queues_while_their_own_goes() {
+fn destructors_may_use_queues_while_their_own_is_dropped() {
     on_every_queue!(Boxed, destructors_work());
 }
 
 #[test]
-fn a_slot_drops_what_is_in_it_once_also_if_that_panics() {
-    let book = Book::new(8);
+fn a_slot_drops_its_item_once_even_if_that_panics() {
+    let ledger = Ledger::new(8);
     let slot = Slot::new();
-    assert!(slot.put(Item::new(&book, Then::Panics)).is_none());
+    assert!(slot.put(Item::new(&ledger, Then::Panics)).is_none());
     assert!(throws(|| drop(slot)));
-    // What is displaced is the caller's to drop.
+    // The displaced item is the caller's to drop.
     let slot = Slot::new();
-    assert!(slot.put(Item::new(&book, Then::Panics)).is_none());
-    let displaced = slot.put(Boxed::make(&book));
+    assert!(slot.put(Item::new(&ledger, Then::Panics)).is_none());
+    let displaced = slot.put(Boxed::make(&ledger));
     assert!(throws(|| drop(displaced)));
     assert!(slot.steal_by(&NeverSteal, 0, 1).is_empty());
     assert!(!slot.is_empty());
     drop(slot);
-    book.close("a slot");
+    ledger.close("a slot");
 }
 
 #[test]
-fn a_slot_may_be_used_by_the_destructor_of_what_was_in_it() {
-    let book = Book::new(8);
+fn a_destructor_may_use_the_slot_that_held_its_item() {
+    let ledger = Ledger::new(8);
     let slot = std::rc::Rc::new(Slot::new());
-    let (inside, inner_book) = (std::rc::Rc::clone(&slot), Arc::clone(&book));
+    let (inside, inner_ledger) = (std::rc::Rc::clone(&slot), Arc::clone(&ledger));
     let react = move |_| {
-        if inner_book.has_room(2) {
-            drop(inside.put(Item::new(&inner_book, Then::Reacts)));
+        if inner_ledger.has_room(2) {
+            drop(inside.put(Item::new(&inner_ledger, Then::Reacts)));
             drop(inside.take());
         }
     };
-    reacting(react, || {
-        drop(slot.put(Item::new(&book, Then::Reacts)));
-        drop(slot.put(Item::new(&book, Then::Reacts)));
+    with_reaction(react, || {
+        drop(slot.put(Item::new(&ledger, Then::Reacts)));
+        drop(slot.put(Item::new(&ledger, Then::Reacts)));
         drop(slot.take());
     });
     drop(slot);
-    book.close("a slot whose items use it");
+    ledger.close("a slot whose items use it");
 }

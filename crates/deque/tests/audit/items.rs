@@ -1,4 +1,5 @@
-//! Items that know who they are, the book that is kept of them, and what the programs of the audit share.
+//! Items that know their identity, the ledger that is kept of them, and what the programs of the
+//! audit share.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -10,17 +11,18 @@ use std::time::Duration;
 
 use stealyard_deque::Word;
 
-/// Which items were made, and how often each has gone: popped, stolen and dropped, or dropped by its queue.
-pub(crate) struct Book {
-    /// How often each went.
+/// A record of which items were made, and how often each has ended: popped or stolen and then
+/// dropped, or dropped by its queue.
+pub(crate) struct Ledger {
+    /// How often each item has ended.
     gone: Box<[AtomicU8]>,
     made: AtomicU32,
-    /// Numbers that nobody made.
+    /// How many items ended whose numbers were never made.
     strange: AtomicU64,
 }
 
-impl Book {
-    /// A book with room for `most` items.
+impl Ledger {
+    /// Creates a ledger with room for `most` items.
     pub(crate) fn new(most: u32) -> Arc<Self> {
         Arc::new(Self {
             gone: (0..most).map(|_| AtomicU8::new(0)).collect(),
@@ -29,14 +31,14 @@ impl Book {
         })
     }
 
-    /// The next item's number.
+    /// Returns the next item's number.
     pub(crate) fn next(&self) -> u32 {
         let number = self.made.fetch_add(1, Relaxed);
-        assert!((number as usize) < self.gone.len(), "the book is full");
+        assert!((number as usize) < self.gone.len(), "the ledger is full");
         number
     }
 
-    /// Whether there is room for so many more.
+    /// Whether there is room for `more` items.
     pub(crate) fn has_room(&self, more: u32) -> bool {
         (self.made.load(Relaxed) + more) as usize <= self.gone.len()
     }
@@ -52,12 +54,13 @@ impl Book {
         }
     }
 
-    /// How often this item went.
+    /// Returns how often this item has ended.
     pub(crate) fn times_gone(&self, number: u32) -> u8 {
         self.gone[number as usize].load(Relaxed)
     }
 
-    /// Whether every item that was made has gone once, and no other; the caller has joined all threads.
+    /// Checks that every item that was made has ended once, and no other; the caller has joined all
+    /// threads.
     pub(crate) fn close(&self, program: &str) {
         let made = self.made.load(Relaxed);
         let of = |times: fn(u8) -> bool| -> Vec<u32> {
@@ -74,35 +77,35 @@ impl Book {
     }
 }
 
-/// What can go through a queue and be found in the book.
-pub(crate) trait Thing: Word + 'static {
-    /// What messages call this kind.
+/// An item that can go through a queue and be found in the ledger.
+pub(crate) trait AuditItem: Word + 'static {
+    /// The name of this kind in messages.
     const KIND: &'static str;
 
-    /// The next item of the book.
-    fn make(book: &Arc<Book>) -> Self;
+    /// Makes the next item of the ledger.
+    fn make(ledger: &Arc<Ledger>) -> Self;
 
-    /// Its number in the book.
+    /// Returns the item's number in the ledger.
     fn number(&self) -> u32;
 
-    /// Ends it, which the book is told.
-    fn settle(self, book: &Book);
+    /// Ends the item, and records that in the ledger.
+    fn settle(self, ledger: &Ledger);
 }
 
-/// A plain number: if it comes out twice, nothing else goes wrong, and the book can tell.
-impl Thing for u32 {
+/// A plain number: if it comes out twice, nothing else goes wrong, and the ledger can tell.
+impl AuditItem for u32 {
     const KIND: &'static str = "plain";
 
-    fn make(book: &Arc<Book>) -> Self {
-        book.next()
+    fn make(ledger: &Arc<Ledger>) -> Self {
+        ledger.next()
     }
 
     fn number(&self) -> u32 {
         *self
     }
 
-    fn settle(self, book: &Book) {
-        book.note_gone(self);
+    fn settle(self, ledger: &Ledger) {
+        ledger.note_gone(self);
     }
 }
 
@@ -112,26 +115,26 @@ pub(crate) enum Then {
     Nothing,
     /// Panics, unless its thread does already.
     Panics,
-    /// Runs what [`reacting`] has set for its thread.
+    /// Runs the reaction that [`with_reaction`] has set for its thread.
     Reacts,
 }
 
-/// Tells the book when it is dropped, and then does what it was made for.
+/// An item that records in the ledger when it is dropped, and then does what it was made for.
 pub(crate) struct Item {
     number: u32,
-    /// The number's complement: an item whose memory was used again is noticed.
+    /// The number's complement, by which an item whose memory was used again is noticed.
     check: u32,
-    book: Arc<Book>,
+    ledger: Arc<Ledger>,
     then: Then,
 }
 
 impl Item {
-    pub(crate) fn new(book: &Arc<Book>, then: Then) -> Box<Self> {
-        let number = book.next();
+    pub(crate) fn new(ledger: &Arc<Ledger>, then: Then) -> Box<Self> {
+        let number = ledger.next();
         Box::new(Self {
             number,
             check: !number,
-            book: Arc::clone(book),
+            ledger: Arc::clone(ledger),
             then,
         })
     }
@@ -140,7 +143,7 @@ impl Item {
 impl Drop for Item {
     fn drop(&mut self) {
         assert_eq!(self.check, !self.number, "this is no item any more");
-        self.book.note_gone(self.number);
+        self.ledger.note_gone(self.number);
         match self.then {
             Then::Nothing => {}
             Then::Panics if std::thread::panicking() => {}
@@ -150,11 +153,11 @@ impl Drop for Item {
     }
 }
 
-impl Thing for Box<Item> {
+impl AuditItem for Box<Item> {
     const KIND: &'static str = "boxed";
 
-    fn make(book: &Arc<Book>) -> Self {
-        Item::new(book, Then::Nothing)
+    fn make(ledger: &Arc<Ledger>) -> Self {
+        Item::new(ledger, Then::Nothing)
     }
 
     fn number(&self) -> u32 {
@@ -162,18 +165,18 @@ impl Thing for Box<Item> {
         self.number
     }
 
-    fn settle(self, _: &Book) {}
+    fn settle(self, _: &Ledger) {}
 }
 
-/// What a panic of the programs' own carries.
+/// The payload of a panic that a program of the audit raises itself.
 pub(crate) struct Thrown;
 
-/// Panics with [`Thrown`], and says nothing of it.
+/// Panics with [`Thrown`], without a message.
 pub(crate) fn throw() -> ! {
     resume_unwind(Box::new(Thrown))
 }
 
-/// Runs `program`; whether it ended with a panic of [`Thrown`]. Any other panic goes on.
+/// Runs `program`. Returns whether it ended with a panic of [`Thrown`]; any other panic goes on.
 pub(crate) fn throws(program: impl FnOnce()) -> bool {
     match catch_unwind(AssertUnwindSafe(program)) {
         Ok(()) => false,
@@ -182,8 +185,8 @@ pub(crate) fn throws(program: impl FnOnce()) -> bool {
     }
 }
 
-/// What a panic said.
-pub(crate) fn said(payload: &(dyn Any + Send)) -> String {
+/// Returns the message of a panic.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().cloned();
     let fixed = payload
         .downcast_ref::<&str>()
@@ -197,7 +200,7 @@ thread_local! {
     static REACTION: RefCell<Option<Reaction>> = const { RefCell::new(None) };
 }
 
-/// Calls what [`reacting`] has set for this thread.
+/// Calls the reaction that [`with_reaction`] has set for this thread.
 pub(crate) fn react(number: u32) {
     let reaction = REACTION.try_with(|reaction| reaction.borrow().clone());
     if let Ok(Some(reaction)) = reaction {
@@ -205,8 +208,8 @@ pub(crate) fn react(number: u32) {
     }
 }
 
-/// While `program` runs, destructors of items that react call `reaction` with their number.
-pub(crate) fn reacting(reaction: impl Fn(u32) + 'static, program: impl FnOnce()) {
+/// Runs `program`. Meanwhile, destructors of items that react call `reaction` with their number.
+pub(crate) fn with_reaction(reaction: impl Fn(u32) + 'static, program: impl FnOnce()) {
     struct Unset;
     impl Drop for Unset {
         fn drop(&mut self) {
@@ -220,16 +223,17 @@ pub(crate) fn reacting(reaction: impl Fn(u32) + 'static, program: impl FnOnce())
     program();
 }
 
-/// Is set when this goes, also by a panic: what waits for it would wait for ever.
-pub(crate) struct Stop<'signal>(pub(crate) &'signal AtomicBool);
+/// Sets its flag when it is dropped, also by a panic. Threads that wait for the flag would
+/// otherwise wait for ever.
+pub(crate) struct StopOnDrop<'signal>(pub(crate) &'signal AtomicBool);
 
-impl Drop for Stop<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Relaxed);
     }
 }
 
-/// Ends the process, with a message, if it is not dropped in time: a hang must not look like patience.
+/// Ends the process with a message if it is not dropped in time, so that a hang is reported.
 pub(crate) struct Watchdog {
     _alive: mpsc::Sender<()>,
 }
@@ -249,12 +253,12 @@ impl Watchdog {
     }
 }
 
-/// `count`, times `STEALYARD_SOAK`.
+/// Returns `count` times `STEALYARD_SOAK`.
 pub(crate) fn scaled(count: u64) -> u64 {
     count * from_environment("STEALYARD_SOAK").unwrap_or(1)
 }
 
-/// The number that random programs are made from.
+/// Returns the number that random programs are made from.
 pub(crate) fn seed() -> u64 {
     from_environment("STEALYARD_SEED").unwrap_or(0)
 }
@@ -263,7 +267,7 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// How to run a random test again.
+/// Returns how to run a random test again.
 pub(crate) fn again(test: &str) -> String {
     format!(
         "again with: STEALYARD_SEED={} cargo test -p stealyard-deque --test audit {test} -- --include-ignored",

@@ -1,9 +1,10 @@
-//! What a `ChaseLev` keeps of a burst that thieves emptied: its buffer comes back down with the owner's next
-//! calls, whichever these are.
+//! What a `ChaseLev` keeps of a burst that thieves emptied: its buffer shrinks again with the
+//! owner's next calls, whichever these are.
 //!
-//! The bounds are those of a queue that replaces its buffer at most once in a call, by one of half its size: an
-//! owner that finds the queue empty gets it down in as many calls as there are halvings; one that pushes, or
-//! pushes and pops in turn, in as many calls as the buffer had slots.
+//! The bounds are those of a queue that replaces its buffer at most once in a call, by one of half
+//! its size. An owner that finds the queue empty shrinks it in as many calls as there are halvings.
+//! An owner that pushes, or pushes and pops in turn, shrinks it in as many calls as the buffer had
+//! slots.
 
 use stealyard_deque::{ChaseLev, Discipline, Fifo, Lifo, Steal};
 
@@ -11,7 +12,8 @@ const BURST: u32 = 100_000;
 /// How often 131,072 can be halved before it is 64, and a few calls more.
 const HALVINGS: usize = 16;
 
-/// A queue after a burst that a thief emptied, the size of its buffer then, and before.
+/// Returns a queue after a burst that a thief emptied, the size of its buffer then, and the size
+/// before.
 fn after_a_burst<D: Discipline>() -> (ChaseLev<u32, D>, usize, usize) {
     let queue = ChaseLev::<u32, D>::default();
     let least = queue.buffer_len();
@@ -26,7 +28,7 @@ fn after_a_burst<D: Discipline>() -> (ChaseLev<u32, D>, usize, usize) {
     (queue, most, least)
 }
 
-/// How many of the owner's `calls` it takes until the buffer is as small as at first.
+/// Returns how many of the owner's `calls` it takes until the buffer is as small as at first.
 fn calls_until_small<D: Discipline>(
     calls_at_most: impl Fn(usize) -> usize,
     mut call: impl FnMut(&ChaseLev<u32, D>, u32),
@@ -46,12 +48,12 @@ fn calls_until_small<D: Discipline>(
     }
 }
 
-/// The owner finds nothing.
+/// Pops from the empty queue.
 fn pops<D: Discipline>() {
     calls_until_small::<D>(|_| HALVINGS, |queue, _| assert_eq!(queue.pop(), None));
 }
 
-/// The owner pushes one item and pops it, over and over.
+/// Pushes one item and pops it, over and over.
 fn pushes_and_pops<D: Discipline>() {
     calls_until_small::<D>(
         |most| most,
@@ -62,7 +64,7 @@ fn pushes_and_pops<D: Discipline>() {
     );
 }
 
-/// The owner only pushes; a thief takes each item at once.
+/// Pushes only; a thief takes each item at once.
 fn only_pushes<D: Discipline>() {
     calls_until_small::<D>(
         |most| 2 * most,
@@ -74,26 +76,26 @@ fn only_pushes<D: Discipline>() {
 }
 
 #[test]
-fn a_burst_that_thieves_emptied_is_given_back_when_the_owner_finds_nothing() {
+fn a_buffer_that_thieves_emptied_shrinks_when_the_owner_finds_nothing() {
     pops::<Lifo>();
     pops::<Fifo>();
 }
 
 #[test]
-fn a_burst_that_thieves_emptied_is_given_back_while_the_owner_pushes_and_pops() {
+fn a_buffer_that_thieves_emptied_shrinks_while_the_owner_pushes_and_pops() {
     pushes_and_pops::<Lifo>();
     pushes_and_pops::<Fifo>();
 }
 
 #[test]
-fn a_burst_that_thieves_emptied_is_given_back_while_the_owner_only_pushes() {
+fn a_buffer_that_thieves_emptied_shrinks_while_the_owner_only_pushes() {
     only_pushes::<Lifo>();
     only_pushes::<Fifo>();
 }
 
-/// What is kept is in proportion to what the queue holds.
+/// The size of the buffer is in proportion to the number of items.
 #[test]
-fn what_is_kept_is_in_proportion_to_what_is_held() {
+fn the_buffer_is_in_proportion_to_the_items() {
     let (queue, most, least) = after_a_burst::<Lifo>();
     (0..1_000).for_each(|number| queue.push(number).expect("no limit"));
     for number in 0..most as u32 {

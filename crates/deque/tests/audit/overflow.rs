@@ -1,4 +1,4 @@
-//! Limits and small capacities: the owner pushes with overflow while thieves empty the queue under its hands.
+//! Limits and small capacities: the owner pushes with overflow while thieves empty the queue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use stealyard_deque::{Ring, Split, Steal, Stealer};
 use stealyard_sync::seed::Rng;
 
-use crate::items::{Book, Item, Stop, Thing, Watchdog, scaled, seed};
+use crate::items::{AuditItem, Item, Ledger, StopOnDrop, Watchdog, scaled, seed};
 use crate::subjects::{FirstIn, Form, LastIn, Subject};
 
 /// How thieves steal.
@@ -18,23 +18,29 @@ enum Steals {
     AnyHow,
 }
 
-/// The owner's part: nearly all of its calls are pushes with overflow.
-fn own<W: Subject>(queue: &W, book: &Arc<Book>, pushes: u32, rng: &mut Rng) {
+/// Runs the owner: nearly all of its calls are pushes with overflow.
+fn run_owner<W: Subject>(queue: &W, ledger: &Arc<Ledger>, pushes: u32, rng: &mut Rng) {
     for _ in 0..pushes {
-        queue.push_or_overflow(W::Item::make(book), |item| item.settle(book));
+        queue.push_or_overflow(W::Item::make(ledger), |item| item.settle(ledger));
         match rng.below(64) {
             0 => drop(
                 queue
-                    .push(W::Item::make(book))
-                    .map_err(|back| back.settle(book)),
+                    .push(W::Item::make(ledger))
+                    .map_err(|back| back.settle(ledger)),
             ),
-            1 => drop(queue.pop().map(|item| item.settle(book))),
+            1 => drop(queue.pop().map(|item| item.settle(ledger))),
             _ => {}
         }
     }
 }
 
-fn rob<W: Subject>(victim: &W::Stealer, own: &W, book: &Book, steals: Steals, rng: &mut Rng) {
+fn run_thief<W: Subject>(
+    victim: &W::Stealer,
+    own: &W,
+    ledger: &Ledger,
+    steals: Steals,
+    rng: &mut Rng,
+) {
     let limit = [1, 2, 3, usize::MAX][rng.below(4) as usize];
     let call = match steals {
         Steals::Singly => 0,
@@ -53,39 +59,39 @@ fn rob<W: Subject>(victim: &W::Stealer, own: &W, book: &Book, steals: Steals, rn
     stolen
         .into_iter()
         .chain(rest)
-        .for_each(|item| item.settle(book));
+        .for_each(|item| item.settle(ledger));
 }
 
 fn beside_thieves<W: Subject>(form: &Form<W>, thieves: u64, steals: Steals, pushes: u32) {
     let program = format!("{}, {thieves} thieves that steal {steals:?}", form.name);
     let _watchdog = Watchdog::new(&program);
-    // The one push in 64 that comes on top is counted generously.
-    let book = Book::new(pushes + pushes / 8 + 64);
+    // One push in 64 comes on top, and is counted generously.
+    let ledger = Ledger::new(pushes + pushes / 8 + 64);
     let (queue, stop) = (form.make(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for thief in 0..thieves {
-            let (victim, own, book, stop) = (queue.stealer(), form.make(), &book, &stop);
+            let (victim, own, ledger, stop) = (queue.stealer(), form.make(), &ledger, &stop);
             let mut rng = Rng::new(seed() + thief + 1);
             scope.spawn(move || {
                 while !stop.load(Relaxed) {
-                    rob(&victim, &own, book, steals, &mut rng);
+                    run_thief(&victim, &own, ledger, steals, &mut rng);
                 }
             });
         }
-        let _stop = Stop(&stop);
-        own(&queue, &book, pushes, &mut Rng::new(seed()));
+        let _stop = StopOnDrop(&stop);
+        run_owner(&queue, &ledger, pushes, &mut Rng::new(seed()));
         while let Some(item) = queue.pop() {
-            item.settle(&book);
+            item.settle(&ledger);
         }
     });
     while let Some(item) = queue.pop() {
-        item.settle(&book);
+        item.settle(&ledger);
     }
     drop(queue);
-    book.close(&program);
+    ledger.close(&program);
 }
 
-/// Every form, with one thief and with three, with single steals and with all.
+/// Runs every form, with one thief and with three, with single steals and with all.
 fn on_every_form<W: Subject>(pushes: u64) {
     for form in W::forms() {
         for (thieves, steals) in [
@@ -99,7 +105,7 @@ fn on_every_form<W: Subject>(pushes: u64) {
     }
 }
 
-/// The first forms have the limits at which it shows soonest.
+/// The first forms have the limits at which a mistake shows soonest.
 fn at_small_limits<W: Subject>(pushes: u64) {
     for form in W::forms().iter().take(3) {
         beside_thieves(form, 1, Steals::Singly, pushes as u32);

@@ -1,10 +1,12 @@
-//! Random programs on one thread, over every call that a queue has, with items whose destructors and sinks that
-//! come back to the queues or panic; compared with a model that knows which item is where.
+//! Random programs on one thread, over every call that a queue has, with items whose destructors
+//! and sinks use the queues or panic. They are compared with a model that knows which item is
+//! where.
 //!
-//! Three queues of one form, their owners' handles and any number of stealers. A program is a *tape* of numbers,
-//! from which every call draws what it needs: so that the calls inside a sink or a destructor are part of the
-//! program, and a failure is shrunk with them. From one thread there is no excuse: orders, lengths and batches
-//! are exact (P1 to P6, P8), and nothing asks for another attempt.
+//! There are three queues of one form, their owners' handles and any number of stealers. A program
+//! is a *tape* of numbers, from which every call draws what it needs. So the calls inside a sink or
+//! a destructor are part of the program, and a failure is shrunk with them. With one thread the
+//! answers are exact: orders, lengths and batches (P1 to P6 and P8 of `Worker`), and no call asks
+//! for another attempt.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -18,43 +20,48 @@ use stealyard_deque::{
     Capacity, ChaseLev, Fifo, Hidden, Lifo, Order, Promises, Ring, Split, Steal, Stealer,
 };
 
-use crate::items::{Book, Item, Then, Thing, Thrown, again, reacting, said, scaled, seed, throw};
+use crate::items::{
+    AuditItem, Item, Ledger, Then, Thrown, again, panic_message, scaled, seed, throw, with_reaction,
+};
 use crate::subjects::{Form, Subject};
 
 type Boxed = Box<Item>;
 
 const QUEUES: u32 = 3;
-/// How deep calls may be inside calls.
+/// The greatest depth of calls inside calls.
 const DEEPEST: u32 = 4;
 
-/// Where the numbers of a program come from.
+/// The numbers of a program.
 struct Tape(VecDeque<u32>);
 
-/// One queue as it should be.
+/// The model of one queue.
 #[derive(Default)]
 struct Model {
-    /// Oldest first.
+    /// The items, oldest first.
     items: VecDeque<u32>,
-    /// A forced steal left some of what the owner had set aside: its room may still be in use.
-    shortened: bool,
+    /// Whether a forced steal left some of what the owner had set aside, so that the slots of what
+    /// it took may still be in use.
+    has_withheld_slots: bool,
 }
 
-/// One queue, its handles and its model. Handles are shared, so that a call inside a call may drop one.
-struct Place<W: Subject> {
+/// One queue, its handles and its model. Handles are shared, so that a call inside a call may drop
+/// one.
+struct QueueUnderTest<W: Subject> {
     owner: RefCell<Option<Rc<W>>>,
     stealers: RefCell<Vec<Rc<W::Stealer>>>,
     model: RefCell<Model>,
 }
 
 struct World<W: Subject> {
-    places: [Place<W>; QUEUES as usize],
+    places: [QueueUnderTest<W>; QUEUES as usize],
     form: Form<W>,
     tape: RefCell<Tape>,
-    book: Arc<Book>,
+    ledger: Arc<Ledger>,
     depth: Cell<u32>,
-    /// The calls, for the message.
+    /// The calls so far, for the message.
     trace: RefCell<Vec<String>>,
-    /// What went wrong inside a destructor that a panic was running, where another panic would end the process.
+    /// The failure, if any, inside a destructor that a panic was running. Another panic there would
+    /// end the process.
     late: RefCell<Option<String>>,
 }
 
@@ -62,7 +69,7 @@ impl<W: Subject<Item = Boxed>> World<W> {
     const PROMISES: Promises = W::PROMISES;
 
     fn new(form: Form<W>, tape: &[u32]) -> Rc<Self> {
-        let place = || Place {
+        let place = || QueueUnderTest {
             owner: RefCell::new(None),
             stealers: RefCell::new(Vec::new()),
             model: RefCell::new(Model::default()),
@@ -71,7 +78,7 @@ impl<W: Subject<Item = Boxed>> World<W> {
             places: [place(), place(), place()],
             form,
             // Each item costs a number of the tape, except in the last step, which may be nested.
-            book: Book::new(tape.len() as u32 + 100),
+            ledger: Ledger::new(tape.len() as u32 + 100),
             tape: RefCell::new(Tape(tape.iter().copied().collect())),
             depth: Cell::new(0),
             trace: RefCell::default(),
@@ -79,7 +86,7 @@ impl<W: Subject<Item = Boxed>> World<W> {
         })
     }
 
-    /// A number below `bound`; zero when the tape is at its end.
+    /// Returns a number below `bound`; zero when the tape is at its end.
     fn below(&self, bound: u32) -> u32 {
         self.tape.borrow_mut().0.pop_front().unwrap_or(0) % bound
     }
@@ -105,15 +112,15 @@ impl<W: Subject<Item = Boxed>> World<W> {
             0 => Then::Reacts,
             _ => Then::Nothing,
         };
-        Item::new(&self.book, then)
+        Item::new(&self.ledger, then)
     }
 
-    fn place(&self) -> (usize, &Place<W>) {
+    fn place(&self) -> (usize, &QueueUnderTest<W>) {
         let index = self.below(QUEUES) as usize;
         (index, &self.places[index])
     }
 
-    /// One call, and then a comparison of everything.
+    /// Makes one call, and then compares everything.
     fn step(&self) {
         let (index, place) = self.place();
         if !place.is_used() {
@@ -129,14 +136,14 @@ impl<W: Subject<Item = Boxed>> World<W> {
             15 => self.batch(index, Batch::Forces),
             16 => self.force(index),
             17 => self.add_or_drop_a_stealer(index),
-            18 => self.change(index),
+            18 => self.change_limits(index),
             _ => self.drop_a_handle(index),
         }
         self.compare();
     }
 
-    /// Up to three calls from inside another one.
-    fn inside(&self) {
+    /// Makes up to three calls from inside another one.
+    fn nested_calls(&self) {
         if self.depth.get() >= DEEPEST || self.is_over() {
             return;
         }
@@ -147,14 +154,14 @@ impl<W: Subject<Item = Boxed>> World<W> {
         self.depth.set(self.depth.get() - 1);
     }
 
-    /// What a destructor does.
-    fn reacts(&self) {
+    /// Does what an item's destructor does.
+    fn run_reaction(&self) {
         if !std::thread::panicking() {
-            return self.inside();
+            return self.nested_calls();
         }
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.inside())) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.nested_calls())) {
             let mut late = self.late.borrow_mut();
-            late.get_or_insert_with(|| said(&*payload));
+            late.get_or_insert_with(|| panic_message(&*payload));
         }
     }
 
@@ -188,7 +195,7 @@ impl<W: Subject<Item = Boxed>> World<W> {
     /// Whether a push may be refused.
     fn is_full(&self, index: usize, owner: &W) -> bool {
         let model = self.places[index].model.borrow();
-        let slack = if model.shortened {
+        let slack = if model.has_withheld_slots {
             Self::PROMISES.hidden.most()
         } else {
             0
@@ -241,18 +248,18 @@ impl<W: Subject<Item = Boxed>> World<W> {
                 if calls.replace(calls.get() + 1) == panics_at {
                     throw();
                 }
-                self.takes(index, item);
+                self.sink_takes(index, item);
             });
         }));
         let batch: Option<VecDeque<u32>> = batch.into_inner();
         match outcome {
             Err(payload) if !payload.is::<Thrown>() => resume_unwind(payload),
             Err(_) => {
-                // What the sink had and what it would have had are dropped.
+                // The items that the sink had, and those that it would have had, are dropped.
                 let rest = batch.expect("a panic of the sink");
                 for lost in rest.into_iter().chain([number]) {
                     assert_eq!(
-                        self.book.times_gone(lost),
+                        self.ledger.times_gone(lost),
                         1,
                         "P1: {lost} was to be dropped"
                     );
@@ -272,7 +279,8 @@ impl<W: Subject<Item = Boxed>> World<W> {
         }
     }
 
-    /// The sink gets `item`: the next of a batch that left as a whole, before the first call.
+    /// Hands `item` to the sink. It is the next of a batch that left as a whole, before the first
+    /// call of the sink.
     fn overflows(
         &self,
         index: usize,
@@ -298,7 +306,7 @@ impl<W: Subject<Item = Boxed>> World<W> {
                 left <= (model.items.len() + left).div_ceil(2).max(1),
                 "a half overflows: {run:?}"
             );
-            model.shortened &= !model.items.is_empty();
+            model.has_withheld_slots &= !model.items.is_empty();
             *batch = Some(run);
         }
         let rest = batch.as_mut().expect("made above");
@@ -309,9 +317,9 @@ impl<W: Subject<Item = Boxed>> World<W> {
         );
     }
 
-    /// What a sink does with its item, and what else it does.
-    fn takes(&self, index: usize, item: Boxed) {
-        self.inside();
+    /// Does what a sink does with its item, and makes other calls.
+    fn sink_takes(&self, index: usize, item: Boxed) {
+        self.nested_calls();
         let back = if self.below(4) == 0 {
             self.owner(index)
         } else {
@@ -337,14 +345,14 @@ impl<W: Subject<Item = Boxed>> World<W> {
             return;
         };
         let popped = owner.pop();
-        let number = popped.as_ref().map(Thing::number);
+        let number = popped.as_ref().map(AuditItem::number);
         self.note(|| format!("{index} pops {number:?}"));
         let mut model = self.model(index);
         let expected = match Self::PROMISES.order {
             Order::Fifo => model.items.pop_front(),
             Order::Lifo => model.items.pop_back(),
         };
-        model.shortened &= !model.items.is_empty();
+        model.has_withheld_slots &= !model.items.is_empty();
         drop(model);
         assert_eq!(number, expected, "P2");
         drop(popped);
@@ -360,7 +368,7 @@ impl<W: Subject<Item = Boxed>> World<W> {
             Steal::Empty => None,
             Steal::Retry => panic!("P4: alone, and asked to retry"),
         };
-        let number = stolen.as_ref().map(Thing::number);
+        let number = stolen.as_ref().map(AuditItem::number);
         self.note(|| format!("from {index} {number:?} is stolen, {visible} visible"));
         let mut model = self.model(index);
         let start = Self::first_visible(&model, visible);
@@ -369,13 +377,13 @@ impl<W: Subject<Item = Boxed>> World<W> {
         } else {
             model.items.remove(start)
         };
-        model.shortened &= !model.items.is_empty();
+        model.has_withheld_slots &= !model.items.is_empty();
         drop(model);
         assert_eq!(number, expected, "P3, P4");
         drop(stolen);
     }
 
-    /// Where the items that thieves see begin.
+    /// Returns where the items begin that thieves see.
     fn first_visible(model: &Model, visible: usize) -> usize {
         match Self::PROMISES.hidden {
             Hidden::Oldest(_) => model.items.len() - visible,
@@ -398,30 +406,31 @@ impl<W: Subject<Item = Boxed>> World<W> {
                 .force_steal(&dest, limit)
                 .map(|item| (0, Some(item))),
         };
-        let (said, kept) = match outcome {
+        let (reported, kept) = match outcome {
             Steal::Success(stolen) => stolen,
             Steal::Empty => (0, None),
             Steal::Retry => panic!("P4: alone, and asked to retry"),
         };
-        let number = kept.as_ref().map(Thing::number);
+        let number = kept.as_ref().map(AuditItem::number);
         let moved = if index == to { 0 } else { dest.len() - before };
         self.note(|| {
             format!("{kind:?} from {index} to {to}, limit {limit}, {visible} visible: {number:?} and {moved}")
         });
         if kind == Batch::Moves {
-            assert_eq!(said, moved, "P5: says {said}");
+            assert_eq!(reported, moved, "P5: says {reported}");
         }
         let got = moved + usize::from(kept.is_some());
         self.check_size(index, to, kind, got, limit, visible);
         let mut model = self.model(index);
-        // A claim that is revoked loses its newest items; what a force shares is taken from the oldest.
+        // A claim that is revoked loses its newest items. What a force shares is taken from the
+        // oldest.
         let start = match Self::PROMISES.hidden {
             Hidden::Oldest(_) if visible == 0 => model.items.len() - got,
             _ => Self::first_visible(&model, visible),
         };
         let mut taken: VecDeque<u32> = model.items.drain(start..start + got).collect();
-        model.shortened |= kind == Batch::Forces && got > 0;
-        model.shortened &= !model.items.is_empty();
+        model.has_withheld_slots |= kind == Batch::Forces && got > 0;
+        model.has_withheld_slots &= !model.items.is_empty();
         drop(model);
         if let Some(number) = number {
             assert_eq!(
@@ -434,7 +443,7 @@ impl<W: Subject<Item = Boxed>> World<W> {
         drop(kept);
     }
 
-    /// How many a batch takes: exactly half of what is visible, or the limit, or what fits.
+    /// Checks the size of a batch: exactly half of what is visible, or the limit, or what fits.
     fn check_size(
         &self,
         index: usize,
@@ -446,11 +455,11 @@ impl<W: Subject<Item = Boxed>> World<W> {
     ) {
         let held = self.model(index).items.len();
         let keep = usize::from(kind != Batch::Moves);
-        let (room, shortened) = {
+        let (room, has_withheld_slots) = {
             let model = self.model(to);
             let capacity = self.owner(to).and_then(|owner| owner.capacity());
             let room = capacity.map_or(usize::MAX, |most| most.saturating_sub(model.items.len()));
-            (room.saturating_add(keep), model.shortened)
+            (room.saturating_add(keep), model.has_withheld_slots)
         };
         if index == to || limit == 0 {
             assert_eq!(got, 0, "P5: a batch to itself, or a limit of zero");
@@ -465,7 +474,7 @@ impl<W: Subject<Item = Boxed>> World<W> {
             return;
         }
         let most = Self::PROMISES.max_steal.of(visible).min(limit).min(room);
-        let exact = !shortened || Self::PROMISES.capacity == Capacity::Growable;
+        let exact = !has_withheld_slots || Self::PROMISES.capacity == Capacity::Growable;
         assert!(
             got <= most && (!exact || got == most),
             "P5: {got} instead of {most}"
@@ -505,8 +514,8 @@ impl<W: Subject<Item = Boxed>> World<W> {
         self.stealer_goes(index);
     }
 
-    /// Another limit, or other claims; and a look at what can be printed.
-    fn change(&self, index: usize) {
+    /// Sets another limit, or other claims, and looks at what can be printed.
+    fn change_limits(&self, index: usize) {
         let to = 1 + self.below(9) as usize;
         let Some(owner) = self.places[index].owner.borrow_mut().take() else {
             return;
@@ -545,8 +554,8 @@ impl<W: Subject<Item = Boxed>> World<W> {
             return;
         };
         match Rc::try_unwrap(owner) {
-            Ok(owner) => self.goes(index, owner),
-            // A call further out still uses it.
+            Ok(owner) => self.drop_handle(index, owner),
+            // A call further out still uses the handle.
             Err(in_use) => *place.owner.borrow_mut() = Some(in_use),
         }
     }
@@ -557,13 +566,14 @@ impl<W: Subject<Item = Boxed>> World<W> {
             return;
         };
         match Rc::try_unwrap(stealer) {
-            Ok(stealer) => self.goes(index, stealer),
+            Ok(stealer) => self.drop_handle(index, stealer),
             Err(in_use) => place.stealers.borrow_mut().insert(0, in_use),
         }
     }
 
-    /// Drops a handle, which has left its place; with the last one, all that is in the queue.
-    fn goes<H>(&self, index: usize, handle: H) {
+    /// Drops a handle, which has left its place. With the last handle, all items in the queue are
+    /// dropped.
+    fn drop_handle<H>(&self, index: usize, handle: H) {
         let place = &self.places[index];
         let last = !place.is_used();
         let left = if last {
@@ -574,14 +584,14 @@ impl<W: Subject<Item = Boxed>> World<W> {
         drop(handle);
         for number in left {
             assert_eq!(
-                self.book.times_gone(number),
+                self.ledger.times_gone(number),
                 1,
                 "P1: {number} was to be dropped with its queue"
             );
         }
     }
 
-    /// Every queue with its model.
+    /// Compares every queue with its model.
     fn compare(&self) {
         if !std::thread::panicking()
             && let Some(late) = self.late.take()
@@ -612,9 +622,9 @@ impl<W: Subject<Item = Boxed>> World<W> {
         }
     }
 
-    /// Ends what is left. A destructor may make a queue anew meanwhile.
-    fn end(&self) {
-        while self.places.iter().any(Place::is_used) {
+    /// Drops all that is left. A destructor may make a new queue meanwhile.
+    fn drop_everything(&self) {
+        while self.places.iter().any(QueueUnderTest::is_used) {
             for index in 0..self.places.len() {
                 self.owner_goes(index);
                 self.stealers_go(index);
@@ -623,7 +633,7 @@ impl<W: Subject<Item = Boxed>> World<W> {
     }
 }
 
-impl<W: Subject> Place<W> {
+impl<W: Subject> QueueUnderTest<W> {
     fn is_used(&self) -> bool {
         self.owner.borrow().is_some() || !self.stealers.borrow().is_empty()
     }
@@ -636,26 +646,26 @@ enum Batch {
     Forces,
 }
 
-/// Runs a program on one form; what went wrong, and the calls up to there.
+/// Runs a program on one form. Returns what went wrong, and the calls up to there.
 fn run<W: Subject<Item = Boxed>>(form: Form<W>, tape: &[u32]) -> Result<(), String> {
     let name = form.name.clone();
     let world = World::new(form, tape);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let inside = Rc::clone(&world);
-        reacting(
-            move |_| inside.reacts(),
+        with_reaction(
+            move |_| inside.run_reaction(),
             || {
                 while !world.is_over() {
                     world.step();
                 }
-                world.end();
+                world.drop_everything();
             },
         );
-        world.book.close(&name);
+        world.ledger.close(&name);
     }));
     outcome.map_err(|payload| {
         let trace = world.trace.borrow().join("\n");
-        format!("{name}: {}, after\n{trace}\n", said(&*payload))
+        format!("{name}: {}, after\n{trace}\n", panic_message(&*payload))
     })
 }
 

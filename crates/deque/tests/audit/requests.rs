@@ -1,7 +1,9 @@
-//! What a thief may expect of a [`Split`] that keeps its items to itself: a request is answered at the owner's
-//! next call, and force makes everything visible. A request lapses when something is shared; one that there is nothing
-//! to answer with stands. Programs of up to a few dozen calls, in every order that a
-//! generator thinks of, on one thread, where there is no excuse.
+//! What a thief may expect of a [`Split`] that keeps its items to itself: the owner's next call
+//! answers a request, and a force makes everything visible. A request lapses when something is
+//! shared. A request that cannot be answered stays.
+//!
+//! The programs have up to a few dozen calls, in every order that a generator thinks of, on one
+//! thread, so that the answers are exact.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,7 +16,8 @@ use stealyard_sync::seed::Rng;
 
 use crate::items::{Watchdog, again, scaled, seed};
 
-/// Random programs of each test: a force may cost a system call.
+/// The number of random programs of each test, which is small because a force may cost a system
+/// call.
 const EVERYDAY: u64 = 400;
 
 /// One call.
@@ -28,9 +31,9 @@ enum Call {
     BatchAndPop(usize),
     Force,
     ForceSteal(usize),
-    /// A batch from another queue arrives in this one.
+    /// A batch of this many items from another queue arrives in this one.
     Arrives(usize),
-    /// A stealer goes, and a new one comes.
+    /// The stealer is dropped, and a new one is made.
     NewStealer,
 }
 
@@ -55,15 +58,15 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
-/// A queue, its thief, and what the thief has asked.
+/// A queue, its thief, and the state of the thief's request.
 struct Pair {
     queue: Split<u32>,
     stealer: SplitStealer<u32>,
-    /// The thief's own queue, and where batches arrive from.
+    /// The thief's own queue, from which batches arrive too.
     other: Split<u32>,
-    /// A steal has found nothing shared, and the request has not lapsed.
+    /// Whether a steal has found nothing shared, and the request has not lapsed.
     asked: bool,
-    /// The last push gave its item back.
+    /// Whether the last push was refused.
     refused: bool,
     next: u32,
 }
@@ -87,7 +90,7 @@ impl Pair {
         self.next
     }
 
-    /// Makes the call. Whether it was the owner's: a push or a pop.
+    /// Makes the call. Returns whether it was the owner's: a push or a pop.
     fn make(&mut self, call: Call) -> bool {
         let number = self.number();
         match call {
@@ -112,7 +115,8 @@ impl Pair {
             Call::NewStealer => self.stealer = self.queue.stealer(),
         }
         let owners = matches!(call, Call::Push | Call::PushOrOverflow | Call::Pop);
-        // Answered, or forced. A request that there was nothing to answer with stands.
+        // The request was answered, or the items were forced out. A request that could not be
+        // answered stays.
         self.asked &= self.visible() == 0;
         owners
     }
@@ -134,7 +138,8 @@ impl Pair {
     }
 }
 
-/// Runs random programs; `check` looks at the queue after each call, and at whether that was the owner's.
+/// Runs random programs. `check` looks at the queue after each call, and at whether that was the
+/// owner's.
 fn search(
     test: &str,
     programs: u64,
@@ -166,7 +171,8 @@ fn search(
     }
 }
 
-/// The request is answered in the same call, unless fewer than two items are private then.
+/// Checks that the request is answered in the same call, unless fewer than two items are private
+/// then.
 fn answered(pair: &Pair, call: Call, owners: bool) -> Result<(), String> {
     let private = pair.private();
     if owners && pair.asked && private >= 2 {
@@ -177,7 +183,7 @@ fn answered(pair: &Pair, call: Call, owners: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// By pushes that find room, and pops.
+/// The answers are pushes that find room, and pops.
 #[test]
 fn a_request_is_answered_at_the_owners_next_push_or_pop() {
     search(
@@ -191,7 +197,8 @@ fn a_request_is_answered_at_the_owners_next_push_or_pop() {
     );
 }
 
-/// By pushes that find the queue full, too: they give the item back, and are pushes all the same.
+/// The answers include pushes that find the queue full. They are refused, and are pushes all the
+/// same.
 #[test]
 fn a_request_is_answered_by_a_push_that_is_refused() {
     search(
@@ -202,7 +209,7 @@ fn a_request_is_answered_by_a_push_that_is_refused() {
     );
 }
 
-/// By pushes that find the queue full and send its older half away.
+/// The answers include pushes that find the queue full and send its older half away.
 #[test]
 fn a_request_is_answered_by_a_push_that_overflows() {
     search(
@@ -213,7 +220,7 @@ fn a_request_is_answered_by_a_push_that_overflows() {
     );
 }
 
-/// After a force, whatever it says, thieves see all that there is.
+/// After a force, whatever it returns, thieves see all items.
 #[test]
 fn force_makes_everything_visible_in_every_state() {
     search(
@@ -236,16 +243,17 @@ fn force_makes_everything_visible_in_every_state() {
     );
 }
 
-/// What a force says is how many are visible; it never asks for another attempt of a thief that is alone.
+/// A force returns how many items are visible. It never asks a thief that is alone for another
+/// attempt.
 #[test]
-fn force_says_how_many_are_visible() {
+fn force_returns_how_many_are_visible() {
     for items in 0..=8_u32 {
         for shared in [false, true] {
             let queue = Split::with_capacity(8).expect("a power of two");
             let stealer = queue.stealer();
             (0..items).for_each(|number| queue.push(number).expect("room"));
             if shared && items > 0 {
-                // Asks, is answered, and takes one of the answer.
+                // The thief asks, is answered, and takes one item of the answer.
                 let _: Steal<u32> = stealer.steal();
                 let one = queue.pop().expect("there are items");
                 queue.push(one).expect("room");
@@ -289,8 +297,9 @@ fn a_request_after_a_force_is_answered() {
     );
 }
 
-/// One round: pushes race with a thief's steals and forces, of which the last is a steal that found nothing.
-/// Two pushes later that thief must find something: they leave two items private, or one of them answers.
+/// Runs one round: pushes race with a thief's steals and forces, of which the last is a steal that
+/// found nothing. Two pushes later that thief must find something: they leave two items private, or
+/// one of them answers.
 fn races(rounds: u64) {
     let program = "requests that race with pushes";
     let _watchdog = Watchdog::new(program);
@@ -303,7 +312,8 @@ fn races(rounds: u64) {
             let mut rng = Rng::new(seed() + 1);
             for _ in 0..rounds {
                 meet.wait();
-                // Half of the time until nothing is shared, so that a force has something to do.
+                // Half of the time the thief steals until nothing is shared, so that a force has
+                // something to do.
                 let most = [rng.below(4), u32::MAX][rng.below(2) as usize];
                 let _stolen = (0..most)
                     .take_while(|_| stealer.steal().is_success())
@@ -326,15 +336,16 @@ fn races(rounds: u64) {
             meet.wait();
             for number in 0..rng.below(8) {
                 queue.push(number).expect("room");
-                // A force is a system call: time for it to come between two pushes.
+                // A force is a system call. The pause lets it come between two pushes.
                 (0..rng.below(1_000)).for_each(|_| std::hint::spin_loop());
             }
             meet.wait();
             (0..2).for_each(|number| queue.push(number).expect("room"));
             meet.wait();
             meet.wait();
-            // From here on to the next meeting the thief is quiet. Pops change what is shared, and empty the
-            // queue now and then; more often nothing is popped, and the queue stays as it is.
+            // From here on to the next meeting the thief is quiet. Pops change what is shared, and
+            // empty the queue now and then. More often nothing is popped, and the queue stays as it
+            // is.
             let pops = if queue.len() > 40 {
                 64
             } else {

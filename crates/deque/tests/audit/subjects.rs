@@ -1,19 +1,21 @@
-//! Every queue of this crate in the forms that the audit uses: small, at limits, and near where positions wrap.
+//! Every queue of this crate in the forms that the audit uses: small, at limits, and near where
+//! positions wrap.
 
 use std::sync::Arc;
 
 use stealyard_deque::{ChaseLev, Discipline, Fifo, Lifo, Ring, Split, Steal, Stealer, Worker};
 
-use crate::items::{Book, Thing};
+use crate::items::{AuditItem, Ledger};
 
 /// A queue that the programs of the audit run on.
 pub(crate) trait Subject:
-    Worker<Item: Thing, Stealer: Send + Sync> + std::fmt::Debug + 'static
+    Worker<Item: AuditItem, Stealer: Send + Sync> + std::fmt::Debug + 'static
 {
-    /// Its forms: what messages call each, and how it is made.
+    /// Returns its forms: the name of each in messages, and how it is made.
     fn forms() -> Vec<Form<Self>>;
 
-    /// The same queue with another limit, or another size of claims, where it has such a thing.
+    /// Returns the same queue with another limit, or another size of claims, where it has such a
+    /// thing.
     fn changed(self, to: usize) -> Self {
         let _ = to;
         self
@@ -26,13 +28,13 @@ pub(crate) trait Subject:
     }
 }
 
-/// A name, and how to make it.
+/// The name of a queue's form, and how to make it.
 pub(crate) struct Form<W> {
     pub(crate) name: String,
     make: Box<dyn Fn() -> W + Send + Sync>,
 }
 
-impl<W: Worker<Item: Thing>> Form<W> {
+impl<W: Worker<Item: AuditItem>> Form<W> {
     fn new(name: String, make: impl Fn() -> W + Send + Sync + 'static) -> Self {
         Self {
             name: format!("{name}, {} items", W::Item::KIND),
@@ -45,7 +47,8 @@ impl<W: Worker<Item: Thing>> Form<W> {
     }
 }
 
-/// The limits of `ChaseLev`: around one, around a power of two, around the first buffer's size; and none.
+/// The limits of `ChaseLev`: around one, around a power of two, around the first buffer's size; and
+/// none.
 const LIMITS: [Option<usize>; 8] = [
     Some(1),
     Some(2),
@@ -57,7 +60,7 @@ const LIMITS: [Option<usize>; 8] = [
     None,
 ];
 
-impl<T: Thing, D: Discipline> Subject for ChaseLev<T, D> {
+impl<T: AuditItem, D: Discipline> Subject for ChaseLev<T, D> {
     fn forms() -> Vec<Form<Self>> {
         let order = format!("{:?}", D::ORDER);
         let mut forms = Vec::new();
@@ -82,12 +85,12 @@ impl<T: Thing, D: Discipline> Subject for ChaseLev<T, D> {
     }
 
     fn changed(self, to: usize) -> Self {
-        // None of the forms with a limit becomes one without: that is what a `capacity` means.
+        // No form with a limit becomes one without: a `capacity` promises that.
         self.with_limit(to)
     }
 }
 
-impl<T: Thing> Subject for Ring<T> {
+impl<T: AuditItem> Subject for Ring<T> {
     fn forms() -> Vec<Form<Self>> {
         let mut forms = Vec::new();
         for capacity in [2, 4, 16, 256] {
@@ -110,7 +113,7 @@ impl<T: Thing> Subject for Ring<T> {
     }
 }
 
-impl<T: Thing> Subject for Split<T> {
+impl<T: AuditItem> Subject for Split<T> {
     fn forms() -> Vec<Form<Self>> {
         let mut forms = Vec::new();
         for capacity in [2, 4, 16, 256] {
@@ -130,11 +133,11 @@ impl<T: Thing> Subject for Split<T> {
     }
 }
 
-/// The call of that number, of those that there are; items that come out are settled.
-pub(crate) fn any_call<W: Subject>(queue: &W, other: &W, book: &Arc<Book>, call: u32) {
+/// Makes the call of that number, of all calls that there are. Items that come out are settled.
+pub(crate) fn any_call<W: Subject>(queue: &W, other: &W, ledger: &Arc<Ledger>, call: u32) {
     let stealer = queue.stealer();
-    let settle = |item: W::Item| item.settle(book);
-    let make = || W::Item::make(book);
+    let settle = |item: W::Item| item.settle(ledger);
+    let make = || W::Item::make(ledger);
     match call % 8 {
         0 => drop(queue.push(make()).map_err(settle)),
         1 => queue.push_or_overflow(make(), settle),
@@ -148,7 +151,8 @@ pub(crate) fn any_call<W: Subject>(queue: &W, other: &W, book: &Arc<Book>, call:
     let _: Option<Steal<usize>> = W::force(&stealer);
 }
 
-/// Runs a program, which is generic over the queue, on every queue of the crate with items of one kind.
+/// Runs a program, which is generic over the queue, on every queue of the crate with items of one
+/// kind.
 macro_rules! on_every_queue {
     ($item:ty, $program:ident($($argument:expr),*)) => {{
         $program::<stealyard_deque::ChaseLev<$item, stealyard_deque::Lifo>>($($argument),*);

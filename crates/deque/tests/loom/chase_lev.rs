@@ -1,50 +1,28 @@
-//! Models of `ChaseLev`: the last item, growth and shrinking under a thief's hands, batches, positions that
-//! wrap around (C1 to C4).
+//! Models of `ChaseLev` (C1 to C4 in `chase_lev.rs`): the last item, growth and shrinking while a
+//! thief reads, batches, and positions that wrap around.
 //!
-//! Pinning an epoch contains a full fence, which would hide a missing one of ours. So the thieves of most
-//! models are pinned from the outset: a second pin in the same thread fences nothing.
+//! Pinning an epoch contains a full fence, which would hide a missing one of ours. So the thieves
+//! of most models are pinned from the outset: a second pin in the same thread fences nothing.
 
 use stealyard_deque::{ChaseLev, ChaseLevStealer, Discipline, Fifo, Lifo, Steal};
-use stealyard_sync::{model, thread};
+use stealyard_sync::model;
 
-use crate::{Item, assert_each_once, item, number};
+use crate::{Item, assert_each_once, drain, number, pop_some, push_all, race, steal_some};
 
 type Queue<D> = ChaseLev<Box<Item>, D>;
+type Thief<D> = ChaseLevStealer<Box<Item>, D>;
 
-/// A queue whose positions wrap around after one operation.
+/// Creates a queue whose positions wrap around after one operation.
 fn queue<D: Discipline>(capacity: usize) -> Queue<D> {
     ChaseLev::starting_at(capacity, u64::MAX)
 }
 
-fn push_all<D: Discipline>(queue: &Queue<D>, numbers: core::ops::Range<usize>) {
-    for made in numbers {
-        assert!(queue.push(item(made)).is_ok(), "it grows");
-    }
-}
-
-fn pop_some<D: Discipline>(queue: &Queue<D>, most: usize) -> Vec<usize> {
-    let pops = (0..most).filter_map(|_| queue.pop());
-    pops.map(|got| number(&got)).collect()
-}
-
-fn drain<D: Discipline>(queue: &Queue<D>) -> Vec<usize> {
-    core::iter::from_fn(|| queue.pop())
-        .map(|got| number(&got))
-        .collect()
-}
-
-fn steal_some<D: Discipline>(stealer: &ChaseLevStealer<Box<Item>, D>, tries: usize) -> Vec<usize> {
-    let got = (0..tries).filter_map(|_| stealer.steal().success());
-    got.map(|got| number(&got)).collect()
-}
-
-/// A thief in a thread of its own, pinned from the outset.
-fn pinned_thief<D: Discipline>(queue: &Queue<D>, tries: usize) -> thread::JoinHandle<Vec<usize>> {
-    let stealer = queue.stealer();
-    thread::spawn(move || {
+/// Returns a thief that is pinned from the outset, and steals so many times.
+fn pinned_thief<D: Discipline>(tries: usize) -> impl FnOnce(Thief<D>) -> Vec<usize> + Send {
+    move |stealer| {
         let _outer = stealyard_deque::pin();
         steal_some(&stealer, tries)
-    })
+    }
 }
 
 #[test]
@@ -52,9 +30,7 @@ fn c4_pop_against_steal_of_the_last_items() {
     model::check(3, || {
         let queue = queue::<Lifo>(2);
         push_all(&queue, 0..2);
-        let thief = pinned_thief(&queue, 2);
-        let mut seen = pop_some(&queue, 2);
-        seen.extend(thief.join().unwrap());
+        let mut seen = race(&queue, |queue| pop_some(queue, 2), [pinned_thief(2)]);
         seen.extend(drain(&queue));
         assert_each_once(seen, 0..2);
     });
@@ -65,9 +41,7 @@ fn c3_fifo_pop_against_steal() {
     model::check(3, || {
         let queue = queue::<Fifo>(2);
         push_all(&queue, 0..2);
-        let thief = pinned_thief(&queue, 2);
-        let mut seen = pop_some(&queue, 2);
-        seen.extend(thief.join().unwrap());
+        let mut seen = race(&queue, |queue| pop_some(queue, 2), [pinned_thief(2)]);
         seen.extend(drain(&queue));
         assert_each_once(seen, 0..2);
     });
@@ -77,10 +51,11 @@ fn c3_fifo_pop_against_steal() {
 fn co1_push_against_steal() {
     model::check(3, || {
         let queue = queue::<Lifo>(2);
-        let thief = pinned_thief(&queue, 2);
-        push_all(&queue, 0..2);
-        let mut seen = pop_some(&queue, 1);
-        seen.extend(thief.join().unwrap());
+        let owner = |queue: &Queue<Lifo>| {
+            push_all(queue, 0..2);
+            pop_some(queue, 1)
+        };
+        let mut seen = race(&queue, owner, [pinned_thief(2)]);
         seen.extend(drain(&queue));
         assert_each_once(seen, 0..2);
     });
@@ -88,13 +63,14 @@ fn co1_push_against_steal() {
 
 /// A thief sees items only through the `bottom` that a pop left behind.
 #[test]
-fn co1_what_a_pop_leaves_is_visible() {
+fn co1_items_below_a_pop_are_visible() {
     model::check(3, || {
         let queue = queue::<Lifo>(4);
-        let thief = pinned_thief(&queue, 1);
-        push_all(&queue, 0..3);
-        let mut seen = pop_some(&queue, 2);
-        seen.extend(thief.join().unwrap());
+        let owner = |queue: &Queue<Lifo>| {
+            push_all(queue, 0..3);
+            pop_some(queue, 2)
+        };
+        let mut seen = race(&queue, owner, [pinned_thief(1)]);
         seen.extend(drain(&queue));
         assert_each_once(seen, 0..3);
     });
@@ -102,31 +78,31 @@ fn co1_what_a_pop_leaves_is_visible() {
 
 /// The owner takes the last item, or finds it gone, and puts `bottom` back to where it was.
 #[test]
-fn co1_what_an_empty_pop_leaves_is_visible() {
+fn co1_items_pushed_after_an_empty_pop_are_visible() {
     model::check(2, || {
         let queue = queue::<Lifo>(2);
         push_all(&queue, 0..1);
-        let thief = pinned_thief(&queue, 1);
-        let mut seen = pop_some(&queue, 1);
-        push_all(&queue, 1..2);
-        seen.extend(pop_some(&queue, 1));
-        seen.extend(thief.join().unwrap());
+        let owner = |queue: &Queue<Lifo>| {
+            let mut seen = pop_some(queue, 1);
+            push_all(queue, 1..2);
+            seen.extend(pop_some(queue, 1));
+            seen
+        };
+        let mut seen = race(&queue, owner, [pinned_thief(1)]);
         seen.extend(drain(&queue));
         assert_each_once(seen, 0..2);
     });
 }
 
-/// Bound 1: three threads in the collector make bound 2 last for minutes. `STEALYARD_PREEMPTIONS=2` does it.
+/// The bound is 1, because three threads in the collector make bound 2 last for minutes.
+/// `STEALYARD_PREEMPTIONS=2` explores that.
 #[test]
 fn c4_two_thieves_against_pop() {
     model::check(1, || {
         let queue = queue::<Lifo>(4);
         push_all(&queue, 0..2);
-        let thieves = [pinned_thief(&queue, 1), pinned_thief(&queue, 1)];
-        let mut seen = pop_some(&queue, 1);
-        for thief in thieves {
-            seen.extend(thief.join().unwrap());
-        }
+        let thieves = [pinned_thief(1), pinned_thief(1)];
+        let mut seen = race(&queue, |queue| pop_some(queue, 1), thieves);
         seen.extend(drain(&queue));
         assert_each_once(seen, 0..2);
     });
@@ -137,53 +113,58 @@ fn c1_growth_while_a_thief_reads() {
     model::check(2, || {
         let queue = queue::<Lifo>(2);
         push_all(&queue, 0..2);
-        let stealer = queue.stealer();
-        let thief = thread::spawn(move || steal_some(&stealer, 2));
-        push_all(&queue, 2..4);
-        let mut seen = pop_some(&queue, 2);
-        seen.extend(thief.join().unwrap());
+        let owner = |queue: &Queue<Lifo>| {
+            push_all(queue, 2..4);
+            pop_some(queue, 2)
+        };
+        let mut seen = race(&queue, owner, [|stealer| steal_some(&stealer, 2)]);
         seen.extend(drain(&queue));
         assert_each_once(seen, 0..4);
     });
 }
 
-/// The thief has seen nothing of the items when it starts: it must find them in the new buffer.
+/// The thief has seen none of the items when it starts: it must find them in the new buffer.
 #[test]
 fn bo1_a_new_buffer_is_visible_with_its_items() {
     model::check(2, || {
         let queue = queue::<Lifo>(1);
-        let thief = pinned_thief(&queue, 2);
-        push_all(&queue, 0..2);
-        let mut seen = thief.join().unwrap();
+        let owner = |queue: &Queue<Lifo>| {
+            push_all(queue, 0..2);
+            Vec::new()
+        };
+        let mut seen = race(&queue, owner, [pinned_thief(2)]);
         seen.extend(drain(&queue));
         assert_each_once(seen, 0..2);
     });
 }
 
-/// As above, and the owner is pinned from the outset, too: growing then contains no fence.
+/// As above, but the owner is pinned from the outset too: then growing contains no fence.
 #[test]
 fn bo1_a_new_buffer_is_visible_to_a_thief_of_a_pinned_owner() {
     model::check(2, || {
         let queue = queue::<Lifo>(1);
-        let thief = pinned_thief(&queue, 2);
-        let outer = stealyard_deque::pin();
-        push_all(&queue, 0..2);
-        drop(outer);
-        let mut seen = thief.join().unwrap();
+        let owner = |queue: &Queue<Lifo>| {
+            let _outer = stealyard_deque::pin();
+            push_all(queue, 0..2);
+            Vec::new()
+        };
+        let mut seen = race(&queue, owner, [pinned_thief(2)]);
         seen.extend(drain(&queue));
         assert_each_once(seen, 0..2);
     });
 }
 
-/// The buffer is what a thief sees first; it has seen `bottom` before the growth, and only then the buffer.
+/// The thief sees `bottom` as it was before the growth, and only then the buffer.
 #[test]
 fn bo2_a_thief_with_an_old_bottom_and_a_new_buffer() {
     model::check(2, || {
         let queue = queue::<Lifo>(1);
         push_all(&queue, 0..1);
-        let thief = pinned_thief(&queue, 1);
-        push_all(&queue, 1..2);
-        let mut seen = thief.join().unwrap();
+        let owner = |queue: &Queue<Lifo>| {
+            push_all(queue, 1..2);
+            Vec::new()
+        };
+        let mut seen = race(&queue, owner, [pinned_thief(1)]);
         seen.extend(drain(&queue));
         assert_each_once(seen, 0..2);
     });
@@ -196,11 +177,12 @@ fn c1_shrinking_while_a_thief_reads() {
         push_all(&queue, 0..9);
         assert_eq!(queue.buffer_len(), 16);
         let mut seen = pop_some(&queue, 5);
-        let stealer = queue.stealer();
-        let thief = thread::spawn(move || steal_some(&stealer, 1));
-        seen.extend(pop_some(&queue, 2));
-        assert!(queue.buffer_len() < 16);
-        seen.extend(thief.join().unwrap());
+        let owner = |queue: &Queue<Lifo>| {
+            let popped = pop_some(queue, 2);
+            assert!(queue.buffer_len() < 16);
+            popped
+        };
+        seen.extend(race(&queue, owner, [|stealer| steal_some(&stealer, 1)]));
         seen.extend(drain(&queue));
         assert_each_once(seen, 0..9);
     });
@@ -250,8 +232,12 @@ fn c3_a_fifo_batch_against_pop_and_growth() {
     model::check(2, || {
         let queue = queue::<Fifo>(4);
         push_all(&queue, 0..4);
-        let stealer = queue.stealer();
-        let thief = thread::spawn(move || {
+        let owner = |queue: &Queue<Fifo>| {
+            let popped = pop_some(queue, 1);
+            push_all(queue, 4..6);
+            popped
+        };
+        let thief = |stealer: Thief<Fifo>| {
             let own = self::queue::<Fifo>(1);
             let mut seen = Vec::new();
             if let Steal::Success(got) = stealer.steal_batch_and_pop(&own, 2) {
@@ -259,10 +245,8 @@ fn c3_a_fifo_batch_against_pop_and_growth() {
             }
             seen.extend(drain(&own));
             seen
-        });
-        let mut seen = pop_some(&queue, 1);
-        push_all(&queue, 4..6);
-        seen.extend(thief.join().unwrap());
+        };
+        let mut seen = race(&queue, owner, [thief]);
         seen.extend(drain(&queue));
         assert_each_once(seen, 0..6);
     });
@@ -273,15 +257,13 @@ fn c4_a_lifo_batch_against_pop() {
     model::check(2, || {
         let queue = queue::<Lifo>(4);
         push_all(&queue, 0..3);
-        let stealer = queue.stealer();
-        let thief = thread::spawn(move || {
+        let thief = |stealer: Thief<Lifo>| {
             let _outer = stealyard_deque::pin();
             let own = self::queue::<Lifo>(1);
             let _ = stealer.steal_batch(&own, 2);
             drain(&own)
-        });
-        let mut seen = pop_some(&queue, 2);
-        seen.extend(thief.join().unwrap());
+        };
+        let mut seen = race(&queue, |queue| pop_some(queue, 2), [thief]);
         seen.extend(drain(&queue));
         assert_each_once(seen, 0..3);
     });
@@ -293,10 +275,12 @@ fn co1_a_stolen_batch_is_stolen_again() {
     model::check(2, || {
         let (victim, own) = (queue::<Fifo>(4), queue::<Fifo>(2));
         push_all(&victim, 0..3);
-        let second = pinned_thief(&own, 1);
-        let first = victim.stealer();
-        assert_eq!(first.steal_batch(&own, 2), Steal::Success(2));
-        let mut seen = second.join().unwrap();
+        let owner = |own: &Queue<Fifo>| {
+            let first = victim.stealer();
+            assert_eq!(first.steal_batch(own, 2), Steal::Success(2));
+            Vec::new()
+        };
+        let mut seen = race(&own, owner, [pinned_thief(1)]);
         seen.extend(drain(&own));
         seen.extend(drain(&victim));
         assert_each_once(seen, 0..3);

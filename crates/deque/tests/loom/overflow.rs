@@ -1,30 +1,31 @@
-//! Models of full queues: a push that overflows, against every operation of a thief, on every queue, at the least
-//! capacities and limits.
+//! Models of full queues: a push that overflows, against every operation of a thief, on every
+//! queue, at the smallest capacities and limits.
 //!
-//! A push that is refused looks at the thieves' end again before it claims what overflows. No model saw that a
-//! `ChaseLev` at its limit counted its items at another moment than it read their position, for two reasons: the
-//! thief could not empty the queue, and loom never had its claim between two looks of the owner. So here a thief
-//! takes all there is, and the models are of those that miss no look.
+//! A push that is refused looks at the thieves' end again before it claims what overflows. A
+//! `ChaseLev` at its limit once counted its items at another moment than it read their position.
+//! No model saw that, for two reasons: the thief could not empty the queue, and loom never had its
+//! claim between two looks of the owner. So here a thief takes everything, and the models are of
+//! those that miss no look.
 
 use stealyard_deque::{ChaseLev, Discipline, Fifo, Lifo, Ring, Split, Stealer, Worker};
-use stealyard_sync::{model, thread};
+use stealyard_sync::model;
 
-use crate::{Item, assert_each_once, item, number};
+use crate::{Item, assert_each_once, drain, item, number, race, steal_some};
 
-/// What a thief with a queue of its own does; gives the numbers it got.
+/// The work of a thief that has a queue of its own. It returns the numbers of the items it got.
 type Theft<W> = fn(&<W as Worker>::Stealer, &W) -> Vec<usize>;
 
-/// Each operation of a thief, as often as it takes to empty a queue of two.
+/// Returns each operation of a thief, repeated as often as it takes to empty a queue of two.
 fn thefts<W: Worker<Item = Box<Item>>>() -> [Theft<W>; 5] {
     fn numbers(got: impl IntoIterator<Item = Box<Item>>) -> Vec<usize> {
         got.into_iter().map(|got| number(&got)).collect()
     }
     [
-        |victim, _own| numbers((0..2).filter_map(|_| victim.steal().success())),
+        |victim, _own| steal_some(victim, 2),
         |victim, own| {
             let _ = victim.steal_batch(own, usize::MAX);
             let _ = victim.steal_batch(own, usize::MAX);
-            numbers(core::iter::from_fn(|| own.pop()))
+            drain(own)
         },
         |victim, own| {
             let first = victim.steal_batch_and_pop(own, usize::MAX).success();
@@ -44,7 +45,7 @@ fn thefts<W: Worker<Item = Box<Item>>>() -> [Theft<W>; 5] {
     ]
 }
 
-/// Fills a queue of `make`, and pushes two more while a thief is at work.
+/// Fills a queue of `make`, and pushes two more items while a thief is at work.
 fn overflow_against_every_theft<W: Worker<Item = Box<Item>> + 'static>(
     bound: usize,
     make: impl Fn() -> W + Send + Sync + Copy + 'static,
@@ -54,14 +55,16 @@ fn overflow_against_every_theft<W: Worker<Item = Box<Item>> + 'static>(
             let queue = make();
             let full = (0..).find(|made| queue.push(item(*made)).is_err());
             let full = full.expect("it has a limit");
-            let victim = queue.stealer();
-            let thief = thread::spawn(move || theft(&victim, &make()));
-            let mut seen = Vec::new();
-            for made in full..full + 2 {
-                queue.push_or_overflow(item(made), |got| seen.push(number(&got)));
-            }
-            seen.extend(thief.join().unwrap());
-            seen.extend(core::iter::from_fn(|| queue.pop()).map(|got| number(&got)));
+            let owner = |queue: &W| {
+                let mut overflowed = Vec::new();
+                for made in full..full + 2 {
+                    queue.push_or_overflow(item(made), |got| overflowed.push(number(&got)));
+                }
+                overflowed
+            };
+            let thief = move |victim| theft(&victim, &make());
+            let mut seen = race(&queue, owner, [thief]);
+            seen.extend(drain(&queue));
             assert_each_once(seen, 0..full + 2);
         });
     }

@@ -1,50 +1,34 @@
-//! Models of `Ring`: its positions (R1 to R4), its claim and how a thief revokes it (R5, R6).
+//! Models of `Ring` (labels of `ring.rs`): its positions (R1 to R4), its claim, and how a thief
+//! revokes the claim (R5, R6).
 
 use stealyard_deque::{Ring, RingStealer, Steal};
 use stealyard_sync::{model, thread};
 
-use crate::{Item, assert_each_once, item, number};
+use crate::{Item, assert_each_once, drain, item, number, pop_some, push_all, race, steal_some};
 
-fn push_all(ring: &Ring<Box<Item>>, numbers: core::ops::Range<usize>) {
-    for made in numbers {
-        assert!(ring.push(item(made)).is_ok(), "there is room");
-    }
-}
-
-fn drain(ring: &Ring<Box<Item>>) -> Vec<usize> {
-    core::iter::from_fn(|| ring.pop())
-        .map(|got| number(&got))
-        .collect()
-}
+type Queue = Ring<Box<Item>>;
+type Thief = RingStealer<Box<Item>>;
 
 #[test]
 fn r4_pop_against_steal_of_the_last_item() {
     model::check(3, || {
-        let ring = Ring::<Box<Item>>::starting_at(2, u64::MAX);
+        let ring = Queue::starting_at(2, u64::MAX);
         push_all(&ring, 0..1);
-        let stealer = ring.stealer();
-        let thief = thread::spawn(move || stealer.steal().success().map(|got| number(&got)));
-        let mut seen = drain(&ring);
-        seen.extend(thief.join().unwrap());
+        let mut seen = race(&ring, drain, [|stealer| steal_some(&stealer, 1)]);
         seen.extend(drain(&ring));
         assert_each_once(seen, 0..1);
     });
 }
 
 #[test]
-fn o1_push_against_steal() {
+fn ro1_push_against_steal() {
     model::check(3, || {
-        let ring = Ring::<Box<Item>>::starting_at(2, 0);
-        let stealer = ring.stealer();
-        let thief = thread::spawn(move || -> Vec<usize> {
-            (0..2)
-                .filter_map(|_| stealer.steal().success())
-                .map(|got| number(&got))
-                .collect()
-        });
-        push_all(&ring, 0..2);
-        let mut seen: Vec<usize> = drain(&ring);
-        seen.extend(thief.join().unwrap());
+        let ring = Queue::starting_at(2, 0);
+        let owner = |ring: &Queue| {
+            push_all(ring, 0..2);
+            drain(ring)
+        };
+        let seen = race(&ring, owner, [|stealer| steal_some(&stealer, 2)]);
         assert_each_once(seen, 0..2);
     });
 }
@@ -52,20 +36,19 @@ fn o1_push_against_steal() {
 #[test]
 fn r2_wrap_around_while_a_thief_reads() {
     model::check(3, || {
-        let ring = Ring::<Box<Item>>::starting_at(2, u64::MAX - 1);
+        let ring = Queue::starting_at(2, u64::MAX - 1);
         push_all(&ring, 0..2);
-        let stealer = ring.stealer();
-        let thief = thread::spawn(move || stealer.steal().success().map(|got| number(&got)));
-        let mut seen = Vec::new();
-        for made in 2..4 {
-            seen.extend(ring.pop().map(|got| number(&got)));
-            assert!(
-                ring.push(item(made)).is_ok(),
-                "one was popped, or a thief has it"
-            );
-        }
-        seen.extend(drain(&ring));
-        seen.extend(thief.join().unwrap());
+        let owner = |ring: &Queue| {
+            let mut seen = Vec::new();
+            for made in 2..4 {
+                seen.extend(pop_some(ring, 1));
+                // There is room: one item was popped, or a thief has it.
+                push_all(ring, made..made + 1);
+            }
+            seen.extend(drain(ring));
+            seen
+        };
+        let seen = race(&ring, owner, [|stealer| steal_some(&stealer, 1)]);
         assert_each_once(seen, 0..4);
     });
 }
@@ -73,46 +56,39 @@ fn r2_wrap_around_while_a_thief_reads() {
 #[test]
 fn r4_batch_steal_against_pop_and_push() {
     model::check(3, || {
-        let ring = Ring::<Box<Item>>::starting_at(4, 0);
+        let ring = Queue::starting_at(4, 0);
         push_all(&ring, 0..3);
-        let stealer = ring.stealer();
-        let thief = thread::spawn(move || {
+        let owner = |ring: &Queue| {
+            let mut seen = pop_some(ring, 1);
+            push_all(ring, 3..4);
+            seen.extend(drain(ring));
+            seen
+        };
+        let thief = |stealer: Thief| {
             let own = Ring::starting_at(4, u64::MAX);
             let _ = stealer.steal_batch(&own, usize::MAX);
             drain(&own)
-        });
-        let mut seen = Vec::new();
-        seen.extend(ring.pop().map(|got| number(&got)));
-        push_all(&ring, 3..4);
-        seen.extend(drain(&ring));
-        seen.extend(thief.join().unwrap());
+        };
+        let mut seen = race(&ring, owner, [thief]);
         seen.extend(drain(&ring));
         assert_each_once(seen, 0..4);
     });
 }
 
 #[test]
-fn r4_two_thieves_and_the_owner() {
+fn r4_pop_against_two_thieves() {
     model::check(2, || {
-        let ring = Ring::<Box<Item>>::starting_at(4, 0);
+        let ring = Queue::starting_at(4, 0);
         push_all(&ring, 0..3);
-        let thieves: Vec<_> = (0..2)
-            .map(|_| {
-                let stealer = ring.stealer();
-                thread::spawn(move || {
-                    let own = Ring::starting_at(2, 0);
-                    let first = match stealer.steal_batch_and_pop(&own, usize::MAX) {
-                        Steal::Success(got) => Some(number(&got)),
-                        Steal::Empty | Steal::Retry => None,
-                    };
-                    first.into_iter().chain(drain(&own)).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        let mut seen: Vec<usize> = ring.pop().map(|got| number(&got)).into_iter().collect();
-        for thief in thieves {
-            seen.extend(thief.join().unwrap());
-        }
+        let thief = |stealer: Thief| {
+            let own = Ring::starting_at(2, 0);
+            let first = match stealer.steal_batch_and_pop(&own, usize::MAX) {
+                Steal::Success(got) => Some(number(&got)),
+                Steal::Empty | Steal::Retry => None,
+            };
+            first.into_iter().chain(drain(&own)).collect()
+        };
+        let mut seen = race(&ring, |ring| pop_some(ring, 1), [thief; 2]);
         seen.extend(drain(&ring));
         assert_each_once(seen, 0..3);
     });
@@ -121,26 +97,30 @@ fn r4_two_thieves_and_the_owner() {
 #[test]
 fn r1_a_thief_that_sees_the_head_sees_its_tail() {
     model::check(3, || {
-        let ring = Ring::<Box<Item>>::starting_at(2, 0);
-        let stealer = ring.stealer();
-        // `len` asserts R1 on what it reads.
-        let watcher = thread::spawn(move || assert!(stealer.len() <= 2));
-        push_all(&ring, 0..1);
-        assert_eq!(drain(&ring), [0]);
-        watcher.join().unwrap();
+        let ring = Queue::starting_at(2, 0);
+        let owner = |ring: &Queue| {
+            push_all(ring, 0..1);
+            drain(ring)
+        };
+        let observer = |stealer: Thief| {
+            // `len` asserts R1 (order of positions) on what it reads.
+            assert!(stealer.len() <= 2);
+            Vec::new()
+        };
+        assert_eq!(race(&ring, owner, [observer]), [0]);
     });
 }
 
 #[test]
 fn r1_a_thief_behind_another_thief_sees_its_tail() {
     model::check(3, || {
-        let ring = Ring::<Box<Item>>::starting_at(2, 0);
+        let ring = Queue::starting_at(2, 0);
         let (first, second) = (ring.stealer(), ring.stealer());
-        let watcher = thread::spawn(move || assert!(second.len() <= 2));
-        let thief = thread::spawn(move || first.steal().success().map(|got| number(&got)));
+        let observer = thread::spawn(move || assert!(second.len() <= 2));
+        let thief = thread::spawn(move || steal_some(&first, 1));
         push_all(&ring, 0..1);
-        let mut seen: Vec<usize> = thief.join().unwrap().into_iter().collect();
-        watcher.join().unwrap();
+        let mut seen = thief.join().unwrap();
+        observer.join().unwrap();
         seen.extend(drain(&ring));
         assert_each_once(seen, 0..1);
     });
@@ -149,24 +129,25 @@ fn r1_a_thief_behind_another_thief_sees_its_tail() {
 #[test]
 fn r4_overflow_against_steal() {
     model::check(3, || {
-        let ring = Ring::<Box<Item>>::starting_at(2, 0);
+        let ring = Queue::starting_at(2, 0);
         push_all(&ring, 0..2);
-        let stealer = ring.stealer();
-        let thief = thread::spawn(move || stealer.steal().success().map(|got| number(&got)));
-        let mut seen = Vec::new();
-        ring.push_or_overflow(item(2), |got| seen.push(number(&got)));
-        seen.extend(drain(&ring));
-        seen.extend(thief.join().unwrap());
+        let owner = |ring: &Queue| {
+            let mut seen = Vec::new();
+            ring.push_or_overflow(item(2), |got| seen.push(number(&got)));
+            seen.extend(drain(ring));
+            seen
+        };
+        let seen = race(&ring, owner, [|stealer| steal_some(&stealer, 1)]);
         assert_each_once(seen, 0..3);
     });
 }
 
-/// A queue whose owner has popped item 0 and claimed the items `1..=hidden`, which is all there is left;
-/// `position` is where it all began.
-fn claimed(hidden: usize, capacity: usize, position: u64) -> Ring<Box<Item>> {
+/// Returns a queue whose owner has popped item 0 and claimed the items `1..=hidden`, which are all
+/// that remain. `position` is where the queue started.
+fn claimed(hidden: usize, capacity: usize, position: u64) -> Queue {
     let ring = Ring::starting_at(capacity, position).claiming(8);
     push_all(&ring, 0..2 * (hidden + 1));
-    assert_eq!(ring.pop().map(|got| number(&got)), Some(0));
+    assert_eq!(pop_some(&ring, 1), [0]);
     for _ in 0..=hidden {
         assert!(ring.stealer().steal().is_success(), "half is visible");
     }
@@ -174,8 +155,8 @@ fn claimed(hidden: usize, capacity: usize, position: u64) -> Ring<Box<Item>> {
     ring
 }
 
-/// All that one forced steal brings.
-fn force(stealer: &RingStealer<Box<Item>>, capacity: usize, limit: usize) -> Vec<usize> {
+/// Makes one forced steal. Returns the numbers of all items that it brings.
+fn force(stealer: &Thief, capacity: usize, limit: usize) -> Vec<usize> {
     let own = Ring::starting_at(capacity, u64::MAX);
     let first = stealer.force_steal(&own, limit).success();
     let got: Vec<usize> = first
@@ -187,14 +168,18 @@ fn force(stealer: &RingStealer<Box<Item>>, capacity: usize, limit: usize) -> Vec
     got
 }
 
+/// Makes two forced steals.
+fn force_twice(stealer: &Thief, capacity: usize) -> Vec<usize> {
+    let mut got = force(stealer, capacity, usize::MAX);
+    got.extend(force(stealer, capacity, usize::MAX));
+    got
+}
+
 #[test]
 fn r5_revoke_against_pops() {
     model::check(3, || {
         let ring = claimed(2, 8, u64::MAX - 2);
-        let stealer = ring.stealer();
-        let thief = thread::spawn(move || force(&stealer, 4, usize::MAX));
-        let mut seen = drain(&ring);
-        seen.extend(thief.join().unwrap());
+        let seen = race(&ring, drain, [|stealer| force(&stealer, 4, usize::MAX)]);
         assert_each_once(seen, 1..3);
     });
 }
@@ -203,10 +188,8 @@ fn r5_revoke_against_pops() {
 fn r5_revoke_of_a_part() {
     model::check(3, || {
         let ring = claimed(3, 8, 0);
-        let stealer = ring.stealer();
-        let thief = thread::spawn(move || force(&stealer, 2, 2));
-        let mut seen: Vec<usize> = ring.pop().map(|got| number(&got)).into_iter().collect();
-        seen.extend(thief.join().unwrap());
+        let thief = |stealer| force(&stealer, 2, 2);
+        let mut seen = race(&ring, |ring| pop_some(ring, 1), [thief]);
         seen.extend(drain(&ring));
         assert_each_once(seen, 1..4);
     });
@@ -216,14 +199,8 @@ fn r5_revoke_of_a_part() {
 fn r5_two_thieves_revoke() {
     model::check(2, || {
         let ring = claimed(2, 8, 0);
-        let thieves = [1, usize::MAX].map(|limit| {
-            let stealer = ring.stealer();
-            thread::spawn(move || force(&stealer, 2, limit))
-        });
-        let mut seen: Vec<usize> = ring.pop().map(|got| number(&got)).into_iter().collect();
-        for thief in thieves {
-            seen.extend(thief.join().unwrap());
-        }
+        let thieves = [1, usize::MAX].map(|limit| move |stealer| force(&stealer, 2, limit));
+        let mut seen = race(&ring, |ring| pop_some(ring, 1), thieves);
         seen.extend(drain(&ring));
         assert_each_once(seen, 1..3);
     });
@@ -233,25 +210,26 @@ fn r5_two_thieves_revoke() {
 fn r6_revoke_against_the_next_claim() {
     model::check(2, || {
         let ring = claimed(1, 4, 0);
-        let stealer = ring.stealer();
-        let thief = thread::spawn(move || force(&stealer, 4, usize::MAX));
-        let mut seen: Vec<usize> = ring.pop().map(|got| number(&got)).into_iter().collect();
-        push_all(&ring, 2..5);
-        seen.extend(drain(&ring));
-        seen.extend(thief.join().unwrap());
+        let owner = |ring: &Queue| {
+            let mut seen = pop_some(ring, 1);
+            push_all(ring, 2..5);
+            seen.extend(drain(ring));
+            seen
+        };
+        let seen = race(&ring, owner, [|stealer| force(&stealer, 4, usize::MAX)]);
         assert_each_once(seen, 1..5);
     });
 }
 
 #[test]
-fn o6_a_claim_is_published_with_its_cursor() {
+fn ro6_a_claim_is_published_with_its_cursor() {
     model::check(3, || {
         let ring = Ring::starting_at(4, 0).claiming(8);
-        let stealer = ring.stealer();
-        let thief = thread::spawn(move || force(&stealer, 2, usize::MAX));
-        push_all(&ring, 0..3);
-        let mut seen: Vec<usize> = ring.pop().map(|got| number(&got)).into_iter().collect();
-        seen.extend(thief.join().unwrap());
+        let owner = |ring: &Queue| {
+            push_all(ring, 0..3);
+            pop_some(ring, 1)
+        };
+        let mut seen = race(&ring, owner, [|stealer| force(&stealer, 2, usize::MAX)]);
         seen.extend(drain(&ring));
         assert_each_once(seen, 0..3);
     });
@@ -261,18 +239,18 @@ fn o6_a_claim_is_published_with_its_cursor() {
 fn r3_a_claim_moves_up_while_it_is_revoked() {
     model::check(3, || {
         let ring = claimed(1, 4, u64::MAX - 1);
-        let stealer = ring.stealer();
-        let thief = thread::spawn(move || force(&stealer, 2, usize::MAX));
-        // The second push finds the slots below the claim's end free, but only behind the claim.
-        push_all(&ring, 2..4);
-        let mut seen = drain(&ring);
-        seen.extend(thief.join().unwrap());
+        let owner = |ring: &Queue| {
+            // The second push finds the slots below the claim's end free, but only behind it.
+            push_all(ring, 2..4);
+            drain(ring)
+        };
+        let seen = race(&ring, owner, [|stealer| force(&stealer, 2, usize::MAX)]);
         assert_each_once(seen, 1..4);
     });
 }
 
 #[test]
-fn r5_what_is_claimed_is_dropped_once() {
+fn r5_claimed_items_are_dropped_once() {
     model::check(3, || {
         let ring = claimed(2, 8, 0);
         let stealer = ring.stealer();
@@ -283,60 +261,53 @@ fn r5_what_is_claimed_is_dropped_once() {
 }
 
 #[test]
-fn r4_a_batch_arrives_where_others_steal() {
+fn r4_a_stolen_batch_is_stolen_again() {
     model::check(3, || {
-        let ring = Ring::<Box<Item>>::starting_at(4, 0);
+        let ring = Queue::starting_at(4, 0);
         push_all(&ring, 0..4);
-        let own = Ring::<Box<Item>>::starting_at(2, u64::MAX);
-        let (victim, theirs) = (ring.stealer(), own.stealer());
-        let second = thread::spawn(move || theirs.steal().success().map(|got| number(&got)));
-        let _ = victim.steal_batch(&own, usize::MAX);
-        let mut seen = drain(&own);
-        seen.extend(second.join().unwrap());
+        let own = Queue::starting_at(2, u64::MAX);
+        let victim = ring.stealer();
+        let owner = |own: &Queue| {
+            let _ = victim.steal_batch(own, usize::MAX);
+            drain(own)
+        };
+        let mut seen = race(&own, owner, [|stealer| steal_some(&stealer, 1)]);
         seen.extend(drain(&ring));
         assert_each_once(seen, 0..4);
     });
 }
 
 #[test]
-fn r5_a_revoked_claim_arrives_where_others_revoke() {
+fn r5_a_revoked_claim_is_revoked_again() {
     model::check(2, || {
         let ring = claimed(2, 8, 0);
-        let own = Ring::<Box<Item>>::starting_at(4, 0).claiming(8);
-        let (victim, theirs) = (ring.stealer(), own.stealer());
-        let second = thread::spawn(move || force(&theirs, 2, usize::MAX));
-        let mut seen: Vec<usize> = Vec::new();
-        seen.extend(
-            victim
-                .force_steal(&own, usize::MAX)
-                .success()
-                .map(|got| number(&got)),
-        );
-        push_all(&own, 3..5);
-        seen.extend(own.pop().map(|got| number(&got)));
-        seen.extend(second.join().unwrap());
+        let own = Ring::starting_at(4, 0).claiming(8);
+        let victim = ring.stealer();
+        let owner = |own: &Queue| {
+            let forced = victim.force_steal(own, usize::MAX).success();
+            let mut seen: Vec<usize> = forced.map(|got| number(&got)).into_iter().collect();
+            push_all(own, 3..5);
+            seen.extend(pop_some(own, 1));
+            seen
+        };
+        let mut seen = race(&own, owner, [|stealer| force(&stealer, 2, usize::MAX)]);
         seen.extend(drain(&own));
         assert_each_once(seen, 1..5);
     });
 }
 
 #[test]
-fn r5_owner_and_a_thief_of_each_kind() {
+fn r5_pop_against_a_steal_and_a_force() {
     model::check(2, || {
-        let ring = Ring::<Box<Item>>::starting_at(8, 0).claiming(8);
+        let ring = Ring::starting_at(8, 0).claiming(8);
         push_all(&ring, 0..4);
-        assert_eq!(ring.pop().map(|got| number(&got)), Some(0));
+        assert_eq!(pop_some(&ring, 1), [0]);
         // 1 is claimed, 2 and 3 are visible.
-        let (one, all) = (ring.stealer(), ring.stealer());
-        let stealing = thread::spawn(move || one.steal().success().map(|got| number(&got)));
-        let forcing = thread::spawn(move || {
-            let mut got = force(&all, 2, usize::MAX);
-            got.extend(force(&all, 2, usize::MAX));
-            got
-        });
-        let mut seen: Vec<usize> = ring.pop().map(|got| number(&got)).into_iter().collect();
-        seen.extend(stealing.join().unwrap());
-        seen.extend(forcing.join().unwrap());
+        let thieves: [fn(Thief) -> Vec<usize>; 2] = [
+            |stealer| steal_some(&stealer, 1),
+            |stealer| force_twice(&stealer, 2),
+        ];
+        let mut seen = race(&ring, |ring| pop_some(ring, 1), thieves);
         seen.extend(drain(&ring));
         assert_each_once(seen, 1..4);
     });
@@ -345,20 +316,17 @@ fn r5_owner_and_a_thief_of_each_kind() {
 #[test]
 fn r5_overflow_with_a_claim_against_revoke() {
     model::check(3, || {
-        let ring = Ring::<Box<Item>>::starting_at(4, 0).claiming(8);
+        let ring = Ring::starting_at(4, 0).claiming(8);
         push_all(&ring, 0..4);
-        assert_eq!(ring.pop().map(|got| number(&got)), Some(0));
+        assert_eq!(pop_some(&ring, 1), [0]);
         push_all(&ring, 4..5);
-        let thief = ring.stealer();
-        let forcing = thread::spawn(move || {
-            let mut got = force(&thief, 4, usize::MAX);
-            got.extend(force(&thief, 4, usize::MAX));
-            got
-        });
-        let mut seen = Vec::new();
-        ring.push_or_overflow(item(5), |got| seen.push(number(&got)));
-        seen.extend(ring.pop().map(|got| number(&got)));
-        seen.extend(forcing.join().unwrap());
+        let owner = |ring: &Queue| {
+            let mut seen = Vec::new();
+            ring.push_or_overflow(item(5), |got| seen.push(number(&got)));
+            seen.extend(pop_some(ring, 1));
+            seen
+        };
+        let mut seen = race(&ring, owner, [|stealer| force_twice(&stealer, 4)]);
         seen.extend(drain(&ring));
         assert_each_once(seen, 1..6);
     });

@@ -1,4 +1,4 @@
-//! Models of `Slot`.
+//! Models of `Slot`: each item is taken by one thread (S1 in `slot.rs`).
 
 use stealyard_deque::{LastPass, Slot};
 use stealyard_sync::{Arc, model, thread};
@@ -9,8 +9,8 @@ use crate::{Item, assert_each_once, item, number};
 fn s1_put_and_take_against_steal() {
     model::check(3, || {
         let slot = Arc::new(Slot::new());
-        let theirs = Arc::clone(&slot);
-        let thief = thread::spawn(move || theirs.steal().map(|got: Box<Item>| number(&got)));
+        let thief_slot = Arc::clone(&slot);
+        let thief = thread::spawn(move || thief_slot.steal().map(|got: Box<Item>| number(&got)));
         let mut seen: Vec<usize> = Vec::new();
         seen.extend(slot.put(item(0)).map(|got| number(&got)));
         seen.extend(slot.put(item(1)).map(|got| number(&got)));
@@ -21,13 +21,13 @@ fn s1_put_and_take_against_steal() {
 }
 
 #[test]
-fn s1_a_thief_with_patience_against_put_and_take() {
+fn s1_steal_after_a_grace_time_against_take_and_put() {
     model::check(3, || {
         let slot = Arc::new(Slot::new());
         assert!(slot.put(item(0)).is_none());
-        let theirs = Arc::clone(&slot);
+        let thief_slot = Arc::clone(&slot);
         let thief = thread::spawn(move || {
-            let stolen = theirs.steal_by(&LastPass::default(), 3, 4).success();
+            let stolen = thief_slot.steal_by(&LastPass::default(), 3, 4).success();
             stolen.map(|got: Box<Item>| number(&got))
         });
         let mut seen: Vec<usize> = slot.take().map(|got| number(&got)).into_iter().collect();
@@ -39,13 +39,13 @@ fn s1_a_thief_with_patience_against_put_and_take() {
 }
 
 #[test]
-fn s1_two_thieves_and_the_owner() {
+fn s1_take_against_two_thieves() {
     model::check(3, || {
         let slot = Arc::new(Slot::new());
         assert!(slot.put(item(0)).is_none());
         let thieves = [(); 2].map(|()| {
-            let theirs = Arc::clone(&slot);
-            thread::spawn(move || theirs.steal().map(|got: Box<Item>| number(&got)))
+            let thief_slot = Arc::clone(&slot);
+            thread::spawn(move || thief_slot.steal().map(|got: Box<Item>| number(&got)))
         });
         let mut seen: Vec<usize> = slot.take().map(|got| number(&got)).into_iter().collect();
         for thief in thieves {

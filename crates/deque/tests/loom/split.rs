@@ -1,41 +1,29 @@
-//! Models of `Split`: the owner against thieves at the split, requests and forces against pops, and words
-//! that come back to an old value but for their tag (SP1 to SP6).
+//! Models of `Split` (SP1 to SP7 in `split.rs`): the owner against thieves at the split, requests
+//! and forces against pops, and words that come back to an old value but for their tag.
 
 use stealyard_deque::{Split, SplitStealer, Steal};
 use stealyard_sync::{model, thread};
 
-use crate::{Item, assert_each_once, item, number};
+use crate::{Item, assert_each_once, drain, item, number, pop_some, push_all, race, steal_some};
 
-/// A queue whose tag and top wrap around within a few operations: in a model, the top has three bits.
-fn split(capacity: usize) -> Split<Box<Item>> {
+type Queue = Split<Box<Item>>;
+type Thief = SplitStealer<Box<Item>>;
+
+/// Creates a queue whose tag and top wrap around within a few operations: in a model, the top has
+/// three bits.
+fn split(capacity: usize) -> Queue {
     Split::starting_at(capacity, u32::MAX, 7)
 }
 
-fn push_all(split: &Split<Box<Item>>, numbers: core::ops::Range<usize>) {
-    for made in numbers {
-        assert!(split.push(item(made)).is_ok(), "there is room");
-    }
+/// Shares all items, while no other thread is at work.
+fn share(split: &Queue) {
+    assert!(split.stealer().force().is_success(), "no thread interferes");
 }
 
-fn pop_some(split: &Split<Box<Item>>, most: usize) -> Vec<usize> {
-    let pops = (0..most).filter_map(|_| split.pop());
-    pops.map(|got| number(&got)).collect()
-}
-
-fn drain(split: &Split<Box<Item>>) -> Vec<usize> {
-    core::iter::from_fn(|| split.pop())
-        .map(|got| number(&got))
-        .collect()
-}
-
-fn steal_some(stealer: &SplitStealer<Box<Item>>, tries: usize) -> Vec<usize> {
-    let got = (0..tries).filter_map(|_| stealer.steal().success());
-    got.map(|got| number(&got)).collect()
-}
-
-/// Shares what there is, with nobody else at work.
-fn share(split: &Split<Box<Item>>) {
-    assert!(split.stealer().force().is_success(), "nobody interferes");
+/// Forces, and then steals so many times.
+fn force_and_steal(stealer: &Thief, tries: usize) -> Vec<usize> {
+    let _ = stealer.force();
+    steal_some(stealer, tries)
 }
 
 #[test]
@@ -44,10 +32,7 @@ fn sp5_pop_against_steal_of_the_last_shared_item() {
         let split = split(2);
         push_all(&split, 0..1);
         share(&split);
-        let stealer = split.stealer();
-        let thief = thread::spawn(move || steal_some(&stealer, 1));
-        let mut seen = drain(&split);
-        seen.extend(thief.join().unwrap());
+        let seen = race(&split, drain, [|stealer| steal_some(&stealer, 1)]);
         assert_each_once(seen, 0..1);
     });
 }
@@ -57,13 +42,7 @@ fn sp6_pop_against_force() {
     model::check(3, || {
         let split = split(4);
         push_all(&split, 0..3);
-        let stealer = split.stealer();
-        let thief = thread::spawn(move || {
-            let _ = stealer.force();
-            steal_some(&stealer, 2)
-        });
-        let mut seen = drain(&split);
-        seen.extend(thief.join().unwrap());
+        let mut seen = race(&split, drain, [|stealer| force_and_steal(&stealer, 2)]);
         seen.extend(drain(&split));
         assert_each_once(seen, 0..3);
     });
@@ -75,15 +54,13 @@ fn sp6_pop_and_push_against_force() {
     model::check(2, || {
         let split = split(4);
         push_all(&split, 0..2);
-        let stealer = split.stealer();
-        let thief = thread::spawn(move || {
-            let _ = stealer.force();
-            steal_some(&stealer, 2)
-        });
-        let mut seen = pop_some(&split, 1);
-        push_all(&split, 2..4);
-        seen.extend(drain(&split));
-        seen.extend(thief.join().unwrap());
+        let owner = |split: &Queue| {
+            let mut seen = pop_some(split, 1);
+            push_all(split, 2..4);
+            seen.extend(drain(split));
+            seen
+        };
+        let mut seen = race(&split, owner, [|stealer| force_and_steal(&stealer, 2)]);
         seen.extend(drain(&split));
         assert_each_once(seen, 0..4);
     });
@@ -91,18 +68,18 @@ fn sp6_pop_and_push_against_force() {
 
 /// A thief that did not force reads what a force shared.
 #[test]
-fn so3_force_passes_on_what_it_saw() {
+fn so3_a_force_passes_items_on_to_another_thief() {
     model::check(2, || {
         let split = split(4);
-        let (forcer, stealer) = (split.stealer(), split.stealer());
-        let force = thread::spawn(move || {
-            let _ = forcer.force();
-        });
-        let thief = thread::spawn(move || steal_some(&stealer, 1));
-        push_all(&split, 0..2);
-        let mut seen = pop_some(&split, 1);
-        force.join().unwrap();
-        seen.extend(thief.join().unwrap());
+        let owner = |split: &Queue| {
+            push_all(split, 0..2);
+            pop_some(split, 1)
+        };
+        let thieves: [fn(Thief) -> Vec<usize>; 2] = [
+            |stealer| force_and_steal(&stealer, 0),
+            |stealer| steal_some(&stealer, 1),
+        ];
+        let mut seen = race(&split, owner, thieves);
         seen.extend(drain(&split));
         assert_each_once(seen, 0..2);
     });
@@ -110,52 +87,46 @@ fn so3_force_passes_on_what_it_saw() {
 
 /// The force reads the `bottom` of a pop that has not come to its light barrier yet.
 #[test]
-fn so1_force_reads_the_bottom_of_a_pop() {
+fn so1_a_force_reads_the_bottom_of_a_pop() {
     model::check(2, || {
         let split = split(4);
-        let stealer = split.stealer();
-        let thief = thread::spawn(move || {
-            let _ = stealer.force();
-            steal_some(&stealer, 1)
-        });
-        push_all(&split, 0..2);
-        let mut seen = pop_some(&split, 1);
-        seen.extend(thief.join().unwrap());
+        let owner = |split: &Queue| {
+            push_all(split, 0..2);
+            pop_some(split, 1)
+        };
+        let mut seen = race(&split, owner, [|stealer| force_and_steal(&stealer, 1)]);
         seen.extend(drain(&split));
         assert_each_once(seen, 0..2);
     });
 }
 
-/// The force reads the `bottom` of a pop, below which a slot has been filled anew since the force knew of it.
+/// The force reads the `bottom` of a pop. Below it, a slot has been filled anew since the force
+/// knew of it.
 #[test]
-fn so1_force_reads_the_bottom_of_a_pop_after_a_refill() {
+fn so1_a_force_reads_the_bottom_of_a_pop_after_a_refill() {
     model::check(3, || {
         let split = split(4);
         push_all(&split, 0..1);
-        let stealer = split.stealer();
-        let thief = thread::spawn(move || {
-            let _ = stealer.force();
-            steal_some(&stealer, 1)
-        });
-        let mut seen = pop_some(&split, 1);
-        push_all(&split, 1..3);
-        seen.extend(pop_some(&split, 1));
-        seen.extend(thief.join().unwrap());
+        let owner = |split: &Queue| {
+            let mut seen = pop_some(split, 1);
+            push_all(split, 1..3);
+            seen.extend(pop_some(split, 1));
+            seen
+        };
+        let mut seen = race(&split, owner, [|stealer| force_and_steal(&stealer, 1)]);
         seen.extend(drain(&split));
         assert_each_once(seen, 0..3);
     });
 }
 
-/// The force finds more than it knew of when it asked.
+/// The force finds more items than it knew of when it asked.
 #[test]
-fn so3_force_passes_on_what_came_late() {
+fn so3_a_force_passes_on_items_pushed_after_its_request() {
     model::check(2, || {
         let split = split(4);
         let (forcer, stealer) = (split.stealer(), split.stealer());
         push_all(&split, 0..1);
-        let force = thread::spawn(move || {
-            let _ = forcer.force();
-        });
+        let force = thread::spawn(move || force_and_steal(&forcer, 0));
         let thief = thread::spawn(move || steal_some(&stealer, 2));
         push_all(&split, 1..2);
         force.join().unwrap();
@@ -170,78 +141,70 @@ fn sp4_two_forces_against_pop() {
     model::check(2, || {
         let split = split(2);
         push_all(&split, 0..2);
-        let thieves: Vec<_> = (0..2)
-            .map(|_| split.stealer())
-            .map(|stealer| {
-                thread::spawn(move || {
-                    let _ = stealer.force();
-                    steal_some(&stealer, 1)
-                })
-            })
-            .collect();
-        let mut seen = pop_some(&split, 2);
-        for thief in thieves {
-            seen.extend(thief.join().unwrap());
-        }
+        let thief = |stealer: Thief| force_and_steal(&stealer, 1);
+        let mut seen = race(&split, |split| pop_some(split, 2), [thief; 2]);
         seen.extend(drain(&split));
         assert_each_once(seen, 0..2);
     });
 }
 
-/// A force that a pop overtook, while another thief's request comes in.
+/// A pop overtakes a force, while another thief's request comes in.
 #[test]
 fn sp4_force_and_request_against_pop_and_push() {
     model::check(2, || {
         let split = split(4);
         push_all(&split, 0..2);
-        let (forcer, stealer) = (split.stealer(), split.stealer());
-        let force = thread::spawn(move || {
-            let _ = forcer.force();
-            steal_some(&forcer, 1)
-        });
-        let thief = thread::spawn(move || steal_some(&stealer, 1));
-        let mut seen = pop_some(&split, 1);
-        push_all(&split, 2..3);
-        seen.extend(pop_some(&split, 2));
-        seen.extend(force.join().unwrap());
-        seen.extend(thief.join().unwrap());
+        let owner = |split: &Queue| {
+            let mut seen = pop_some(split, 1);
+            push_all(split, 2..3);
+            seen.extend(pop_some(split, 2));
+            seen
+        };
+        let thieves: [fn(Thief) -> Vec<usize>; 2] = [
+            |stealer| force_and_steal(&stealer, 1),
+            |stealer| steal_some(&stealer, 1),
+        ];
+        let mut seen = race(&split, owner, thieves);
         seen.extend(drain(&split));
         assert_each_once(seen, 0..3);
     });
 }
 
 #[test]
-fn so2_publishing_on_request_against_steal() {
+fn so2_sharing_on_request_against_steal() {
     model::check_every_look(2, || {
         let split = split(4);
         push_all(&split, 0..1);
-        let stealer = split.stealer();
-        let thief = thread::spawn(move || steal_some(&stealer, 3));
-        push_all(&split, 1..3);
-        let mut seen = pop_some(&split, 1);
-        push_all(&split, 3..4);
-        seen.extend(drain(&split));
-        seen.extend(thief.join().unwrap());
+        let owner = |split: &Queue| {
+            push_all(split, 1..3);
+            let mut seen = pop_some(split, 1);
+            push_all(split, 3..4);
+            seen.extend(drain(split));
+            seen
+        };
+        let mut seen = race(&split, owner, [|stealer| steal_some(&stealer, 3)]);
         seen.extend(drain(&split));
         assert_each_once(seen, 0..4);
     });
 }
 
-/// The owner takes back what a thief looks at, and fills the same positions with the same number again.
+/// The owner takes back what a thief looks at, and fills the same positions with the same number
+/// of items again.
 #[test]
 fn sp5_the_same_positions_shared_again_against_steal() {
     model::check(3, || {
         let split = split(2);
         push_all(&split, 0..2);
         share(&split);
-        let stealer = split.stealer();
-        let thief = thread::spawn(move || steal_some(&stealer, 1));
-        let mut seen = pop_some(&split, 2);
-        push_all(&split, 2..4);
-        if split.stealer().force().is_success() {
-            seen.extend(pop_some(&split, 1));
-        }
-        seen.extend(thief.join().unwrap());
+        let owner = |split: &Queue| {
+            let mut seen = pop_some(split, 2);
+            push_all(split, 2..4);
+            if split.stealer().force().is_success() {
+                seen.extend(pop_some(split, 1));
+            }
+            seen
+        };
+        let mut seen = race(&split, owner, [|stealer| steal_some(&stealer, 1)]);
         seen.extend(drain(&split));
         assert_each_once(seen, 0..4);
     });
@@ -253,16 +216,17 @@ fn sp2_positions_wrap_while_a_thief_reads() {
         let split = split(2);
         push_all(&split, 0..2);
         share(&split);
-        let stealer = split.stealer();
-        let thief = thread::spawn(move || steal_some(&stealer, 2));
-        let mut seen = Vec::new();
-        for made in 2..4 {
-            if let Err(_full) = split.push(item(made)) {
-                seen.push(made);
+        let owner = |split: &Queue| {
+            let mut seen = Vec::new();
+            for made in 2..4 {
+                if let Err(_full) = split.push(item(made)) {
+                    seen.push(made);
+                }
             }
-        }
-        seen.extend(pop_some(&split, 1));
-        seen.extend(thief.join().unwrap());
+            seen.extend(pop_some(split, 1));
+            seen
+        };
+        let mut seen = race(&split, owner, [|stealer| steal_some(&stealer, 2)]);
         seen.extend(drain(&split));
         assert_each_once(seen, 0..4);
     });
@@ -274,42 +238,33 @@ fn sp5_batches_of_two_thieves_against_pop() {
         let split = split(4);
         push_all(&split, 0..3);
         share(&split);
-        let stealers = [split.stealer(), split.stealer()];
-        let thieves = stealers.map(|stealer| {
-            thread::spawn(move || {
-                let own = self::split(2);
-                let mut seen = Vec::new();
-                if let Steal::Success(got) = stealer.steal_batch_and_pop(&own, 2) {
-                    seen.push(number(&got));
-                }
-                seen.extend(drain(&own));
-                seen
-            })
-        });
-        let mut seen = pop_some(&split, 2);
-        for thief in thieves {
-            seen.extend(thief.join().unwrap());
-        }
+        let thief = |stealer: Thief| {
+            let own = self::split(2);
+            let mut seen = Vec::new();
+            if let Steal::Success(got) = stealer.steal_batch_and_pop(&own, 2) {
+                seen.push(number(&got));
+            }
+            seen.extend(drain(&own));
+            seen
+        };
+        let mut seen = race(&split, |split| pop_some(split, 2), [thief; 2]);
         seen.extend(drain(&split));
         assert_each_once(seen, 0..3);
     });
 }
 
-/// A thief steals a batch into a queue that another thief forces at the same time.
+/// A thief steals a batch into a queue that another thread forces at the same time.
 #[test]
 fn so1_a_stolen_batch_is_forced_out_again() {
     model::check(2, || {
         let (victim, own) = (split(4), split(4));
         push_all(&victim, 0..3);
         share(&victim);
-        let second = own.stealer();
-        let thief = thread::spawn(move || {
-            let _ = second.force();
-            steal_some(&second, 1)
-        });
-        assert!(victim.stealer().steal_batch(&own, 2).is_success());
-        let mut seen = pop_some(&own, 1);
-        seen.extend(thief.join().unwrap());
+        let owner = |own: &Queue| {
+            assert!(victim.stealer().steal_batch(own, 2).is_success());
+            pop_some(own, 1)
+        };
+        let mut seen = race(&own, owner, [|stealer| force_and_steal(&stealer, 1)]);
         seen.extend(drain(&own));
         seen.extend(drain(&victim));
         assert_each_once(seen, 0..3);
@@ -321,22 +276,21 @@ fn sp5_overflow_against_steal_and_force() {
     model::check(2, || {
         let split = split(2);
         push_all(&split, 0..2);
-        let stealer = split.stealer();
-        let thief = thread::spawn(move || {
-            let _ = stealer.force();
-            steal_some(&stealer, 1)
-        });
-        let mut seen = Vec::new();
-        split.push_or_overflow(item(2), |got| seen.push(number(&got)));
-        seen.extend(thief.join().unwrap());
+        let owner = |split: &Queue| {
+            let mut seen = Vec::new();
+            split.push_or_overflow(item(2), |got| seen.push(number(&got)));
+            seen
+        };
+        let mut seen = race(&split, owner, [|stealer| force_and_steal(&stealer, 1)]);
         seen.extend(drain(&split));
         assert_each_once(seen, 0..3);
     });
 }
 
-/// The owner pushes one item after the other, a force shares each and a thief takes it: the owner never moves the
-/// split, and after a round of the top its position and the number shared are the same. A thief that slept between
-/// its look and its exchange must not succeed. (It did, as long as only the owner counted up the tag.)
+/// The owner pushes one item after the other. A force shares each of them and a thief takes it. So
+/// the owner never moves the split, and after a round of the top its position and the number of
+/// shared items are the same again. A thief that slept between its look and its exchange must not
+/// succeed. (It did, as long as only the owner counted up the tag.)
 #[test]
 fn sp5_a_round_of_forced_items_against_a_thief_that_sleeps() {
     model::check(1, || {
@@ -361,14 +315,15 @@ fn sp5_a_round_of_forced_items_against_a_thief_that_sleeps() {
     });
 }
 
-/// What the owner of a queue does.
-type Work = fn(&Split<Box<Item>>);
+/// The work of a queue's owner.
+type Work = fn(&Queue);
 
-/// Before a thief asks, and while it does. What is shared meanwhile only that thief could take.
+/// The owner's work before a thief asks, and while it does. Only that thief could take what is
+/// shared meanwhile.
 const WORK: [(Work, Work); 8] = [
     (|_| (), |split| push_all(split, 2..3)),
     (|_| (), |split| drop(pop_some(split, 1))),
-    // Has nothing to answer with, and then one item.
+    // The owner has nothing to answer with, and then one item.
     (
         |split| drop(pop_some(split, 1)),
         |split| {
@@ -376,12 +331,12 @@ const WORK: [(Work, Work); 8] = [
             push_all(split, 2..3);
         },
     ),
-    // Settles without a request.
+    // The owner settles without a request.
     (share, |split| {
         drop(pop_some(split, 2));
         push_all(split, 2..4);
     }),
-    // Has a request that it has not looked at.
+    // The owner has a request that it has not looked at.
     (
         |split| {
             share(split);
@@ -389,7 +344,7 @@ const WORK: [(Work, Work); 8] = [
         },
         |split| push_all(split, 2..4),
     ),
-    // Overflows.
+    // The queue overflows.
     (
         |_| (),
         |split| {
@@ -397,7 +352,7 @@ const WORK: [(Work, Work); 8] = [
             split.push_or_overflow(item(4), drop);
         },
     ),
-    // Comes to its ceiling with nothing shared and no request.
+    // The owner comes to its ceiling with nothing shared and no request.
     (
         |split| {
             share(split);
@@ -406,7 +361,7 @@ const WORK: [(Work, Work); 8] = [
         },
         |split| push_all(split, 3..5),
     ),
-    // The same, and what it pushes there is all that it has.
+    // The same, and the item that it pushes there is its only one.
     (
         |split| {
             push_all(split, 2..4);
@@ -418,8 +373,8 @@ const WORK: [(Work, Work); 8] = [
     ),
 ];
 
-/// A thief's request that came while the owner was at work is answered by its next push (which makes at least two
-/// private items) or pop.
+/// Checks that a thief's request which came while the owner was at work is answered by the owner's
+/// next push (which makes at least two private items) or pop.
 fn sp7_is_answered(answer: Work) {
     for (before, work) in WORK {
         model::check_every_look(2, move || {
@@ -450,7 +405,7 @@ fn sp7_a_request_is_answered_by_the_next_pop() {
 
 /// A settle that fails, because a force came in between, leaves the request standing.
 #[test]
-fn sp7_a_request_stands_where_a_settle_fails() {
+fn sp7_a_request_survives_a_failed_settle() {
     model::check_every_look(2, || {
         let split = split(4);
         push_all(&split, 0..2);
@@ -472,8 +427,8 @@ fn sp7_a_request_stands_where_a_settle_fails() {
     });
 }
 
-/// A thief takes what is shared and then asks, while a push looks at the request that the force left behind: the thief
-/// must not take that one for its own.
+/// A thief takes what is shared and then asks, while a push looks at the request that the force
+/// left behind. The thief must not take that request for its own.
 #[test]
 fn sp7_a_request_after_the_last_shared_item_is_answered() {
     model::check_every_look(2, || {
@@ -494,7 +449,8 @@ fn sp7_a_request_after_the_last_shared_item_is_answered() {
     });
 }
 
-/// Two thieves ask, and a force shares what a third one takes, while the owner pushes up to its ceiling.
+/// Two thieves ask, and a force shares what a third one takes, while the owner pushes up to its
+/// ceiling.
 #[test]
 fn sp7_no_request_is_lost_beside_a_force_and_a_steal() {
     model::check(1, || {
@@ -521,7 +477,7 @@ fn sp7_no_request_is_lost_beside_a_force_and_a_steal() {
     });
 }
 
-/// What the owner kept private can be stolen when it is gone.
+/// Private items can be stolen after the owner is dropped.
 #[test]
 fn sp1_dropping_the_owner_shares_the_rest() {
     model::check(3, || {

@@ -1,9 +1,9 @@
-//! No handle outlives what its items' destructors read: whichever handle goes last drops the items. One
-//! function for each type, with that handle alone at the end of the block.
+//! No handle outlives what its items' destructors read, because the last handle drops the items.
+//! One function for each type, with that handle alone at the end of the block.
 
 use stealyard_deque::{ChaseLev, Ring, Slot, Split};
 
-/// Reads, when it is dropped, what it borrowed.
+/// An item whose destructor reads what it borrowed.
 struct Reads<'text>(&'text String);
 
 impl Drop for Reads<'_> {
@@ -12,7 +12,7 @@ impl Drop for Reads<'_> {
     }
 }
 
-/// Around each handle, so that what the compiler says does not tell which part of it has the destructor.
+/// Wraps each handle, so that the compiler's message does not tell which part has a destructor.
 struct Kept<H>(H);
 
 fn chase_lev_lifo_outlives() {

@@ -1,5 +1,5 @@
-//! Every handle is invariant in its items' type: with a shared handle alone an item of a shorter life could
-//! be pushed where one of a longer life is popped. Two functions for each type: one lengthens, one shortens.
+//! Every handle is invariant in its items' type: otherwise a shared handle could take a short-lived
+//! item where a long-lived one is popped. Two functions a type: one lengthens, one shortens.
 
 use stealyard_deque::{
     ChaseLev, ChaseLevStealer, Fifo, Lifo, Ring, RingStealer, Slot, Split, SplitStealer, Steal,
@@ -100,7 +100,7 @@ fn slot_shortened<'all, 'short>(handle: &'all Slot<Long>) -> &'all Slot<Short<'s
     handle
 }
 
-/// An outcome may be shortened, as its item may; not lengthened.
+/// An outcome may be shortened, as its item may, but not lengthened.
 fn outcome_lengthened<'short>(outcome: Steal<Short<'short>>) -> Steal<Long> {
     outcome
 }

@@ -1,22 +1,26 @@
-//! Whether a recorded history could have been a first-in-first-out queue's.
+//! Checks whether a recorded history could have been a first-in-first-out queue's.
 //!
-//! Wing and Gong's search: pick an operation that could have come first (none that is left returned
-//! before it was called), see whether a plain queue would have answered as it did, go on with the rest,
-//! and come back if that leads nowhere. Situations once seen are not looked into again (Lowe's
-//! memory), which makes it quick for the few operations that a history has here. The answer is exact.
+//! This is Wing and Gong's search:
+//! 1. Pick an operation that could have come first: no unplaced operation returned before it was
+//!    called.
+//! 2. See whether a plain queue would have answered as it did.
+//! 3. Go on with the rest, and come back if that leads nowhere.
+//!
+//! Situations that were seen once are not looked into again. (That is Lowe's memory, which makes
+//! the search quick for the few operations that a history has here.) The answer is exact.
 //!
 //! # References
-//! J. Wing, C. Gong, *Testing and verifying concurrent objects*, 1993; G. Lowe, *Testing for
-//! linearizability*, 2017.
+//! - J. Wing, C. Gong, *Testing and verifying concurrent objects*, 1993.
+//! - G. Lowe, *Testing for linearizability*, 2017.
 
 use std::collections::{HashSet, VecDeque};
 
-/// What a thread did.
+/// An operation of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// It pushed this item; items of a history differ.
+    /// The thread pushed this item. The items of a history differ.
     Push(u64),
-    /// It popped, and got this.
+    /// The thread popped, and got this.
     Pop(Option<u64>),
 }
 
@@ -25,14 +29,15 @@ pub enum Operation {
 pub struct Recorded {
     /// When it was called.
     pub called: u64,
-    /// What it was.
+    /// The operation.
     pub operation: Operation,
     /// When it returned.
     pub returned: u64,
 }
 
-/// True if there is an order of the operations that respects time (what returned before another was
-/// called comes before it) and in which a plain queue would have answered as recorded.
+/// Whether there is an order of the operations that respects time, and in which a plain queue would
+/// have answered as recorded. To respect time, what returned before another operation was called
+/// comes before it.
 ///
 /// # Panics
 /// If there are more than 64 operations: the search is for short histories.
@@ -51,24 +56,25 @@ pub fn is_linearizable(history: &[Recorded]) -> bool {
     search(history, all, &VecDeque::new(), &mut HashSet::new())
 }
 
-/// `left` has a bit for each operation that is not placed yet; `queue` is what the placed ones left.
+/// Places the remaining operations. `unplaced` has a bit for each of them, and `queue` is the state
+/// after the operations placed so far.
 fn search(
     history: &[Recorded],
-    left: u64,
+    unplaced: u64,
     queue: &VecDeque<u64>,
     seen: &mut HashSet<(u64, VecDeque<u64>)>,
 ) -> bool {
-    if left == 0 {
+    if unplaced == 0 {
         return true;
     }
-    if !seen.insert((left, queue.clone())) {
+    if !seen.insert((unplaced, queue.clone())) {
         return false;
     }
     let open = || {
         history
             .iter()
             .enumerate()
-            .filter(|(at, _)| left & 1 << at != 0)
+            .filter(|(at, _)| unplaced & 1 << at != 0)
     };
     let first_return = open()
         .map(|(_, recorded)| recorded.returned)
@@ -85,7 +91,7 @@ fn search(
                 }
                 Operation::Pop(answer) => queue.pop_front() == answer,
             };
-            fits && search(history, left & !(1 << at), &queue, seen)
+            fits && search(history, unplaced & !(1 << at), &queue, seen)
         })
 }
 
@@ -104,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_queue_does_is_accepted() {
+    fn histories_of_a_queue_are_accepted() {
         assert!(is_linearizable(&[]));
         let one_by_one = [
             (0, Push(1), 1),
@@ -126,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_queue_does_is_rejected() {
+    fn histories_of_no_queue_are_rejected() {
         let out_of_order = [(0, Push(1), 1), (2, Push(2), 3), (4, Pop(Some(2)), 5)];
         assert!(!is_linearizable(&history(&out_of_order)));
         let lost = [(0, Push(1), 1), (2, Pop(None), 3)];

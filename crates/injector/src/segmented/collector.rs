@@ -1,13 +1,18 @@
 //! The epoch collector of this crate's queues, which has nothing to free but their blocks.
 //!
-//! crossbeam-epoch has a default collector that every library of a process shares. Any safe code can defer a closure
-//! to it, and any call that pins it may run that closure: in the middle of a push, on the stack of a thread that
-//! knows nothing of it. A guard that is kept for long, or forgotten, keeps everything that was deferred after it.
-//! A collector of its own has neither: what runs in [`pin`] is the release of blocks, which is no user's code
-//! (G5), and no guard of it is ever kept beyond a call.
+//! crossbeam-epoch has a default collector that every library of a process shares. It has two
+//! drawbacks:
+//! - Any safe code can defer a closure to it, and any call that pins it may run that closure: in
+//!   the middle of a push, on the stack of a thread that does not expect it.
+//! - A guard that is kept for long, or forgotten, keeps everything that was deferred after it.
 //!
-//! Each thread is registered on its first use, and unregistered when it ends. A call from a destructor of
-//! another thread-local, after that, registers the thread for as long as the guard lives.
+//! A collector of our own has neither. What runs in [`pin`] is the release of blocks, which is no
+//! user's code, by G5 of `segmented.rs` (no foreign code). And no guard of it is ever kept beyond a
+//! call.
+//!
+//! Each thread is registered on its first use, and unregistered when it ends. A call from a
+//! destructor of another thread-local, after that, registers the thread for as long as the guard
+//! lives.
 
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
 

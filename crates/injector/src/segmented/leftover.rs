@@ -1,10 +1,10 @@
-//! What a queue that is dropped still holds.
+//! The items that a queue still holds when it is dropped.
 
 use super::block::{BLOCK, Block, Taken};
 use super::{STRIDE, slot, span};
 
-/// Gives the items that are left, oldest first, and frees each block behind them. After the last item no block
-/// is left; nothing is freed when this is dropped earlier.
+/// Yields the remaining items, oldest first, and frees each block behind them. After the last item
+/// no block is left. If this is dropped earlier, the remaining blocks are not freed.
 pub(super) struct Leftover<T> {
     block: *mut Block<T>,
     index: u64,
@@ -12,10 +12,11 @@ pub(super) struct Leftover<T> {
 }
 
 impl<T> Leftover<T> {
-    /// What lies between the positions `index` and `tail`, from `block` on.
+    /// Creates an iterator over the items between the positions `index` and `tail`, from `block`
+    /// on.
     ///
     /// # Safety
-    /// 1. `block` is the one that `index` speaks of, and both ends' positions are these.
+    /// 1. `block` is the one that `index` refers to, and both ends' positions are these.
     /// 2. No other thread uses the queue any longer, and its blocks are freed by this alone.
     pub(super) unsafe fn new(block: *mut Block<T>, index: u64, tail: u64) -> Self {
         Self { block, index, tail }
@@ -26,8 +27,8 @@ impl<T> Iterator for Leftover<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        // SAFETY: 1. linked, so not freed: whatever lies before `index` is finished and with the collector; 2. no
-        // other thread is there (obligation 2 of `new`).
+        // SAFETY: 1. the block is linked, so it is not freed: whatever lies before `index` is
+        // finished and with the collector; 2. no other thread is there (obligation 2 of `new`).
         while let Some(block) = unsafe { self.block.as_ref() } {
             let end = block.start().wrapping_add(BLOCK as u64);
             while self.index != end && span(self.index, self.tail) > 0 {
@@ -42,7 +43,8 @@ impl<T> Iterator for Leftover<T> {
                 self.index = block.start().wrapping_add(STRIDE);
             }
             let next = block.next();
-            // SAFETY: 1. it came from a box; 2. freed once: `self.block` leads to the next from here on.
+            // SAFETY: 1. the pointer came from a box; 2. it is freed once: `self.block` leads to
+            // the next block from here on.
             drop(unsafe { Box::from_raw(self.block) });
             self.block = next;
         }
