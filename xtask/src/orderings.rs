@@ -51,9 +51,6 @@ pub(crate) fn page(root: &Path) -> Result<String, String> {
 fn rows(source: &Source) -> Vec<String> {
     let mut rows: Vec<(usize, String, String)> = Vec::new();
     for site in source.sites() {
-        if source.code[site.line].trim_start().starts_with("use ") {
-            continue;
-        }
         let reason = source.ordering_comment(site.line).unwrap_or_default();
         let reason = reason
             .trim_start_matches("Ordering:")

@@ -195,7 +195,7 @@ fn door(source: &Source, report: &mut Report) {
         .code
         .iter()
         .any(|code| code.contains("task::Wake") || code.contains("Arc::from_std"));
-    for (number, code) in source.code.iter().enumerate().take(source.tests_from) {
+    for (number, code) in source.code.iter().enumerate() {
         let named = BEHIND_THE_DOOR.iter().find(|path| code.contains(**path));
         let topology = source.path.to_string_lossy().contains("/crates/topology/");
         let excused = topology || named.is_some_and(|path| wakes && path.ends_with("Arc"));
@@ -236,7 +236,7 @@ fn orderings(source: &Source, report: &mut Report) {
 }
 
 fn platform(source: &Source, report: &mut Report) {
-    for (number, code) in source.code.iter().enumerate().take(source.tests_from) {
+    for (number, code) in source.code.iter().enumerate() {
         let asks = [
             "cfg(target_os",
             "cfg(unix",

@@ -54,7 +54,10 @@ fn definitions(source: &Source) -> Vec<String> {
 fn citations(source: &Source) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut inside = false;
-    for (number, line) in source.lines.iter().enumerate().take(source.tests_from) {
+    for (number, line) in source.lines.iter().enumerate() {
+        if source.is_test(number) {
+            continue;
+        }
         let text = line.trim_start();
         let comment =
             text.starts_with("//") && !text.starts_with("//!") && !text.starts_with("///");
