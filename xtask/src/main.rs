@@ -16,6 +16,7 @@ mod targets;
 mod tidy;
 mod verify;
 mod weaken;
+mod workspace;
 
 use clap::{Parser, Subcommand};
 

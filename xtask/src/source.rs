@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use cfgs::{Cfg, Form};
 pub(crate) use lexer::Kind;
 use lexer::Token;
-pub(crate) use paths::{Mention, Names};
+pub(crate) use paths::{Mention, Names, Role};
 pub(crate) use sites::Site;
 
 /// One source file.

@@ -15,15 +15,19 @@
 //! | generated | docs/orderings.md is what `cargo xtask orderings` would write |
 //! | msrv | the MSRV that READMEs name is the one in Cargo.toml |
 
+mod door;
+mod explained;
 mod labels;
 mod links;
 mod manifests;
+mod platform;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::run::{self, Outcome};
 use crate::source::{self, Source};
+use crate::workspace::{self, Package};
 
 /// Nothing to choose: every rule is checked.
 #[derive(Debug, clap::Args)]
@@ -91,12 +95,12 @@ fn check(root: &Path) -> Result<Vec<Complaint>, String> {
             opening(&source, &mut report);
             size_and_place(&source, &mut report);
             unfinished(&source, &mut report);
-            if is_shipped(&path) {
-                door(&source, &mut report);
-                platform(&source, &mut report);
-            }
-            if is_shipped(&path) || path.starts_with(root.join("crates/sync/src")) {
-                orderings(&source, &mut report);
+        }
+    }
+    for package in workspace::packages(root)? {
+        if package.is_for_users() {
+            for path in source::files(&package.folder.join("src"), "rs") {
+                shipped(&package, &Source::read(&path)?, &mut report);
             }
         }
     }
@@ -107,11 +111,22 @@ fn check(root: &Path) -> Result<Vec<Complaint>, String> {
     Ok(report.0)
 }
 
-/// True for the sources of users' crates that must go through `stealyard-sync`.
-fn is_shipped(path: &Path) -> bool {
-    let text = path.to_string_lossy();
-    text.contains("/crates/") && text.contains("/src/") && !text.contains("/crates/sync/")
+/// The rules for the sources of users' crates.
+fn shipped(package: &Package, source: &Source, report: &mut Report) {
+    platform::check(source, report);
+    if package.name == THE_DOOR {
+        explained::check(source, report);
+    } else if package.ours.iter().any(|name| name == THE_DOOR) {
+        door::check(source, report);
+        explained::check(source, report);
+        explained::in_full(source, report);
+    } else {
+        door::no_atomics(source, report);
+    }
 }
+
+/// The crate through which the others reach atomics, threads, locks and clocks.
+const THE_DOOR: &str = "stealyard-sync";
 
 fn opening(source: &Source, report: &mut Report) {
     let first = source.lines.first().map_or("", String::as_str);
@@ -173,91 +188,6 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// What only `stealyard-sync` may name, and what to use instead.
-const BEHIND_THE_DOOR: [&str; 12] = [
-    "core::sync::atomic",
-    "std::sync::atomic",
-    "std::sync::Mutex",
-    "std::sync::Condvar",
-    "std::sync::RwLock",
-    "std::sync::Arc",
-    "std::thread::spawn",
-    "std::thread::Builder",
-    "std::thread::park",
-    "std::thread::sleep",
-    "std::thread::yield_now",
-    "std::time::Instant",
-];
-
-fn door(source: &Source, report: &mut Report) {
-    // `std::task::Wake` is defined on std's own `Arc`, and only that one turns into a shared `dyn`.
-    let wakes = source
-        .code
-        .iter()
-        .any(|code| code.contains("task::Wake") || code.contains("Arc::from_std"));
-    for (number, code) in source.code.iter().enumerate() {
-        let named = BEHIND_THE_DOOR.iter().find(|path| code.contains(**path));
-        let topology = source.path.to_string_lossy().contains("/crates/topology/");
-        let excused = topology || named.is_some_and(|path| wakes && path.ends_with("Arc"));
-        if let Some(path) = named.filter(|_| !excused) {
-            report.add(
-                "door",
-                &source.path,
-                number + 1,
-                format!("`{path}`: take it from stealyard_sync"),
-            );
-        }
-        if topology && code.contains("sync::atomic") {
-            report.add(
-                "door",
-                &source.path,
-                number + 1,
-                "this crate has no atomics",
-            );
-        }
-    }
-}
-
-fn orderings(source: &Source, report: &mut Report) {
-    for site in source.sites() {
-        let imported = source.code[site.line].trim_start().starts_with("use ");
-        if !imported && source.ordering_comment(site.line).is_none() {
-            report.add(
-                "ordering",
-                &source.path,
-                site.line + 1,
-                format!(
-                    "`{}({})` has no `// Ordering:` comment above it",
-                    site.operation, site.token
-                ),
-            );
-        }
-    }
-}
-
-fn platform(source: &Source, report: &mut Report) {
-    for (number, code) in source.code.iter().enumerate() {
-        let asks = [
-            "cfg(target_os",
-            "cfg(unix",
-            "cfg(windows",
-            "cfg(any(target_os",
-            "cfg(not(target_os",
-        ]
-        .iter()
-        .any(|form| code.contains(form));
-        let inside = code.starts_with(' ') || code.contains("cfg!(target_os");
-        if asks && inside {
-            report.add(
-                "platform",
-                &source.path,
-                number + 1,
-                "a platform is chosen at module level, one file per platform",
-            );
-        }
-    }
-}
-
 fn generated(root: &Path, report: &mut Report) -> Result<(), String> {
     let path = root.join("docs/orderings.md");
     let wanted = crate::orderings::page(root)?;
@@ -276,12 +206,11 @@ fn generated(root: &Path, report: &mut Report) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn complaints(rule: fn(&Source, &mut Report), text: &str) -> usize {
+    /// How often `rule` complains about a file of a structure crate that holds `text`.
+    pub(super) fn complaints(rule: fn(&Source, &mut Report), text: &str) -> usize {
         let mut report = Report::default();
-        rule(
-            &Source::new(Path::new("/w/crates/deque/src/x.rs"), text),
-            &mut report,
-        );
+        let path = Path::new("/w/crates/deque/src/x.rs");
+        rule(&Source::new(path, text), &mut report);
         report.0.len()
     }
 
@@ -289,33 +218,6 @@ mod tests {
     fn each_rule_can_fail_and_can_hold() {
         assert_eq!(complaints(opening, "fn f() {}"), 1);
         assert_eq!(complaints(opening, "//! What it is."), 0);
-        assert_eq!(complaints(door, "use std::sync::atomic::AtomicUsize;"), 1);
-        assert_eq!(
-            complaints(door, "use stealyard_sync::atomic::AtomicUsize;"),
-            0
-        );
-        assert_eq!(
-            complaints(orderings, "fn f() {\n    a.load(Ordering::Acquire);\n}"),
-            1
-        );
-        assert_eq!(
-            complaints(
-                orderings,
-                "fn f() {\n    // Ordering: why.\n    a.load(Ordering::Acquire);\n}"
-            ),
-            0
-        );
-        assert_eq!(
-            complaints(
-                platform,
-                "fn f() {\n    #[cfg(target_os = \"linux\")]\n    g();\n}"
-            ),
-            1
-        );
-        assert_eq!(
-            complaints(platform, "#[cfg(target_os = \"linux\")]\nmod linux;"),
-            0
-        );
         assert_eq!(
             complaints(unfinished, &format!("// {}{}: later", "TO", "DO")),
             1
