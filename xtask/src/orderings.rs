@@ -51,7 +51,7 @@ pub(crate) fn page(root: &Path) -> Result<String, String> {
 fn rows(source: &Source) -> Vec<String> {
     let mut rows: Vec<(usize, String, String)> = Vec::new();
     for site in source.sites() {
-        let reason = source.ordering_comment(site.line).unwrap_or_default();
+        let reason = source.ordering_comment(&site).unwrap_or_default();
         let reason = reason
             .trim_start_matches("Ordering:")
             .trim()

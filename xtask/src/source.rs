@@ -210,17 +210,30 @@ impl Source {
         found
     }
 
-    /// The comment that explains the ordering at `line`: the nearest comment block that contains
-    /// `Ordering:`, above it in the same function, at most a dozen lines up, or at the line's end.
-    pub(crate) fn ordering_comment(&self, line: usize) -> Option<String> {
+    /// The comment that explains `site`: the nearest comment block that contains `Ordering:`, above the
+    /// statement in the same function, at most a dozen lines up, or at the line's end. A comment explains
+    /// one statement, the next.
+    pub(crate) fn ordering_comment(&self, site: &Site) -> Option<String> {
+        let line = site.line;
         let around = self.bodies.iter().filter(|body| body.contains(&line));
         let body = around.map(|body| body.start).max().unwrap_or(0);
         let lowest = line.saturating_sub(14).max(body);
-        (lowest..=line).rev().find_map(|current| {
-            let comment = &self.comments[current];
-            let at = comment.find("Ordering:")?;
-            Some(self.comment_block(current, comment[at..].trim()))
-        })
+        let (current, at) = (lowest..=line).rev().find_map(|current| {
+            let at = self.comments[current].find("Ordering:")?;
+            Some((current, at))
+        })?;
+        let between = (0..site.at)
+            .rev()
+            .take_while(|at| self.line_of(*at) > current);
+        let mut ends = between.filter(|at| self.is_sign(*at, ';') && !self.is_in_array(*at));
+        let comment = self.comments[current][at..].trim();
+        (ends.next().is_none()).then(|| self.comment_block(current, comment))
+    }
+
+    /// True for the semicolon of `[0; 16]`.
+    fn is_in_array(&self, at: usize) -> bool {
+        let opener = self.opener(at).and_then(|opener| self.kind(opener));
+        matches!(opener, Some(Kind::Open('[', _)))
     }
 
     /// `first` and the comment lines under it, as one line of text.
@@ -306,10 +319,24 @@ mod tests {
              a.store(1, Ordering::Release);\n}\n",
         );
         assert_eq!(
-            read.ordering_comment(3).as_deref(),
+            read.ordering_comment(&read.sites()[0]).as_deref(),
             Some("Ordering: Release (O1); the slot is published.")
         );
-        assert_eq!(read.ordering_comment(8), None, "that is another function's");
+        let other = read.ordering_comment(&read.sites()[1]);
+        assert_eq!(other, None, "that is another function's");
+    }
+
+    #[test]
+    fn a_comment_explains_one_statement() {
+        let read = source(
+            "fn f() {\n    // Ordering: why.\n    let x = [0; 2].map(|b| a.load(Ordering::Acquire));\n    \
+             a.load(Ordering::Acquire);\n    b.load(Ordering::Acquire); // Ordering: why not.\n}\n",
+        );
+        let sites = read.sites();
+        let explained = sites
+            .iter()
+            .map(|site| read.ordering_comment(site).is_some());
+        assert_eq!(explained.collect::<Vec<_>>(), [true, false, true]);
     }
 
     #[test]

@@ -219,7 +219,7 @@ fn mutants_of(package: &'static str, source: &Source) -> Vec<Mutant> {
     let mut mutants = Vec::new();
     for site in source.sites() {
         let excuse = source
-            .ordering_comment(site.line)
+            .ordering_comment(&site)
             .and_then(|comment| Some(comment[comment.find("Unmodelled:")?..].to_owned()));
         for (becomes, text) in weaker(&site, &source.lines[site.line]) {
             mutants.push(Mutant {

@@ -12,6 +12,8 @@ pub(crate) const ORDERINGS: [&str; 5] = ["Relaxed", "Acquire", "Release", "AcqRe
 /// A use of a memory ordering (or of an asymmetric fence) in code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Site {
+    /// Its token.
+    pub(crate) at: usize,
     /// Zero-based.
     pub(crate) line: usize,
     /// Byte column of the token.
@@ -66,6 +68,7 @@ fn ordering(path: &[String]) -> Option<(&str, &str)> {
 fn fence(source: &Source, mention: &Mention, token: String) -> Site {
     let (line, column) = source.position(mention.last);
     Site {
+        at: mention.last,
         line,
         column,
         call: source.call(mention, mention.last + 1),
@@ -78,6 +81,7 @@ fn fence(source: &Source, mention: &Mention, token: String) -> Site {
 fn access(source: &Source, mention: &Mention, token: String) -> Site {
     let (line, column) = source.position(mention.last);
     let mut site = Site {
+        at: mention.last,
         line,
         column,
         token,

@@ -6,7 +6,7 @@ use crate::source::{Role, Source};
 /// Checks a file whose orderings are explained, weakened and listed.
 pub(super) fn check(source: &Source, report: &mut Report) {
     for site in source.sites() {
-        if source.ordering_comment(site.line).is_none() {
+        if source.ordering_comment(&site).is_none() {
             let text = format!(
                 "`{}({})` has no `// Ordering:` comment above it",
                 site.operation, site.token
