@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::run::{self, Outcome};
-use crate::source::{self, Source};
+use crate::source::Source;
+use crate::workspace;
 
 /// Nothing to choose.
 #[derive(Debug, clap::Args)]
@@ -30,16 +31,18 @@ pub(crate) fn page(root: &Path) -> Result<String, String> {
          one necessary. A label such as `O1` is defined in the file's\nopening essay. No line numbers, \
          so that an edit elsewhere does not change this page.\n",
     );
-    for folder in ["sync", "deque", "injector", "park", "stealyard"] {
-        for path in source::files(&root.join("crates").join(folder).join("src"), "rs") {
-            let source = Source::read(&path)?;
+    for package in workspace::packages(root)? {
+        if !package.is_for_users() {
+            continue;
+        }
+        for source in package.sources()? {
             let rows = rows(&source);
             if !rows.is_empty() {
-                let shown = path
+                let shown = source
+                    .path
                     .strip_prefix(root)
-                    .unwrap_or(&path)
-                    .display()
-                    .to_string();
+                    .unwrap_or(&source.path)
+                    .display();
                 let _ = writeln!(page, "\n## {shown}\n\n| operation | reason |\n|---|---|");
                 page.extend(rows);
             }

@@ -36,21 +36,6 @@ pub(crate) fn cargo_loom() -> Command {
 /// The flags of a modelled build: ours, and crossbeam-epoch's.
 pub(crate) const LOOM_FLAGS: &str = "--cfg stealyard_loom --cfg crossbeam_loom";
 
-/// The crates that have models.
-pub(crate) const MODELLED: [&str; 4] = [
-    "stealyard-deque",
-    "stealyard-injector",
-    "stealyard-park",
-    "stealyard",
-];
-
-/// The folder of a users' crate.
-pub(crate) fn crate_folder(package: &str) -> PathBuf {
-    root()
-        .join("crates")
-        .join(package.strip_prefix("stealyard-").unwrap_or(package))
-}
-
 /// A step of `ci` that has not ended by then hangs: the slowest takes a tenth of it on two cores.
 const STEP_LIMIT: Duration = Duration::from_secs(20 * 60);
 

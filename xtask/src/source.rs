@@ -212,7 +212,7 @@ impl Source {
 
     /// The comment that explains `site`: the nearest comment block that contains `Ordering:`, above the
     /// statement in the same function, at most a dozen lines up, or at the line's end. A comment explains
-    /// one statement, the next.
+    /// one statement, the next, or the next two if it says "on both".
     pub(crate) fn ordering_comment(&self, site: &Site) -> Option<String> {
         let line = site.line;
         let around = self.bodies.iter().filter(|body| body.contains(&line));
@@ -225,9 +225,10 @@ impl Source {
         let between = (0..site.at)
             .rev()
             .take_while(|at| self.line_of(*at) > current);
-        let mut ends = between.filter(|at| self.is_sign(*at, ';') && !self.is_in_array(*at));
-        let comment = self.comments[current][at..].trim();
-        (ends.next().is_none()).then(|| self.comment_block(current, comment))
+        let ends = between.filter(|at| self.is_sign(*at, ';') && !self.is_in_array(*at));
+        let comment = self.comment_block(current, self.comments[current][at..].trim());
+        let statements = 1 + usize::from(comment.contains("on both"));
+        (ends.count() < statements).then_some(comment)
     }
 
     /// True for the semicolon of `[0; 16]`.
@@ -330,13 +331,18 @@ mod tests {
     fn a_comment_explains_one_statement() {
         let read = source(
             "fn f() {\n    // Ordering: why.\n    let x = [0; 2].map(|b| a.load(Ordering::Acquire));\n    \
-             a.load(Ordering::Acquire);\n    b.load(Ordering::Acquire); // Ordering: why not.\n}\n",
+             a.load(Ordering::Acquire);\n    b.load(Ordering::Acquire); // Ordering: why not.\n    \
+             // Ordering: the same on both.\n    a.load(Ordering::Acquire);\n    \
+             b.load(Ordering::Acquire);\n    c.load(Ordering::Acquire);\n}\n",
         );
         let sites = read.sites();
         let explained = sites
             .iter()
             .map(|site| read.ordering_comment(site).is_some());
-        assert_eq!(explained.collect::<Vec<_>>(), [true, false, true]);
+        assert_eq!(
+            explained.collect::<Vec<_>>(),
+            [true, false, true, true, true, false]
+        );
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod labels;
 mod links;
 mod manifests;
 mod platform;
+mod rooms;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -97,16 +98,17 @@ fn check(root: &Path) -> Result<Vec<Complaint>, String> {
             unfinished(&source, &mut report);
         }
     }
-    for package in workspace::packages(root)? {
-        if package.is_for_users() {
-            for path in source::files(&package.folder.join("src"), "rs") {
-                shipped(&package, &Source::read(&path)?, &mut report);
-            }
+    let packages = workspace::packages(root)?;
+    for package in packages.iter().filter(|package| package.is_for_users()) {
+        let sources = package.sources()?;
+        for source in &sources {
+            shipped(package, source, &mut report);
         }
+        rooms::check(package, &sources, &mut report);
     }
     labels::check(root, &mut report)?;
     links::check(root, &mut report)?;
-    manifests::check(root, &mut report)?;
+    manifests::check(root, &packages, &mut report)?;
     generated(root, &mut report)?;
     Ok(report.0)
 }

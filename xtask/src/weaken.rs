@@ -25,7 +25,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::run::{self, Outcome};
-use crate::source::{self, Site, Source};
+use crate::source::{Site, Source};
+use crate::workspace;
 
 /// What to weaken.
 #[derive(Debug, Default, clap::Args)]
@@ -63,7 +64,7 @@ impl Args {
 /// One change to one line.
 #[derive(Debug)]
 struct Mutant {
-    package: &'static str,
+    package: String,
     path: PathBuf,
     line: usize,
     text: String,
@@ -93,9 +94,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
         return Ok(());
     }
     let tree = copy_workspace()?;
-    for package in run::MODELLED {
-        if mutants.iter().any(|mutant| mutant.package == package) {
-            baseline(&tree, package, args)?;
+    for package in workspace::modelled()? {
+        if mutants.iter().any(|mutant| mutant.package == package.name) {
+            baseline(&tree, &package.name, args)?;
         }
     }
     let mut tally = Tally::default();
@@ -182,21 +183,16 @@ impl Tally {
 
 fn select(args: &Args) -> Result<Vec<Mutant>, String> {
     let mut mutants = Vec::new();
-    for package in run::MODELLED {
-        if !args.package.is_empty() && !args.package.iter().any(|wanted| wanted == package) {
+    for package in workspace::modelled()? {
+        if !args.package.is_empty() && !args.package.contains(&package.name) {
             continue;
         }
-        for path in source::files(&run::crate_folder(package).join("src"), "rs") {
+        for source in package.sources()? {
+            let path = source.path.to_string_lossy();
             // The conformance suites are test code that users may call; no model runs them.
-            if path.to_string_lossy().contains("/conformance") {
-                continue;
-            }
-            if args
-                .file
-                .as_ref()
-                .is_none_or(|part| path.to_string_lossy().contains(part))
-            {
-                mutants.extend(mutants_of(package, &Source::read(&path)?));
+            let wanted = args.file.as_ref().is_none_or(|part| path.contains(part));
+            if wanted && !path.contains("/conformance") {
+                mutants.extend(mutants_of(&package.name, &source));
             }
         }
     }
@@ -210,7 +206,7 @@ fn select(args: &Args) -> Result<Vec<Mutant>, String> {
     Ok(mutants)
 }
 
-fn mutants_of(package: &'static str, source: &Source) -> Vec<Mutant> {
+fn mutants_of(package: &str, source: &Source) -> Vec<Mutant> {
     let shown = source
         .path
         .strip_prefix(run::root())
@@ -223,7 +219,7 @@ fn mutants_of(package: &'static str, source: &Source) -> Vec<Mutant> {
             .and_then(|comment| Some(comment[comment.find("Unmodelled:")?..].to_owned()));
         for (becomes, text) in weaker(&site, &source.lines[site.line]) {
             mutants.push(Mutant {
-                package,
+                package: package.to_owned(),
                 path: shown.clone(),
                 line: site.line,
                 text,
@@ -360,7 +356,7 @@ fn attempt(tree: &Path, mutant: &Mutant, args: &Args) -> Result<Fate, String> {
     };
     write(&(lines.join("\n") + "\n"))?;
     let fate = watch(
-        &mut models(tree, mutant.package),
+        &mut models(tree, &mutant.package),
         Duration::from_secs(args.timeout),
     );
     write(&original)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 use crate::run;
+use crate::source::{self, Source};
 
 /// A package of the workspace.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Package {
     pub(crate) ours: Vec<String>,
     /// True if it has loom models: a test target named `loom`.
     pub(crate) modelled: bool,
+    /// The oldest compiler that builds it; empty if the manifest names none.
+    pub(crate) rust_version: String,
 }
 
 impl Package {
@@ -22,6 +25,12 @@ impl Package {
     pub(crate) fn is_for_users(&self) -> bool {
         let parent = self.folder.parent().and_then(Path::file_name);
         parent.is_some_and(|name| name == "crates")
+    }
+
+    /// Every file of its `src`.
+    pub(crate) fn sources(&self) -> Result<Vec<Source>, String> {
+        let paths = source::files(&self.folder.join("src"), "rs");
+        paths.iter().map(|path| Source::read(path)).collect()
     }
 }
 
@@ -59,6 +68,11 @@ fn read(metadata: &Metadata) -> Vec<Package> {
                 .targets
                 .iter()
                 .any(|target| target.is_test() && target.name == "loom"),
+            rust_version: member
+                .rust_version
+                .as_ref()
+                .map(|version| format!("{}.{}", version.major, version.minor))
+                .unwrap_or_default(),
         }
     };
     members.iter().map(package).collect()
