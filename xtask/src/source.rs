@@ -246,10 +246,20 @@ impl Source {
                 break;
             }
             text.push(' ');
-            text.push_str(whole.trim_start_matches('/').trim());
+            text.push_str(without_slashes(whole));
         }
         text
     }
+}
+
+/// What a line of a comment says, without what makes it a comment.
+pub(crate) fn without_slashes(comment: &str) -> &str {
+    let comment = comment.trim();
+    let text = match comment.strip_prefix("//") {
+        Some(rest) => rest.trim_start_matches('/'),
+        None => comment.trim_start_matches("/*").trim_end_matches("*/"),
+    };
+    text.strip_prefix('!').unwrap_or(text).trim()
 }
 
 /// The lines of `text` with the `ranges` blanked out; with `only`, all but the ranges left out.

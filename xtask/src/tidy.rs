@@ -106,7 +106,7 @@ fn check(root: &Path) -> Result<Vec<Complaint>, String> {
         }
         rooms::check(package, &sources, &mut report);
     }
-    labels::check(root, &mut report)?;
+    labels::check(&packages, &mut report)?;
     links::check(root, &mut report)?;
     manifests::check(root, &packages, &mut report)?;
     generated(root, &mut report)?;
