@@ -14,6 +14,7 @@ mod run;
 mod source;
 mod targets;
 mod tidy;
+mod tree;
 mod verify;
 mod weaken;
 mod workspace;

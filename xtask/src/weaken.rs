@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use crate::run::{self, Outcome};
 use crate::source::{Site, Source};
+use crate::tree::Tree;
 use crate::workspace;
 
 /// What to weaken.
@@ -365,12 +366,13 @@ fn attempt(tree: &Path, mutant: &Mutant, args: &Args) -> Result<Fate, String> {
 
 /// Runs the models until one fails, all pass, or time is up.
 fn watch(command: &mut Command, limit: Duration) -> Result<Fate, String> {
-    let mut child = std::os::unix::process::CommandExt::process_group(command, 0)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
+    let tree = Tree::start(command.stdout(Stdio::piped()).stderr(Stdio::null()))
         .map_err(|error| format!("cannot start {}: {error}", run::shown(command)))?;
-    let output = child.stdout.take().expect("its output is piped");
+    let output = tree.stdout().expect("its output is piped");
+    let end = || {
+        tree.end()
+            .map_err(|error| format!("a mutant cannot be ended: {error}"))
+    };
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -386,12 +388,12 @@ fn watch(command: &mut Command, limit: Duration) -> Result<Fate, String> {
             Ok(line) => {
                 started |= line.starts_with("running ");
                 if let Some(name) = line.strip_suffix(" ... FAILED") {
-                    stop(&mut child);
+                    end()?;
                     return Ok(Fate::Killed(name.trim_start_matches("test ").to_owned()));
                 }
             }
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                stop(&mut child);
+                end()?;
                 return Ok(Fate::Killed(format!(
                     "the time limit of {} s",
                     limit.as_secs()
@@ -400,20 +402,16 @@ fn watch(command: &mut Command, limit: Duration) -> Result<Fate, String> {
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
         }
     }
-    let status = child.wait().map_err(|error| error.to_string())?;
+    let status = tree
+        .wait(Duration::MAX)
+        .map_err(|error| error.to_string())?;
+    let status = status.ok_or("there is no limit to this wait")?;
     Ok(match (status.success(), started) {
         (true, _) => Fate::Survived,
         // The whole test program ended: a panic while a model unwinds aborts it.
         (false, true) => Fate::Killed(format!("an abort ({status})")),
         (false, false) => Fate::DoesNotBuild,
     })
-}
-
-/// Ends cargo and the test program under it: they are a process group of their own.
-fn stop(child: &mut std::process::Child) {
-    let group = format!("kill -KILL -{}", child.id());
-    let _ = Command::new("sh").args(["-c", &group]).status();
-    let _ = child.wait();
 }
 
 fn parse_shard(text: &str) -> Result<(usize, usize), String> {
