@@ -21,7 +21,7 @@ type Step = (&'static str, fn() -> Outcome);
 
 const STEPS: [Step; 13] = [
     ("fmt", || cargo("fmt", &["fmt", "--all", "--check"])),
-    ("tidy", || tidy::run(&tidy::Args {})),
+    ("tidy", || tidy::run(&tidy::Args::default())),
     ("clippy", clippy),
     ("clippy-model", clippy_model),
     ("test", || test("test", &[])),

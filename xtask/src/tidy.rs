@@ -21,6 +21,7 @@ mod labels;
 mod links;
 mod manifests;
 mod platform;
+mod prose;
 mod rooms;
 
 use std::fmt;
@@ -30,9 +31,16 @@ use crate::run::{self, Outcome};
 use crate::source::{self, Source};
 use crate::workspace::{self, Package};
 
-/// Nothing to choose: every rule is checked.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+/// Nothing to choose among the rules: every one is checked.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Count the rules of the language by file and crate, and list what counts; check nothing
+    #[arg(long)]
+    prose: bool,
+    /// With `--prose`, only files whose path contains this
+    #[arg(requires = "prose")]
+    part: Option<String>,
+}
 
 /// A rule that does not hold somewhere.
 #[derive(Debug)]
@@ -73,7 +81,10 @@ impl Report {
     }
 }
 
-pub(crate) fn run(_args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
+    if args.prose {
+        return prose::print(&run::root(), args.part.as_deref());
+    }
     let complaints = check(&run::root())?;
     for complaint in &complaints {
         println!("{complaint}");
@@ -108,6 +119,7 @@ fn check(root: &Path) -> Result<Vec<Complaint>, String> {
     }
     labels::check(&packages, &mut report)?;
     links::check(root, &mut report)?;
+    prose::check(root, &mut report)?;
     manifests::check(root, &packages, &mut report)?;
     generated(root, &mut report)?;
     Ok(report.0)

@@ -127,7 +127,7 @@ mod tests {
         }
         assert_eq!(tree.wait(Duration::ZERO).unwrap(), None, "it still runs");
         tree.end().unwrap();
-        // Who inherits the leaves takes its time to bury them.
+        // The process that inherits the leaves takes its time to bury them.
         let runs = |process: &String| !process.ends_with("<defunct>");
         while tree.members().iter().any(runs) {
             std::thread::sleep(LOOK);

@@ -1,7 +1,7 @@
 //! `cargo xtask weaken`: is every memory ordering needed?
 //!
 //! Each ordering and each fence of a crate is relaxed by one step, one at a time, in a copy of the
-//! workspace; the crate's loom models run; one of them must fail. What survives is either stronger
+//! workspace. The crate's loom models run, and one of them must fail. What survives is either stronger
 //! than it has to be, or no model covers it. An ordering that no model can kill says why in its
 //! comment, in a sentence that begins with `Unmodelled:`; those are counted apart (and tried as well
 //! with `--excused`, which reports excuses that have become stale). An excuse that speaks of `the Acquire

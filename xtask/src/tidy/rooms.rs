@@ -115,7 +115,7 @@ impl<'sources> House<'sources> {
         rooms.collect()
     }
 
-    /// Who imports whom, by folder.
+    /// Which room imports which, by folder.
     fn doors(&self) -> BTreeMap<Module, Imports> {
         let mut doors: BTreeMap<Module, Imports> = BTreeMap::new();
         for (file, source) in &self.files {
