@@ -33,7 +33,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure Stealyard beside its peers, in turns, and name the winner (`bench --help` for choices)
+    /// Measure Stealyard beside its peers, in turns, and name the winner (`bench --help` for
+    /// choices)
     #[command(disable_help_flag = true)]
     Bench(bench::Args),
     /// Everything that must hold before a change lands: format, rules, lints, tests, models, docs

@@ -1,7 +1,8 @@
-//! `cargo xtask orderings`: one page with every memory ordering in the users' crates and its reason.
+//! `cargo xtask orderings`: one page with every memory ordering in the users' crates and its
+//! reason.
 //!
-//! The page is generated so that it cannot disagree with the code; `cargo xtask tidy` complains when
-//! it is out of date.
+//! The page is generated so that it cannot disagree with the code; `cargo xtask tidy` complains
+//! when it is out of date.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -1,9 +1,9 @@
-//! Reading Rust source: its code and comments told apart, the paths it names, and its atomic operations
-//! with the comments above them.
+//! Reading Rust source: its code and comments told apart, the paths it names, and its atomic
+//! operations with the comments above them.
 //!
-//! The rules of this workspace are about comments, which parsers drop, and hold inside macros, which
-//! parsers leave as they are. So this reads tokens, from rustc's own lexer. `tidy`, `weaken` and
-//! `orderings` see a file through this module alone, and therefore see the same.
+//! The rules of this workspace are about comments, which parsers drop, and hold inside macros,
+//! which parsers leave as they are. So this reads tokens, from rustc's own lexer. `tidy`, `weaken`
+//! and `orderings` see a file through this module alone, and therefore see the same.
 
 mod cfgs;
 mod lexer;
@@ -210,9 +210,9 @@ impl Source {
         found
     }
 
-    /// The comment that explains `site`: the nearest comment block that contains `Ordering:`, above the
-    /// statement in the same function, at most a dozen lines up, or at the line's end. A comment explains
-    /// one statement, the next, or the next two if it says "on both".
+    /// The comment that explains `site`: the nearest comment block that contains `Ordering:`, above
+    /// the statement in the same function, at most a dozen lines up, or at the line's end. A
+    /// comment explains one statement, the next, or the next two if it says "on both".
     pub(crate) fn ordering_comment(&self, site: &Site) -> Option<String> {
         let line = site.line;
         let around = self.bodies.iter().filter(|body| body.contains(&line));
@@ -283,7 +283,8 @@ fn keep(text: &str, ranges: &[Range<usize>], only: bool) -> Vec<String> {
     lines
 }
 
-/// Every file with the ending `extension` under `folder`, sorted; `target` and hidden folders left out.
+/// Every file with the ending `extension` under `folder`, sorted; `target` and hidden folders left
+/// out.
 pub(crate) fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_path_buf()];

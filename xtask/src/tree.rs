@@ -1,7 +1,7 @@
 //! Process trees: a program with all that it starts, which are waited for and ended together.
 //!
-//! Each tree is a process group of its own, so that one signal reaches all of it. Such a group no longer
-//! hears the terminal's Ctrl-C; xtask hears it and ends the trees that run.
+//! Each tree is a process group of its own, so that one signal reaches all of it. Such a group no
+//! longer hears the terminal's Ctrl-C; xtask hears it and ends the trees that run.
 
 use std::io::Result;
 use std::process::{ChildStdout, Command, ExitStatus};

@@ -1,11 +1,11 @@
 //! `cargo xtask weaken`: is every memory ordering needed?
 //!
 //! Each ordering and each fence of a crate is relaxed by one step, one at a time, in a copy of the
-//! workspace. The crate's loom models run, and one of them must fail. What survives is either stronger
-//! than it has to be, or no model covers it. An ordering that no model can kill says why in its
-//! comment, in a sentence that begins with `Unmodelled:`; those are counted apart (and tried as well
-//! with `--excused`, which reports excuses that have become stale). An excuse that speaks of `the Acquire
-//! half` or `the Release half` of an AcqRel operation covers that half only.
+//! workspace. The crate's loom models run, and one of them must fail. What survives is either
+//! stronger than it has to be, or no model covers it. An ordering that no model can kill says why
+//! in its comment, in a sentence that begins with `Unmodelled:`; those are counted apart (and tried
+//! as well with `--excused`, which reports excuses that have become stale). An excuse that speaks
+//! of `the Acquire half` or `the Release half` of an AcqRel operation covers that half only.
 //!
 //! | written | tried |
 //! |---|---|
@@ -240,8 +240,8 @@ fn mutants_of(package: &str, source: &Source) -> Vec<Mutant> {
     mutants
 }
 
-/// Whether an excuse speaks of this relaxation: one that names a half (`the Acquire half`) excuses only
-/// the mutant that lacks this half.
+/// Whether an excuse speaks of this relaxation: one that names a half (`the Acquire half`) excuses
+/// only the mutant that lacks this half.
 fn covers(excuse: &str, written: &str, becomes: &str) -> bool {
     let half = |name: &str| excuse.contains(&format!("the {name} half"));
     match (written, becomes) {
@@ -286,8 +286,8 @@ fn weaker(site: &Site, line: &str) -> Vec<(&'static str, String)> {
 fn copy_workspace() -> Result<PathBuf, String> {
     let root = run::root();
     let tree = root.join("target/weaken/tree");
-    // A fresh tree: a file renamed in the project must not linger in the copy. Its times are new as well, so
-    // that nothing built from a mutant of the last run passes for built from the original.
+    // A fresh tree: a file renamed in the project must not linger in the copy. Its times are new as
+    // well, so that nothing built from a mutant of the last run passes for built from the original.
     let _ = std::fs::remove_dir_all(&tree);
     let mut open = vec![PathBuf::new()];
     while let Some(folder) = open.pop() {

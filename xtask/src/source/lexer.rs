@@ -1,5 +1,5 @@
-//! Tokens of a Rust file, from rustc's own lexer, so that raw strings, byte strings, nested comments,
-//! lifetimes and character literals are what the compiler takes them for.
+//! Tokens of a Rust file, from rustc's own lexer, so that raw strings, byte strings, nested
+//! comments, lifetimes and character literals are what the compiler takes them for.
 
 use std::ops::Range;
 

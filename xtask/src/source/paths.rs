@@ -1,8 +1,8 @@
 //! The paths that a file names: in `use`, in expressions, in types and inside macros, with what the
 //! file's own renames stand for.
 //!
-//! A path is a run of words and `::` among the tokens. That is less than a parser knows and sees more:
-//! the bodies of macros, which a parser leaves as they are, are tokens like any other.
+//! A path is a run of words and `::` among the tokens. That is less than a parser knows and sees
+//! more: the bodies of macros, which a parser leaves as they are, are tokens like any other.
 
 use std::collections::BTreeMap;
 
@@ -243,7 +243,8 @@ impl Names {
     pub(crate) fn meanings(&self, mention: &Mention, test: bool) -> Vec<Vec<String>> {
         let mut found = vec![mention.segments.clone()];
         let mut next = 0;
-        // Each round follows one rename; a chain of them has an end, or leads back to what is known.
+        // Each round follows one rename; a chain of them has an end, or leads back to what is
+        // known.
         while next < found.len() && found.len() < 64 {
             let path = found[next].clone();
             next += 1;

@@ -1,8 +1,10 @@
-//! The door rule: atomics, cells, locks, threads, clocks, spin hints and seeds come from `stealyard-sync`.
+//! The door rule: atomics, cells, locks, threads, clocks, spin hints and seeds come from
+//! `stealyard-sync`.
 //!
-//! Of the modules that hold such things nothing may be named but what is listed here, in whatever way:
-//! in a tree of imports, under another name, in full where it is used, inside a macro. Clippy checks the
-//! same with types resolved (see `clippy.toml`); this rule also reads what the build at hand leaves out.
+//! Of the modules that hold such things nothing may be named but what is listed here, in whatever
+//! way: in a tree of imports, under another name, in full where it is used, inside a macro. Clippy
+//! checks the same with types resolved (see `clippy.toml`); this rule also reads what the build at
+//! hand leaves out.
 
 use std::path::Path;
 

@@ -1,10 +1,11 @@
 //! The label rule: a comment that says "by R1" means one R1, and the reader can find it.
 //!
-//! A label is one or two capitals and one or two digits. An essay defines it once in a crate: as the bold
-//! head of a list item, `- **R1** …`, or as the first cell of a table row, `| R1 | …`. A comment may cite
-//! it where the essay is at hand, which is in the same file and in the folder of that name (`ring.rs`
-//! defines, `ring/stealer.rs` cites). From anywhere else it names the file: ``(`ring.rs`, R1)``. A file
-//! that cites another's labels often says so once, in its opening essay: "R1 to R6 are those of `ring.rs`".
+//! A label is one or two capitals and one or two digits. An essay defines it once in a crate: as
+//! the bold head of a list item, `- **R1** …`, or as the first cell of a table row, `| R1 | …`. A
+//! comment may cite it where the essay is at hand, which is in the same file and in the folder of
+//! that name (`ring.rs` defines, `ring/stealer.rs` cites). From anywhere else it names the file:
+//! ``(`ring.rs`, R1)``. A file that cites another's labels often says so once, in its opening
+//! essay: "R1 to R6 are those of `ring.rs`".
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -103,8 +104,8 @@ impl File {
         self.defined.iter().any(|(defined, _)| defined == label)
     }
 
-    /// True if this file's labels are at hand in `other`: it is the same, or that stands in its folder.
-    /// A page stands in the folder of the file that it belongs to.
+    /// True if this file's labels are at hand in `other`: it is the same, or that stands in its
+    /// folder. A page stands in the folder of the file that it belongs to.
     fn is_at_hand_in(&self, other: &Self) -> bool {
         other.path.starts_with(self.path.with_extension(""))
             || self.path == other.path

@@ -66,8 +66,8 @@ fn options() -> Options {
     Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH
 }
 
-/// The targets of all links and pictures, and of all definitions, whether used or not; each with where
-/// it stands, in bytes. `[text][name]` without a definition of `name` is a link to nowhere.
+/// The targets of all links and pictures, and of all definitions, whether used or not; each with
+/// where it stands, in bytes. `[text][name]` without a definition of `name` is a link to nowhere.
 fn links<'text>(text: &'text str) -> Vec<(usize, String)> {
     let mut undefined = Vec::new();
     let note = |link: BrokenLink<'text>| -> Option<(CowStr<'text>, CowStr<'text>)> {

@@ -1,4 +1,5 @@
-//! The platform rule: a platform is chosen at module level, one file per platform, never in a function.
+//! The platform rule: a platform is chosen at module level, one file per platform, never in a
+//! function.
 
 use super::Report;
 use crate::source::{Form, Source};

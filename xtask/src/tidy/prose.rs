@@ -6,8 +6,8 @@
 //! | rate | in each crate, of 1,000 sentences at most 2 have a headless "who", 5 a "nobody" or its like |
 //! | columns | a comment keeps within the columns of `rustfmt.toml`, unless it is a table row or holds a link |
 //!
-//! `tidy --prose` also lists every sentence that counts, and those with more than one semicolon. What
-//! counts is prose: headings, tables, code and questions do not.
+//! `tidy --prose` also lists every sentence that counts, and those with more than one semicolon.
+//! What counts is prose: headings, tables, code and questions do not.
 
 mod sentences;
 

@@ -1,9 +1,9 @@
 //! The wing and circle rules: in which direction the files of a crate import each other.
 //!
-//! A file and the folder of its name are one room: `ring.rs` and `ring/`. The rooms of a folder form no
-//! circle, at the top of `src` and in each folder below. The file above a folder, and `lib.rs` at the
-//! top, are its front door: they know every room behind them, and what is imported through the door
-//! counts as imported from the room that it comes from.
+//! A file and the folder of its name are one room: `ring.rs` and `ring/`. The rooms of a folder
+//! form no circle, at the top of `src` and in each folder below. The file above a folder, and
+//! `lib.rs` at the top, are its front door: they know every room behind them, and what is imported
+//! through the door counts as imported from the room that it comes from.
 //!
 //! Where a crate has a row in [`WINGS`], its rooms import downward only.
 
@@ -14,8 +14,8 @@ use super::Report;
 use crate::source::{Mention, Role, Source};
 use crate::workspace::Package;
 
-/// The rooms at the top of a crate, floor by floor from the top. A room imports from the floors below
-/// its own, and from its neighbours as long as that is no circle.
+/// The rooms at the top of a crate, floor by floor from the top. A room imports from the floors
+/// below its own, and from its neighbours as long as that is no circle.
 const WINGS: [(&str, &[&[&str]]); 2] = [
     (
         "stealyard",
@@ -163,7 +163,8 @@ impl<'sources> House<'sources> {
         found
     }
 
-    /// `path`, as written in the module `inside`, from the crate's root; none for other crates' paths.
+    /// `path`, as written in the module `inside`, from the crate's root; none for other crates'
+    /// paths.
     fn absolute(&self, inside: &[String], path: &[String]) -> Option<Module> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -195,7 +196,8 @@ impl<'sources> House<'sources> {
         (path[..length].to_vec(), path.get(length))
     }
 
-    /// The modules that `path` leads to from `file`: through the doors above it, to the rooms behind.
+    /// The modules that `path` leads to from `file`: through the doors above it, to the rooms
+    /// behind.
     fn target(&self, file: &Module, path: Module, steps: usize) -> BTreeSet<Module> {
         let (module, name) = self.split(&path);
         let stands_in = &self.modules[&module];

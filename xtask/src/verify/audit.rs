@@ -1,9 +1,10 @@
-//! The safe-code programs of the users' crates under AddressSanitizer, with leak detection, soaks included.
+//! The safe-code programs of the users' crates under AddressSanitizer, with leak detection, soaks
+//! included.
 //!
-//! A crate's audit is its test binaries named `audit…`: `tests/audit.rs`, `tests/audit_word.rs`, or a folder
-//! of such a name with a `main.rs`. They are found by looking, so a crate that gets one needs no line here. In
-//! release, where no debug assertion stands in front of what the sanitizer is to see. What must not compile
-//! (`tests/pins.rs`) is no part of it.
+//! A crate's audit is its test binaries named `audit…`: `tests/audit.rs`, `tests/audit_word.rs`, or
+//! a folder of such a name with a `main.rs`. They are found by looking, so a crate that gets one
+//! needs no line here. In release, where no debug assertion stands in front of what the sanitizer
+//! is to see. What must not compile (`tests/pins.rs`) is no part of it.
 
 use std::path::{Path, PathBuf};
 
@@ -139,7 +140,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: audits are found with their soaks, and nothing else is. Method: a folder of crates made for it.
+    //! Goal: audits are found with their soaks, and nothing else is. Method: a folder of crates
+    //! made for it.
 
     use super::*;
 

@@ -1,5 +1,5 @@
-//! Sentences: the prose of a page or of a source's comments, cut at its full stops, and what to count in
-//! each.
+//! Sentences: the prose of a page or of a source's comments, cut at its full stops, and what to
+//! count in each.
 
 use std::path::Path;
 
@@ -36,8 +36,9 @@ impl Sentence {
         first.is_some_and(|(_, word)| is_who(word)) && !self.is_question()
     }
 
-    /// True if a "who" or "whoever" stands for a noun: at the beginning of a sentence or of a clause,
-    /// or as what a verb or a preposition is about. A "whoever" always does. "A worker, who" has its noun.
+    /// True if a "who" or "whoever" stands for a noun: at the beginning of a sentence or of a
+    /// clause, or as what a verb or a preposition is about. A "whoever" always does. "A worker,
+    /// who" has its noun.
     pub(super) fn has_headless_who(&self) -> bool {
         let mut before: Option<&str> = None;
         for (at, word) in words(&self.text) {
@@ -238,7 +239,8 @@ fn without_quotations(text: &str) -> String {
     blanked.collect::<Vec<_>>().join("\"")
 }
 
-/// Where the sentences of `text` end: behind a full stop that a capital, a quotation or code follows.
+/// Where the sentences of `text` end: behind a full stop that a capital, a quotation or code
+/// follows.
 fn ends(text: &str) -> Vec<usize> {
     let mut found = Vec::new();
     for (at, stop) in text.match_indices(['.', '!', '?']) {
