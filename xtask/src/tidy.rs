@@ -27,6 +27,7 @@ mod rooms;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::orderings;
 use crate::run::{self, Outcome};
 use crate::source::{self, Source};
 use crate::workspace::{self, Package};
@@ -203,15 +204,9 @@ fn has_word(line: &str, word: &str) -> bool {
 }
 
 fn generated(root: &Path, report: &mut Report) -> Result<(), String> {
-    let path = root.join("docs/orderings.md");
-    let wanted = crate::orderings::page(root)?;
-    if std::fs::read_to_string(&path).unwrap_or_default() != wanted {
-        report.add(
-            "generated",
-            &path,
-            0,
-            "not up to date: run `cargo xtask orderings`",
-        );
+    for (path, _) in orderings::stale(root)? {
+        let text = "not up to date: run `cargo xtask orderings`";
+        report.add("generated", &path, 0, text);
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use crate::run::{self, Outcome};
 use crate::source::{Site, Source};
 use crate::tree::Tree;
-use crate::workspace;
+use crate::workspace::{self, Package};
 
 /// What to weaken.
 #[derive(Debug, Default, clap::Args)]
@@ -183,20 +183,13 @@ impl Tally {
 }
 
 fn select(args: &Args) -> Result<Vec<Mutant>, String> {
-    let mut mutants = Vec::new();
-    for package in workspace::modelled()? {
-        if !args.package.is_empty() && !args.package.contains(&package.name) {
-            continue;
-        }
-        for source in package.sources()? {
-            let path = source.path.to_string_lossy();
-            // The conformance suites are test code that users may call; no model runs them.
-            let wanted = args.file.as_ref().is_none_or(|part| path.contains(part));
-            if wanted && !path.contains("/conformance") {
-                mutants.extend(mutants_of(&package.name, &source));
-            }
-        }
-    }
+    let wanted = |mutant: &Mutant| {
+        let package = args.package.is_empty() || args.package.contains(&mutant.package);
+        let part = args.file.as_deref().unwrap_or_default();
+        package && mutant.path.to_string_lossy().contains(part)
+    };
+    let mut mutants = mutants(&workspace::modelled()?)?;
+    mutants.retain(wanted);
     if let Some((part, parts)) = args.shard {
         mutants = mutants
             .into_iter()
@@ -205,6 +198,27 @@ fn select(args: &Args) -> Result<Vec<Mutant>, String> {
             .collect();
     }
     Ok(mutants)
+}
+
+/// Every mutant of `packages`.
+fn mutants(packages: &[Package]) -> Result<Vec<Mutant>, String> {
+    let mut mutants = Vec::new();
+    for package in packages.iter().filter(|package| package.modelled) {
+        for source in package.sources()? {
+            // The conformance suites are test code that users may call; no model runs them.
+            if !source.path.to_string_lossy().contains("/conformance") {
+                mutants.extend(mutants_of(&package.name, &source));
+            }
+        }
+    }
+    Ok(mutants)
+}
+
+/// How many mutants `packages` have, and how many of these are excused.
+pub(crate) fn figure(packages: &[Package]) -> Result<(usize, usize), String> {
+    let mutants = mutants(packages)?;
+    let excused = mutants.iter().filter(|mutant| mutant.excuse.is_some());
+    Ok((mutants.len(), excused.count()))
 }
 
 fn mutants_of(package: &str, source: &Source) -> Vec<Mutant> {

@@ -1,8 +1,6 @@
 //! Sentences: the prose of a page or of a source's comments, cut at its full stops, and what to
 //! count in each.
 
-use std::path::Path;
-
 use pulldown_cmark::{Event, Tag, TagEnd};
 
 use super::super::links;
@@ -274,15 +272,13 @@ fn is_abbreviated(text: &str) -> bool {
         })
 }
 
-/// Reads a source that is given as text.
-#[cfg(test)]
-fn of_text(text: &str) -> Vec<Sentence> {
-    of_source(&Source::new(Path::new("x.rs"), text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of_text(text: &str) -> Vec<Sentence> {
+        of_source(&Source::new(std::path::Path::new("x.rs"), text))
+    }
 
     fn sentence(text: &str) -> Sentence {
         Sentence {
