@@ -19,11 +19,12 @@ pub(crate) struct Args {
 /// A step: its name and what it does.
 type Step = (&'static str, fn() -> Outcome);
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     ("fmt", || cargo("fmt", &["fmt", "--all", "--check"])),
     ("tidy", || tidy::run(&tidy::Args::default())),
     ("clippy", clippy),
     ("clippy-model", clippy_model),
+    ("clippy-door", clippy_door),
     ("test", || test("test", &[])),
     ("test-release", || test("test-release", &["--release"])),
     ("loom", || loom::run(&loom::Args::default())),
@@ -105,6 +106,25 @@ fn clippy_model() -> Outcome {
         ]);
         command.args(["--", "-D", "warnings"]);
         run::step(&format!("clippy-model {}", package.name), &mut command)?;
+    }
+    Ok(())
+}
+
+/// Whether a library goes past `stealyard-sync`: see `clippy.toml`.
+fn clippy_door() -> Outcome {
+    let packages = workspace::packages(&run::root())?;
+    for package in packages
+        .iter()
+        .filter(|package| package.is_behind_the_door())
+    {
+        let mut command = run::cargo_loom();
+        command.args(["clippy", "--package", &package.name, "--features", "loom"]);
+        // The door itself is not behind it, and tests are free.
+        command.args(["--lib", "--no-deps", "--", "-D", "warnings"]);
+        for lint in ["macros", "methods", "types"] {
+            command.args(["-D", &format!("clippy::disallowed_{lint}")]);
+        }
+        run::step(&format!("clippy-door {}", package.name), &mut command)?;
     }
     Ok(())
 }

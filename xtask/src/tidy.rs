@@ -17,6 +17,8 @@
 
 mod door;
 mod explained;
+#[cfg(test)]
+mod holes;
 mod labels;
 mod links;
 mod manifests;
@@ -129,9 +131,9 @@ fn check(root: &Path) -> Result<Vec<Complaint>, String> {
 /// The rules for the sources of users' crates.
 fn shipped(package: &Package, source: &Source, report: &mut Report) {
     platform::check(source, report);
-    if package.name == THE_DOOR {
+    if package.name == workspace::THE_DOOR {
         explained::check(source, report);
-    } else if package.ours.iter().any(|name| name == THE_DOOR) {
+    } else if package.is_behind_the_door() {
         door::check(source, report);
         explained::check(source, report);
         explained::in_full(source, report);
@@ -139,9 +141,6 @@ fn shipped(package: &Package, source: &Source, report: &mut Report) {
         door::no_atomics(source, report);
     }
 }
-
-/// The crate through which the others reach atomics, threads, locks and clocks.
-const THE_DOOR: &str = "stealyard-sync";
 
 fn opening(source: &Source, report: &mut Report) {
     let first = source.lines.first().map_or("", String::as_str);

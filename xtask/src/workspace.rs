@@ -7,6 +7,9 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 use crate::run;
 use crate::source::{self, Source};
 
+/// The crate through which the others reach atomics, threads, locks and clocks.
+pub(crate) const THE_DOOR: &str = "stealyard-sync";
+
 /// A package of the workspace.
 #[derive(Clone, Debug)]
 pub(crate) struct Package {
@@ -25,6 +28,12 @@ impl Package {
     pub(crate) fn is_for_users(&self) -> bool {
         let parent = self.folder.parent().and_then(Path::file_name);
         parent.is_some_and(|name| name == "crates")
+    }
+
+    /// True for a structure or a scheduler: it reaches atomics, threads, locks and clocks through
+    /// `stealyard-sync` alone.
+    pub(crate) fn is_behind_the_door(&self) -> bool {
+        self.is_for_users() && self.ours.iter().any(|name| name == THE_DOOR)
     }
 
     /// Every file of its `src`.

@@ -234,6 +234,21 @@ mod tests {
     }
 
     #[test]
+    fn what_clippy_refuses_is_refused_here() {
+        let config = crate::run::root().join("clippy.toml");
+        let config = std::fs::read_to_string(config).unwrap();
+        let paths: Vec<&str> = config
+            .lines()
+            .filter_map(|line| line.split_once("path = \"")?.1.split('"').next())
+            .collect();
+        assert!(paths.len() > 40, "{paths:?}");
+        for path in paths {
+            let text = format!("fn f() {{ {path}; }}");
+            assert_eq!(complaints(check, &text), 1, "{path}");
+        }
+    }
+
+    #[test]
     fn a_refused_import_is_refused_once() {
         let text = "use std::sync::Mutex;\nfn f() { Mutex::new(1); Mutex::new(2); }";
         assert_eq!(complaints(check, text), 1);

@@ -48,12 +48,12 @@ pub(super) fn in_full(source: &Source, report: &mut Report) {
 
 /// True for the path of the atomic orderings, not of those that compare.
 fn is_ordering(path: &[String]) -> bool {
-    matches!(path, [.., name] if name == "Ordering")
-        && !path
-            .iter()
-            .rev()
-            .nth(1)
-            .is_some_and(|module| module == "cmp")
+    let compares = path
+        .iter()
+        .rev()
+        .nth(1)
+        .is_some_and(|module| module == "cmp");
+    matches!(path, [.., name] if name == "Ordering") && !compares
 }
 
 #[cfg(test)]

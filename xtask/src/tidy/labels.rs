@@ -15,18 +15,18 @@ use crate::source::{self, Source};
 use crate::workspace::Package;
 
 /// The cache levels look like labels; what they name would be read as one.
-const CACHES: [&str; 4] = ["L1", "L2", "L3", "L4"];
+pub(super) const CACHES: [&str; 4] = ["L1", "L2", "L3", "L4"];
 
 /// Words of the field that look like labels.
 const NO_LABELS: [&str; 2] = ["C11", "M1"];
 
 /// A file that defines and cites labels: a source, or a page beside it.
 #[derive(Debug)]
-struct File {
-    path: PathBuf,
+pub(super) struct File {
+    pub(super) path: PathBuf,
     paragraphs: Vec<Paragraph>,
     /// The labels that it defines, each with the zero-based line.
-    defined: Vec<(String, usize)>,
+    pub(super) defined: Vec<(String, usize)>,
     /// Up to here reaches its opening essay.
     essay: usize,
 }
@@ -39,27 +39,35 @@ struct Paragraph {
 
 /// Checks the sources, and the pages beside them, of all crates for users.
 pub(super) fn check(packages: &[Package], report: &mut Report) -> Result<(), String> {
-    let mut crates = Vec::new();
-    for package in packages.iter().filter(|package| package.is_for_users()) {
-        let mut files: Vec<File> = package.sources()?.iter().map(File::of_source).collect();
-        for page in source::files(&package.folder.join("src"), "md") {
-            let text = std::fs::read_to_string(&page)
-                .map_err(|error| format!("cannot read {}: {error}", page.display()))?;
-            files.push(File::of_page(&page, &text));
-        }
-        crates.push(files);
-    }
-    for files in &crates {
-        definitions(files, report);
-        for file in files {
-            citations(file, files, &crates, report);
-        }
-    }
+    let users = packages.iter().filter(|package| package.is_for_users());
+    let crates = users.map(read).collect::<Result<Vec<_>, _>>()?;
+    judge(&crates, report);
     Ok(())
 }
 
+/// The files of a crate that define or cite labels.
+pub(super) fn read(package: &Package) -> Result<Vec<File>, String> {
+    let mut files: Vec<File> = package.sources()?.iter().map(File::of_source).collect();
+    for page in source::files(&package.folder.join("src"), "md") {
+        let text = std::fs::read_to_string(&page)
+            .map_err(|error| format!("cannot read {}: {error}", page.display()))?;
+        files.push(File::of_page(&page, &text));
+    }
+    Ok(files)
+}
+
+/// Complains about each crate's labels and citations.
+pub(super) fn judge(crates: &[Vec<File>], report: &mut Report) {
+    for files in crates {
+        definitions(files, report);
+        for file in files {
+            citations(file, files, crates, report);
+        }
+    }
+}
+
 impl File {
-    fn of_source(source: &Source) -> Self {
+    pub(super) fn of_source(source: &Source) -> Self {
         let mut lines = Vec::new();
         for (number, comment) in source.comments.iter().enumerate() {
             let text = source::without_slashes(comment);
@@ -100,13 +108,13 @@ impl File {
         }
     }
 
-    fn defines(&self, label: &str) -> bool {
+    pub(super) fn defines(&self, label: &str) -> bool {
         self.defined.iter().any(|(defined, _)| defined == label)
     }
 
     /// True if this file's labels are at hand in `other`: it is the same, or that stands in its
     /// folder. A page stands in the folder of the file that it belongs to.
-    fn is_at_hand_in(&self, other: &Self) -> bool {
+    pub(super) fn is_at_hand_in(&self, other: &Self) -> bool {
         other.path.starts_with(self.path.with_extension(""))
             || self.path == other.path
             || self.path.extension().is_some_and(|ending| ending == "md")
@@ -114,7 +122,7 @@ impl File {
     }
 
     /// True if the opening essay sends the reader to `other` for its labels.
-    fn refers_to(&self, other: &Self) -> bool {
+    pub(super) fn refers_to(&self, other: &Self) -> bool {
         let opening = self.paragraphs.iter();
         opening
             .take_while(|paragraph| paragraph.lines[0].0 < self.essay)
@@ -243,15 +251,18 @@ fn citations(file: &File, files: &[File], crates: &[Vec<File>], report: &mut Rep
     for paragraph in &file.paragraphs {
         let mut told: Vec<&str> = Vec::new();
         for (line, label) in paragraph.labels() {
+            let is_word = NO_LABELS.contains(&label) || CACHES.contains(&label);
+            if is_word || told.contains(&label) {
+                continue;
+            }
             let of_crate: Vec<&File> = files.iter().filter(|other| other.defines(label)).collect();
             let at_hand = of_crate.iter().any(|other| other.is_at_hand_in(file));
-            let named = crates
-                .iter()
-                .flatten()
-                .filter(|other| other.defines(label))
-                .any(|other| paragraph.names(other) || file.refers_to(other));
-            let is_word = NO_LABELS.contains(&label) || CACHES.contains(&label);
-            if at_hand || named || is_word || told.contains(&label) {
+            let named = || {
+                let all = crates.iter().flatten().filter(|other| other.defines(label));
+                all.into_iter()
+                    .any(|other| paragraph.names(other) || file.refers_to(other))
+            };
+            if at_hand || named() {
                 continue;
             }
             told.push(label);
@@ -316,12 +327,8 @@ mod tests {
             }
         };
         let files: Vec<File> = files.iter().map(file).collect();
-        let crates = [files];
         let mut report = Report::default();
-        definitions(&crates[0], &mut report);
-        for file in &crates[0] {
-            citations(file, &crates[0], &crates, &mut report);
-        }
+        judge(&[files], &mut report);
         report
             .0
             .into_iter()

@@ -227,7 +227,7 @@ impl Prose {
 /// `text` with the insides of its quotations replaced: what it cites is not what it says.
 fn without_quotations(text: &str) -> String {
     let parts: Vec<&str> = text.split('"').collect();
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return text.to_owned();
     }
     let blanked = parts.iter().enumerate().map(|(at, part)| match at % 2 {
