@@ -36,7 +36,7 @@ pub(crate) struct Source {
     tokens: Vec<Token>,
     /// Where each line begins, in bytes.
     starts: Vec<usize>,
-    /// The lines of test code: items under `#[cfg(test)]`.
+    /// The tokens of test code: items under `#[cfg(test)]`.
     tests: Vec<Range<usize>>,
     /// The lines of each function's body, from its opening brace.
     bodies: Vec<Range<usize>>,
@@ -81,9 +81,23 @@ impl Source {
         cfgs::all(self)
     }
 
-    /// True if the zero-based `line` is test code.
-    pub(crate) fn is_test(&self, line: usize) -> bool {
-        self.tests.iter().any(|lines| lines.contains(&line))
+    /// True if the token at `at` is test code.
+    pub(crate) fn is_test(&self, at: usize) -> bool {
+        self.tests.iter().any(|tokens| tokens.contains(&at))
+    }
+
+    /// True if the zero-based `line` lies within test code.
+    pub(crate) fn is_test_line(&self, line: usize) -> bool {
+        let lies = |tokens: &Range<usize>| {
+            let (first, last) = (self.line_of(tokens.start), self.line_of(tokens.end - 1));
+            (first..=last).contains(&line)
+        };
+        self.tests.iter().any(lies)
+    }
+
+    /// How many tokens there are.
+    pub(crate) fn len(&self) -> usize {
+        self.tokens.len()
     }
 
     /// The token at `at`, if it is a word; `r#type` is the word `type`.
@@ -107,6 +121,12 @@ impl Source {
     /// True if `::` begins at `at`.
     pub(crate) fn is_colons(&self, at: usize) -> bool {
         self.is_sign(at, ':') && self.is_sign(at + 1, ':')
+    }
+
+    /// The token at `at` as written, if it is a literal.
+    pub(crate) fn literal(&self, at: usize) -> Option<&str> {
+        let token = self.tokens.get(at)?;
+        (token.kind == Kind::Literal).then(|| &self.text[token.at.clone()])
     }
 
     /// The zero-based line of a token.
@@ -177,10 +197,9 @@ impl Source {
                 continue;
             }
             match cfg.form {
-                Form::Inner if self.opener(cfg.first).is_none() => found.push(0..self.lines.len()),
+                Form::Inner if self.opener(cfg.first).is_none() => found.push(0..self.tokens.len()),
                 Form::Outer if self.word(cfg.predicate.start - 2) == Some("cfg") => {
-                    let last = self.line_of(cfgs::end_of_item(self, cfg.first));
-                    found.push(self.line_of(cfg.first)..last + 1);
+                    found.push(cfg.first..cfgs::end_of_item(self, cfg.first) + 1);
                 }
                 _ => {}
             }
@@ -227,6 +246,8 @@ impl Source {
             .take_while(|at| self.line_of(*at) > current);
         let ends = between.filter(|at| self.is_sign(*at, ';') && !self.is_in_array(*at));
         let comment = self.comment_block(current, self.comments[current][at..].trim());
+        // The word alone is no reason.
+        comment.split_whitespace().nth(2)?;
         let statements = 1 + usize::from(comment.contains("on both"));
         (ends.count() < statements).then_some(comment)
     }
@@ -341,7 +362,7 @@ mod tests {
     #[test]
     fn a_comment_explains_one_statement() {
         let read = source(
-            "fn f() {\n    // Ordering: why.\n    let x = [0; 2].map(|b| a.load(Ordering::Acquire));\n    \
+            "fn f() {\n    // Ordering: Acquire, as said.\n    let x = [0; 2].map(|b| a.load(Ordering::Acquire));\n    \
              a.load(Ordering::Acquire);\n    b.load(Ordering::Acquire); // Ordering: why not.\n    \
              // Ordering: the same on both.\n    a.load(Ordering::Acquire);\n    \
              b.load(Ordering::Acquire);\n    c.load(Ordering::Acquire);\n}\n",
@@ -363,7 +384,7 @@ mod tests {
              #[allow(g)]\nmod h {\n}\nfn i() {}\n#[cfg_attr(test, j)]\nfn k() {}\n",
         );
         let tests: Vec<usize> = (0..read.lines.len())
-            .filter(|at| read.is_test(*at))
+            .filter(|line| read.is_test_line(*line))
             .collect();
         assert_eq!(tests, [1, 2, 3, 5, 6, 7, 8]);
     }

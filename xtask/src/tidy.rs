@@ -5,14 +5,19 @@
 //! | opening | every Rust file opens with `//!` (or takes its crate doc from the README) |
 //! | no-mod-rs | `park.rs` and `park/`, never `park/mod.rs` |
 //! | length | no file over 800 lines |
-//! | door | users' crates reach atomics, threads, locks and clocks through `stealyard-sync` only |
-//! | ordering | every atomic operation and fence has its `// Ordering:` comment |
+//! | door | atomics, cells, locks, threads and clocks come from `stealyard-sync`, whatever the import |
+//! | ordering | every atomic operation and fence has its `// Ordering:` comment, and names it in full |
 //! | platform | `cfg(target_os)` and its like stand at module level, never inside a function |
 //! | unfinished | no note to finish something later |
-//! | label | a label cited in an `Ordering` or `SAFETY` comment is defined in an essay of that crate |
+//! | label | a label is defined once in a crate; a citation from another file names the file |
+//! | wing | the rooms of the scheduler import downward, by the table in `rooms.rs` |
+//! | circle | no rooms of a crate import each other in a circle |
+//! | who | no sentence begins with a headless "Who" |
+//! | rate | no crate has more of a headless "who" and of "nobody" than the aimed rates |
+//! | columns | comments keep within rustfmt's columns |
 //! | link | every relative link in a Markdown file leads to a file and a heading that exist |
 //! | layer | structure crates know nothing of each other; nothing depends on `benches` or `xtask` |
-//! | generated | docs/orderings.md is what `cargo xtask orderings` would write |
+//! | generated | what `cargo xtask orderings` writes is up to date |
 //! | msrv | the MSRV that READMEs name is the one in Cargo.toml |
 
 mod door;

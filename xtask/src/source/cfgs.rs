@@ -120,12 +120,18 @@ pub(super) fn end_of_item(source: &Source, first: usize) -> usize {
         .find(|word| !matches!(*word, "" | "pub" | "crate" | "super" | "in" | "unsafe"))
         .is_some_and(|word| matches!(word, "use" | "static" | "type" | "let" | "const"))
         && !(at..at + 8).any(|at| source.word(at) == Some("fn"));
+    let mut angles = 0;
     while at < source.tokens.len() {
         match source.kind(at) {
+            Some(Kind::Sign(',')) if angles > 0 => at += 1,
             Some(Kind::Sign(';' | ',')) => return at,
             Some(Kind::Open('{', closer)) if !until_semicolon => return closer,
             Some(Kind::Open(_, closer)) => at = closer + 1,
             Some(Kind::Close(..)) => return at.saturating_sub(1),
+            Some(Kind::Sign('<')) => (angles, at) = (angles + 1, at + 1),
+            Some(Kind::Sign('>')) if !source.is_sign(at - 1, '-') => {
+                (angles, at) = (angles - 1, at + 1);
+            }
             _ => at += 1,
         }
     }

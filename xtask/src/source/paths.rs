@@ -221,7 +221,7 @@ impl Names {
     pub(super) fn new(source: &Source) -> Self {
         let mut names = Self::default();
         for mention in &source.mentions {
-            let test = source.is_test(source.line_of(mention.first));
+            let test = source.is_test(mention.first);
             let scope = if test {
                 &mut names.tests
             } else {

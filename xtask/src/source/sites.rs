@@ -30,8 +30,7 @@ pub(crate) struct Site {
 pub(super) fn all(source: &Source) -> Vec<Site> {
     let mut sites = Vec::new();
     for mention in &source.mentions {
-        let line = source.line_of(mention.first);
-        if source.is_test(line) || !matches!(mention.role, Role::Used) {
+        if source.is_test(mention.first) || !matches!(mention.role, Role::Used) {
             continue;
         }
         let mut meanings = source.names.meanings(mention, false);

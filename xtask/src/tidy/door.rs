@@ -42,6 +42,7 @@ const WAKING: [(&str, &str); 2] = [("sync", "Arc"), ("sync", "Weak")];
 
 /// Checks a file of a crate that stands behind the door.
 pub(super) fn check(source: &Source, report: &mut Report) {
+    inside(source, report);
     let exempt = exemptions(source);
     let mut refused: Vec<&[String]> = Vec::new();
     let mut lines = Vec::new();
@@ -50,7 +51,7 @@ pub(super) fn check(source: &Source, report: &mut Report) {
     let (imports, uses): (Vec<_>, Vec<_>) = source.mentions.iter().partition(imports);
     for mention in imports.into_iter().chain(uses) {
         let line = source.line_of(mention.first);
-        if source.is_test(line) || lines.contains(&line) {
+        if source.is_test(mention.first) || lines.contains(&line) {
             continue;
         }
         let meanings = source.names.meanings(mention, false);
@@ -72,8 +73,28 @@ pub(super) fn check(source: &Source, report: &mut Report) {
     }
 }
 
+/// Complains about a module whose file lies outside the folder that is checked.
+fn inside(source: &Source, report: &mut Report) {
+    for at in 0..source.len() {
+        let Some(file) = source
+            .literal(at + 2)
+            .filter(|_| source.word(at) == Some("path"))
+        else {
+            continue;
+        };
+        let opener = source.opener(at).and_then(|opener| source.kind(opener));
+        let attribute =
+            source.is_sign(at + 1, '=') && matches!(opener, Some(Kind::Open('[' | '(', _)));
+        if attribute && (file.contains("..") || file.contains("\"/")) {
+            let text = format!("{file} lies outside `src`, where no rule reads");
+            report.add("door", &source.path, source.line_of(at) + 1, text);
+        }
+    }
+}
+
 /// Checks a file of a crate that does not use `stealyard-sync`, and therefore has no atomics.
 pub(super) fn no_atomics(source: &Source, report: &mut Report) {
+    inside(source, report);
     for mention in &source.mentions {
         let line = source.line_of(mention.first);
         let meanings = source.names.meanings(mention, false);
@@ -82,7 +103,7 @@ pub(super) fn no_atomics(source: &Source, report: &mut Report) {
             let words = words.map(|word| word.map_or("", String::as_str));
             ROOTS.contains(&words[0]) && words[1..] == ["sync", "atomic"]
         };
-        if !source.is_test(line) && meanings.iter().any(atomic) {
+        if !source.is_test(mention.first) && meanings.iter().any(atomic) {
             report.add("door", &source.path, line + 1, "this crate has no atomics");
         }
     }
@@ -209,6 +230,11 @@ mod tests {
             "use r#std::sync::Mutex;",
             "let _r = r\"\\\"; use std::sync::Mutex; \"\";",
             "include!(\"../hidden.txt\");",
+            "#[path = \"../../hidden.rs\"]\nmod hidden;",
+            "#[cfg_attr(all(), path = \"/tmp/hidden.rs\")]\nmod hidden;",
+            "#[cfg(test)] mod tests {} use std::sync::Mutex;",
+            "#[cfg(test)] fn f<A, B>(a: A) -> B {} use std::sync::Mutex;",
+            "use {std::sync::Mutex};",
         ] {
             assert_eq!(complaints(check, text), 1, "{text}");
         }
@@ -227,6 +253,8 @@ mod tests {
             "fn f() { let core = 1; g(core); }",
             "use std::sync::Arc;\nimpl std::task::Wake for W {}",
             "#[cfg(test)]\nmod tests {\n    use std::thread;\n    fn f() { thread::spawn(g); }\n}",
+            "#[path = \"imp/futex.rs\"]\nmod imp;\nfn f() { let path = \"../x\"; }",
+            "#[cfg(test)]\nfn f<A, B>(a: A) -> B { std::thread::park() }",
             "// use std::sync::Mutex;\nconst A: &str = \"std::sync::Mutex\";",
         ] {
             assert_eq!(complaints(check, text), 0, "{text}");

@@ -19,7 +19,6 @@ pub(super) fn check(source: &Source, report: &mut Report) {
 /// Checks that no ordering hides behind another name, nor apart from its operation.
 pub(super) fn in_full(source: &Source, report: &mut Report) {
     for mention in &source.mentions {
-        let line = source.line_of(mention.first);
         let meanings = source.names.meanings(mention, false);
         let atomic = meanings.iter().any(|path| is_ordering(path));
         let inside = meanings.iter().any(|path| {
@@ -31,8 +30,9 @@ pub(super) fn in_full(source: &Source, report: &mut Report) {
             Role::Alias(_) | Role::Glob | Role::Unfinished => atomic || inside,
             Role::Used => false,
         };
-        if hidden && !source.is_test(line) {
+        if hidden && !source.is_test(mention.first) {
             let text = "an ordering is written in full where it is used: `Ordering::Acquire`";
+            let line = source.line_of(mention.first);
             report.add("ordering", &source.path, line + 1, text);
         }
     }
@@ -76,10 +76,14 @@ mod tests {
             "#[cfg(test)]\nmod tests {}\nfn f() {\n    a.load(Ordering::SeqCst);\n}",
             "fn f() {\n    let a = \"// Ordering: no reason\";\n    a.load(Ordering::SeqCst);\n}",
             "fn f() {\n    asymmetric::heavy();\n}",
+            "fn f() {\n    // Ordering:\n    a.load(Ordering::SeqCst);\n}",
+            "fn f() {\n    // Ordering: SeqCst.\n    a.load(Ordering::SeqCst);\n}",
+            "#[cfg(test)] fn t() {} fn f() { a.load(Ordering::SeqCst); }",
         ] {
             assert_eq!(complaints(check, text), 1, "{text}");
         }
-        let explained = "fn f() {\n    // Ordering: why.\n    a.load(Ordering::Acquire);\n}";
+        let explained =
+            "fn f() {\n    // Ordering: Acquire; why.\n    a.load(Ordering::Acquire);\n}";
         assert_eq!(complaints(check, explained), 0);
     }
 

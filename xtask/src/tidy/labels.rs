@@ -1,11 +1,12 @@
 //! The label rule: a comment that says "by R1" means one R1, and the reader can find it.
 //!
-//! A label is one or two capitals and one or two digits. An essay defines it once in a crate: as
-//! the bold head of a list item, `- **R1** …`, or as the first cell of a table row, `| R1 | …`. A
-//! comment may cite it where the essay is at hand, which is in the same file and in the folder of
-//! that name (`ring.rs` defines, `ring/stealer.rs` cites). From anywhere else it names the file:
-//! ``(`ring.rs`, R1)``. A file that cites another's labels often says so once, in its opening
-//! essay: "R1 to R6 are those of `ring.rs`".
+//! A label is one to four capitals and one or two digits; one of three or four capitals is a label
+//! only where the crate defines it, since the field has many such words. An essay defines it once
+//! in a crate: as the bold head of a list item, `- **R1** …`, or as the first cell of a table row,
+//! `| R1 | …`. A comment may cite it where the essay is at hand, which is in the same file and in
+//! the folder of that name (`ring.rs` defines, `ring/stealer.rs` cites). From anywhere else it
+//! names the file: ``(`ring.rs`, R1)``. A file that cites another's labels often says so once, in
+//! its opening essay: "R1 to R6 are those of `ring.rs`".
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -73,7 +74,7 @@ impl File {
             let text = source::without_slashes(comment);
             // A comment at the end of a line of code stands alone.
             let alone = !source.code[number].trim().is_empty();
-            if comment.is_empty() || source.is_test(number) {
+            if comment.is_empty() || source.is_test_line(number) {
                 lines.push((number, String::new()));
             } else if alone {
                 lines.extend([(number, String::new()), (number, text.to_owned())]);
@@ -147,10 +148,7 @@ impl Paragraph {
         let head = if let Some(row) = text.strip_prefix('|') {
             row.split('|').next().unwrap_or("")
         } else {
-            let item = ["- ", "* "]
-                .iter()
-                .find_map(|bullet| text.strip_prefix(bullet));
-            let bold = item.unwrap_or(text).trim_start().strip_prefix("**");
+            let bold = without_bullet(text).strip_prefix("**");
             match bold.and_then(|bold| bold.split_once("**")) {
                 Some((head, _)) => head,
                 None => return Vec::new(),
@@ -167,19 +165,20 @@ impl Paragraph {
             .collect()
     }
 
-    /// The labels that it names, each with its line.
-    fn labels(&self) -> Vec<(usize, &str)> {
-        let of_line = |(number, text): &'_ (usize, String)| -> Vec<(usize, String)> {
-            words(&without_code(text))
-                .into_iter()
-                .filter_map(|word| Some((*number, label(word)?.to_owned())))
-                .collect()
-        };
-        let mut found: Vec<(usize, &str)> = Vec::new();
-        for line in &self.lines {
-            for (number, label) in of_line(line) {
-                let at = line.1.find(&label).unwrap_or(0);
-                found.push((number, &line.1[at..at + label.len()]));
+    /// The labels that it names, each with its line; the rows of `tests/risks.md` are no labels:
+    /// "risk W11", "risks W1 and W2".
+    fn labels(&self) -> Vec<(usize, String)> {
+        let mut found = Vec::new();
+        let mut of_risk = false;
+        for (number, text) in &self.lines {
+            let text = without_code(text);
+            for word in words(&text) {
+                match label(word) {
+                    Some(label) if !of_risk => found.push((*number, label.to_owned())),
+                    Some(_) => {}
+                    None if matches!(word, "and" | "or" | "to") => {}
+                    None => of_risk = matches!(word, "risk" | "risks" | "Risk" | "Risks"),
+                }
             }
         }
         found
@@ -209,7 +208,7 @@ fn paragraphs(lines: Vec<(usize, String)>) -> Vec<Paragraph> {
     for (number, text) in lines {
         let fence = text.starts_with("```");
         fenced ^= fence;
-        let opens = text.starts_with("- ") || text.starts_with("* ") || text.starts_with('|');
+        let opens = without_bullet(&text).len() < text.len() || text.starts_with('|');
         if opens || text.is_empty() || fence {
             found.push(Paragraph::default());
         }
@@ -249,10 +248,11 @@ fn definitions(files: &[File], report: &mut Report) {
 /// Complains about citations that the reader cannot follow.
 fn citations(file: &File, files: &[File], crates: &[Vec<File>], report: &mut Report) {
     for paragraph in &file.paragraphs {
-        let mut told: Vec<&str> = Vec::new();
+        let mut told: Vec<String> = Vec::new();
         for (line, label) in paragraph.labels() {
+            let label = label.as_str();
             let is_word = NO_LABELS.contains(&label) || CACHES.contains(&label);
-            if is_word || told.contains(&label) {
+            if is_word || told.iter().any(|told| told == label) {
                 continue;
             }
             let of_crate: Vec<&File> = files.iter().filter(|other| other.defines(label)).collect();
@@ -262,10 +262,11 @@ fn citations(file: &File, files: &[File], crates: &[Vec<File>], report: &mut Rep
                 all.into_iter()
                     .any(|other| paragraph.names(other) || file.refers_to(other))
             };
-            if at_hand || named() {
+            let is_ours = !of_crate.is_empty() || capitals(label) <= 2;
+            if at_hand || !is_ours || named() {
                 continue;
             }
-            told.push(label);
+            told.push(label.to_owned());
             let text = match of_crate.first() {
                 Some(other) => format!(
                     "`{label}` is defined in {0}: name it beside the label, as in (`{0}`, {label})",
@@ -282,7 +283,7 @@ fn citations(file: &File, files: &[File], crates: &[Vec<File>], report: &mut Rep
 }
 
 fn words(text: &str) -> Vec<&str> {
-    text.split(|c: char| !c.is_alphanumeric() && c != '-' && c != '_')
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
         .filter(|word| !word.is_empty())
         .collect()
 }
@@ -301,11 +302,25 @@ fn without_code(text: &str) -> String {
         .collect()
 }
 
-/// A label is one or two capitals and one or two digits: `R1`, `SP12`.
-fn label(word: &str) -> Option<&str> {
+/// A list item without what makes it one: `- `, `* `, `1. `.
+fn without_bullet(text: &str) -> &str {
+    let numbered = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let item = match numbered.strip_prefix(". ") {
+        Some(item) if numbered.len() < text.len() => Some(item),
+        _ => text.strip_prefix("- ").or_else(|| text.strip_prefix("* ")),
+    };
+    item.unwrap_or(text).trim_start()
+}
+
+fn capitals(label: &str) -> usize {
+    label.chars().filter(char::is_ascii_uppercase).count()
+}
+
+/// A label is one to four capitals and one or two digits: `R1`, `SP12`.
+pub(super) fn label(word: &str) -> Option<&str> {
     let digits = word.find(|c: char| c.is_ascii_digit())?;
     let (capitals, number) = word.split_at(digits);
-    let fits = (1..=2).contains(&capitals.len())
+    let fits = (1..=4).contains(&capitals.len())
         && capitals.chars().all(|c| c.is_ascii_uppercase())
         && (1..=2).contains(&number.len())
         && number.chars().all(|c| c.is_ascii_digit());
@@ -342,6 +357,8 @@ mod tests {
         for again in [
             "//! - **P1** another.",
             "//! * **P1** another.",
+            "//! 1. **P1** another.",
+            "//! Some text.\n//! 2. **P1** another.",
             "//! | P1 | load | P2 |\n//! | P2 | store | P1 |",
             "//! | **P1** | load |",
             "//! - **P1, P2** another.",
@@ -373,6 +390,9 @@ mod tests {
             "fn f() { /* P1 */ }",
             "fn f() {\n    // Ordering: Acquire (P1).\n    g();\n}",
             "// By `P1`.",
+            "// By P1's end.",
+            "// By X-P1-x.",
+            "// No risk, by P1.",
             "// See `processor.rs`.\n\n// By P1.",
             "// See `other.rs`, P1.",
             "//! As in `processor.rs`.\n\n// By P1.",
@@ -388,6 +408,8 @@ mod tests {
             "// The rule holds (`processor.rs`,\n// P1).",
             "//! - see `src/processor.rs`, P1",
             "//! P1 is that of `processor.rs`.\n\nfn f() {} // P1",
+            "// Of risk P1, and of risks P1 and\n// P1.",
+            "// On AVX2, RFC12 and C11.",
             "// The bound of `Box<P1>`.",
             "fn f() { g(\"P1\"); }",
             "#[cfg(test)]\nmod tests {\n    // P1\n}",
@@ -429,6 +451,7 @@ mod tests {
     fn what_looks_like_a_label_is_one() {
         assert_eq!(label("R1"), Some("R1"));
         assert_eq!(label("SP12"), Some("SP12"));
+        assert_eq!(label("BUFR1"), Some("BUFR1"));
         assert_eq!(label("AcqRel"), None);
         assert_eq!(label("u64"), None);
         assert_eq!(label("P1202"), None);

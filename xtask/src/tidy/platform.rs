@@ -7,6 +7,7 @@ use crate::source::{Form, Source};
 /// Checks a file of a users' crate.
 pub(super) fn check(source: &Source, report: &mut Report) {
     let mut lines: Vec<usize> = Vec::new();
+    let mut read = Vec::new();
     for cfg in source.cfgs() {
         let asks = cfg
             .predicate
@@ -15,8 +16,19 @@ pub(super) fn check(source: &Source, report: &mut Report) {
             .any(is_platform);
         let at_module_level = cfg.form != Form::Macro && source.opener(cfg.first).is_none();
         let line = source.line_of(cfg.first);
-        if asks && !at_module_level && !source.is_test(line) {
+        if asks && !at_module_level && !source.is_test(cfg.first) {
             lines.push(line);
+        }
+        read.push(cfg.predicate);
+    }
+    // A predicate may also be handed to a macro that asks it.
+    for at in 0..source.len() {
+        let asks = source
+            .word(at)
+            .is_some_and(|word| is_platform(word) && word.contains('_'));
+        let is_read = read.iter().any(|predicate| predicate.contains(&at));
+        if asks && !is_read && !source.is_test(at) && source.word(at) != Some("target_feature") {
+            lines.push(source.line_of(at));
         }
     }
     // The same question at run time.
@@ -27,7 +39,7 @@ pub(super) fn check(source: &Source, report: &mut Report) {
             path.windows(2)
                 .any(|pair| pair[0] == "env" && pair[1] == "consts")
         });
-        if asks && !source.is_test(line) {
+        if asks && !source.is_test(mention.first) {
             lines.push(line);
         }
     }
@@ -63,12 +75,15 @@ mod tests {
             "if cfg!(all(not(windows))) {}",
             "cfg_select! { unix => { g() } _ => {} }",
             "h! { #[cfg(unix)] g() }",
+            "h!(target_os = \"linux\", g());",
             "if std::env::consts::OS == \"linux\" {}",
             "let a = if cfg!(\n        target_arch = \"x86_64\"\n    ) { 1 } else { 2 };",
         ] {
             let text = format!("fn f() {{\n    {inside}\n}}");
             assert_eq!(complaints(check, &text), 1, "{text}");
         }
+        let hidden = "#[cfg(test)] mod tests {} fn f() { #[cfg(unix)] g(); }";
+        assert_eq!(complaints(check, hidden), 1);
         let method = "impl A {\n    #[cfg(all(unix))]\n    fn f() {}\n}";
         assert_eq!(complaints(check, method), 1);
         assert_eq!(complaints(check, "const A: bool = cfg!(unix);"), 1);
@@ -83,6 +98,7 @@ mod tests {
             "fn f() {\n    #[cfg(stealyard_loom)]\n    g();\n}",
             "fn f() {\n    // #[cfg(unix)]\n    g(\"#[cfg(unix)]\");\n}",
             "#[cfg(test)]\nmod tests {\n    #[cfg(unix)]\n    fn f() {}\n}",
+            "#[target_feature(enable = \"sse2\")]\nfn f(windows: u8) { a.windows(2); }",
         ] {
             assert_eq!(complaints(check, text), 0, "{text}");
         }

@@ -33,7 +33,7 @@ const WINGS: [(&str, &[&[&str]]); 2] = [
     ),
     (
         "stealyard-task",
-        &[&["fork_join"], &["task"], &["user_code"]],
+        &[&["fork_join"], &["user_code"], &["task"], &["panics"]],
     ),
 ];
 
@@ -121,7 +121,7 @@ impl<'sources> House<'sources> {
         for (file, source) in &self.files {
             for mention in &source.mentions {
                 let line = source.line_of(mention.first);
-                if source.is_test(line) {
+                if source.is_test(mention.first) {
                     continue;
                 }
                 for target in self.targets(file, source, mention) {

@@ -3,7 +3,7 @@
 
 use pulldown_cmark::{Event, Tag, TagEnd};
 
-use super::super::links;
+use super::super::{labels, links};
 use crate::source::{self, Source};
 
 /// A sentence.
@@ -28,9 +28,9 @@ const BEFORE_HEADLESS: [&str; 33] = [
 const PEOPLE: [&str; 4] = ["anybody", "everybody", "nobody", "somebody"];
 
 impl Sentence {
-    /// True for "Who sleeps is woken.", not for "Who sleeps?".
+    /// True for "Who sleeps is woken.", also behind a label; not for "Who sleeps?".
     pub(super) fn begins_with_who(&self) -> bool {
-        let first = words(&self.text).next();
+        let first = words(&self.text).find(|(_, word)| !is_mark(word));
         first.is_some_and(|(_, word)| is_who(word)) && !self.is_question()
     }
 
@@ -44,8 +44,9 @@ impl Sentence {
             let headless = match gap {
                 None | Some(':' | ';' | '(' | '—' | '–') => true,
                 _ if word.eq_ignore_ascii_case("whoever") => true,
-                _ => before
-                    .is_some_and(|word| BEFORE_HEADLESS.contains(&word.to_lowercase().as_str())),
+                _ => before.is_some_and(|word| {
+                    is_mark(word) || BEFORE_HEADLESS.contains(&word.to_lowercase().as_str())
+                }),
             };
             if is_who(word) && headless {
                 return !self.is_question();
@@ -99,6 +100,11 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split(|c: char| !c.is_alphanumeric() && !matches!(c, '\'' | '’' | '-'))
         .filter(|word| !word.is_empty())
         .map(|word| (word.as_ptr().addr() - text.as_ptr().addr(), word))
+}
+
+/// True for what stands before a sentence and is no part of it: a label, or what kind of comment it is.
+fn is_mark(word: &str) -> bool {
+    labels::label(word).is_some() || matches!(word, "Ordering" | "SAFETY")
 }
 
 fn is_who(word: &str) -> bool {
@@ -313,6 +319,8 @@ mod tests {
             assert!(!sentence(fine).has_headless_who(), "{fine}");
         }
         assert!(sentence("Whoever sleeps is woken.").begins_with_who());
+        assert!(sentence("T4 Who runs a task is not named.").begins_with_who());
+        assert!(sentence("SAFETY: whoever calls it has it.").begins_with_who());
         assert!(!sentence("Who sleeps?").begins_with_who());
         assert!(!sentence("Whole words count.").begins_with_who());
     }
