@@ -35,17 +35,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let mut any = false;
     for package in chosen {
         any = true;
-        let mut command = run::cargo_loom();
-        command.args([
-            "test",
-            "--profile",
-            "loom",
-            "--features",
-            "loom",
-            "--test",
-            "loom",
-        ]);
-        command.args(["--package", package, "--"]);
+        let mut command = run::models(package);
+        command.arg("--");
         command.args(&args.filter);
         // The models print their counts on standard error, which libtest holds back otherwise.
         command.arg("--nocapture");

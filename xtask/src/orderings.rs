@@ -4,14 +4,14 @@
 //! - in the READMEs, between `<!-- weakened -->` and `<!-- end -->`, how many of them a model shows
 //!   necessary, as `cargo xtask weaken` demands.
 //!
-//! It is generated so that it cannot disagree with the code; `cargo xtask tidy` complains when it is
-//! out of date.
+//! It is generated so that it cannot disagree with the code; `cargo xtask tidy` complains when it
+//! is out of date.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::run::{self, Outcome};
-use crate::source::Source;
+use crate::source::{self, Source};
 use crate::weaken;
 use crate::workspace::{self, Package};
 
@@ -36,7 +36,7 @@ pub(crate) fn stale(root: &Path) -> Result<Vec<(PathBuf, String)>, String> {
     let packages = workspace::packages(root)?;
     let mut wanted = vec![(root.join("docs/orderings.md"), page(root, &packages)?)];
     let front = root.join("README.md");
-    let text = read(&front)?;
+    let text = source::text(&front)?;
     let [begin, end] = MARKS;
     let text = with_figure(&text, weaken::figure(&packages)?)
         .ok_or_else(|| format!("{} has no {begin} … {end}", front.display()))?;
@@ -44,11 +44,11 @@ pub(crate) fn stale(root: &Path) -> Result<Vec<(PathBuf, String)>, String> {
     for package in packages.iter().filter(|package| package.is_for_users()) {
         let path = package.folder.join("README.md");
         let figure = weaken::figure(std::slice::from_ref(package))?;
-        if let Some(text) = with_figure(&read(&path)?, figure) {
+        if let Some(text) = with_figure(&source::text(&path)?, figure) {
             wanted.push((path, text));
         }
     }
-    wanted.retain(|(path, text)| read(path).unwrap_or_default() != *text);
+    wanted.retain(|(path, text)| source::text(path).unwrap_or_default() != *text);
     Ok(wanted)
 }
 
@@ -64,11 +64,6 @@ fn with_figure(text: &str, (tried, excused): (usize, usize)) -> Option<String> {
          (`cargo xtask weaken`)."
     );
     Some(format!("{before}{begin}{sentence}{end}{after}"))
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 /// The page about the workspace at `root`.

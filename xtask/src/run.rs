@@ -35,6 +35,14 @@ pub(crate) fn cargo_loom() -> Command {
     command
 }
 
+/// [`cargo_loom`] with the arguments that run the models of `package`.
+pub(crate) fn models(package: &str) -> Command {
+    let mut command = cargo_loom();
+    command.args(["test", "--profile", "loom", "--features", "loom"]);
+    command.args(["--test", "loom", "--package", package]);
+    command
+}
+
 /// The flags of a modelled build: ours, and crossbeam-epoch's.
 pub(crate) const LOOM_FLAGS: &str = "--cfg stealyard_loom --cfg crossbeam_loom";
 

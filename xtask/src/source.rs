@@ -44,8 +44,7 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let text = text(path)?;
         Ok(Self::new(path, &text))
     }
 
@@ -302,6 +301,12 @@ fn keep(text: &str, ranges: &[Range<usize>], only: bool) -> Vec<String> {
     }
     lines.truncate(text.lines().count());
     lines
+}
+
+/// What the file at `path` holds.
+pub(crate) fn text(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 /// Every file with the ending `extension` under `folder`, sorted; `target` and hidden folders left

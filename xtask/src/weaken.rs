@@ -329,23 +329,13 @@ fn copy_workspace() -> Result<PathBuf, String> {
 }
 
 fn models(tree: &Path, package: &str) -> Command {
-    let mut command = run::cargo_loom();
+    let mut command = run::models(package);
     command
         .current_dir(tree)
         .env("CARGO_TARGET_DIR", run::root().join("target/weaken/target"))
         // A mutant is one changed line: most of its time would go into building what is the same.
         .env("CARGO_PROFILE_LOOM_INCREMENTAL", "true")
         .env("CARGO_PROFILE_LOOM_DEBUG", "false");
-    command.args([
-        "test",
-        "--profile",
-        "loom",
-        "--features",
-        "loom",
-        "--test",
-        "loom",
-    ]);
-    command.args(["--package", package]);
     command
 }
 

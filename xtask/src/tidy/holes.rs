@@ -1,7 +1,8 @@
 //! The holes that the rules once had: each line is added to a copy of a source of every crate that
 //! stands behind the door, and must be refused.
 //!
-//! The rules' own tests have more forms of each kind; these show that the rules reach the real files.
+//! The rules' own tests have more forms of each kind; these show that the rules reach the real
+//! files.
 
 use super::*;
 
@@ -151,7 +152,8 @@ fn no_structure_cites_a_label_of_another_file() {
     assert!(tried >= 4, "only {tried} crates have labels");
 }
 
-/// A source of a crate, and a label that another file of it defines and that the source may not cite.
+/// A source of a crate, and a label that another file of it defines and that the source may not
+/// cite.
 fn foreign_label(files: &[labels::File]) -> Option<(usize, String)> {
     let sources = files.iter().enumerate().filter(|(_, file)| {
         let path = &file.path;

@@ -50,8 +50,7 @@ pub(super) fn check(packages: &[Package], report: &mut Report) -> Result<(), Str
 pub(super) fn read(package: &Package) -> Result<Vec<File>, String> {
     let mut files: Vec<File> = package.sources()?.iter().map(File::of_source).collect();
     for page in source::files(&package.folder.join("src"), "md") {
-        let text = std::fs::read_to_string(&page)
-            .map_err(|error| format!("cannot read {}: {error}", page.display()))?;
+        let text = source::text(&page)?;
         files.push(File::of_page(&page, &text));
     }
     Ok(files)

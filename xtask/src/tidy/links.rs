@@ -11,7 +11,7 @@ use crate::source;
 /// Follows every relative link of every Markdown page in the workspace.
 pub(super) fn check(root: &Path, report: &mut Report) -> Result<(), String> {
     for page in source::files(root, "md") {
-        let text = read(&page)?;
+        let text = source::text(&page)?;
         for (at, target) in links(&text) {
             if let Some(wrong) = broken(&page, &text, &target)? {
                 let line = text[..at].matches('\n').count() + 1;
@@ -51,7 +51,7 @@ fn broken(page: &Path, text: &str, target: &str) -> Result<Option<String>, Strin
     let there = if file.is_empty() {
         text.to_owned()
     } else {
-        read(&path)?
+        source::text(&path)?
     };
     let found = anchors(&there).iter().any(|anchor| anchor == heading);
     Ok((!found).then(|| format!("`{target}`: there is no such heading")))
@@ -150,11 +150,6 @@ fn slug(heading: &str) -> String {
             _ => None,
         })
         .collect()
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Report;
+use crate::source;
 use crate::workspace::Package;
 
 /// Which of our crates each of our crates may be built on; what only its tests use is free.
@@ -73,8 +74,7 @@ fn msrv(root: &Path, package: &Package, report: &mut Report) -> Result<(), Strin
         return Err(format!("{}: {name} names no rust-version", root.display()));
     }
     let path = package.folder.join("README.md");
-    let page = std::fs::read_to_string(&path)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let page = source::text(&path)?;
     for (number, line) in page.lines().enumerate() {
         let named = line.split("Rust 1.").nth(1).map(|rest| {
             let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();

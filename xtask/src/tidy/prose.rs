@@ -69,8 +69,7 @@ struct File {
 impl File {
     fn read(path: &Path, columns: usize) -> Result<Self, String> {
         let (sentences, long) = if path.extension().is_some_and(|ending| ending == "md") {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            let text = source::text(path)?;
             (sentences::of_page(&text), Vec::new())
         } else {
             let source = Source::read(path)?;
@@ -230,8 +229,7 @@ fn by_folder(root: &Path, files: &[File]) -> BTreeMap<String, Counts> {
 /// The width that `rustfmt.toml` sets.
 fn columns(root: &Path) -> Result<usize, String> {
     let path = root.join("rustfmt.toml");
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text = source::text(&path)?;
     let width = text.lines().find_map(|line| line.strip_prefix("max_width"));
     width
         .and_then(|rest| rest.trim_start_matches([' ', '=']).trim().parse().ok())

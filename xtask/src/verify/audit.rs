@@ -99,8 +99,7 @@ fn read(krate: &Path, binaries: &[PathBuf]) -> Result<Audit, String> {
         let mut files = source::files(&binary.with_extension(""), "rs");
         files.extend(binary.is_file().then(|| binary.clone()));
         for file in files {
-            let text = std::fs::read_to_string(&file)
-                .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+            let text = source::text(&file)?;
             soaks.extend(soaks_of(&text));
         }
     }
@@ -123,8 +122,7 @@ fn stem(path: &Path) -> String {
 
 /// The first `name = "…"` of a manifest: the package's.
 fn package(manifest: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(manifest)
-        .map_err(|error| format!("cannot read {}: {error}", manifest.display()))?;
+    let text = source::text(manifest)?;
     let name = text.lines().find_map(|line| line.strip_prefix("name = "));
     let name = name.ok_or_else(|| format!("{} names no package", manifest.display()))?;
     Ok(name.trim_matches('"').to_owned())

@@ -102,7 +102,8 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|word| (word.as_ptr().addr() - text.as_ptr().addr(), word))
 }
 
-/// True for what stands before a sentence and is no part of it: a label, or what kind of comment it is.
+/// True for what stands before a sentence and is no part of it: a label, or what kind of comment it
+/// is.
 fn is_mark(word: &str) -> bool {
     labels::label(word).is_some() || matches!(word, "Ordering" | "SAFETY")
 }
