@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::run::{self, Outcome};
-use crate::{loom, replay, targets, tidy};
+use crate::{loom, replay, targets, tidy, workspace};
 
 /// Which steps to run.
 #[derive(Debug, clap::Args)]
@@ -19,11 +19,12 @@ pub(crate) struct Args {
 /// A step: its name and what it does.
 type Step = (&'static str, fn() -> Outcome);
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     ("fmt", || cargo("fmt", &["fmt", "--all", "--check"])),
-    ("tidy", || tidy::run(&tidy::Args {})),
+    ("tidy", || tidy::run(&tidy::Args::default())),
     ("clippy", clippy),
     ("clippy-model", clippy_model),
+    ("clippy-door", clippy_door),
     ("test", || test("test", &[])),
     ("test-release", || test("test-release", &["--release"])),
     ("loom", || loom::run(&loom::Args::default())),
@@ -93,18 +94,37 @@ fn clippy() -> Outcome {
 }
 
 fn clippy_model() -> Outcome {
-    for package in run::MODELLED {
+    for package in workspace::modelled()? {
         let mut command = run::cargo_loom();
         command.args([
             "clippy",
             "--package",
-            package,
+            &package.name,
             "--features",
             "loom",
             "--all-targets",
         ]);
         command.args(["--", "-D", "warnings"]);
-        run::step(&format!("clippy-model {package}"), &mut command)?;
+        run::step(&format!("clippy-model {}", package.name), &mut command)?;
+    }
+    Ok(())
+}
+
+/// Whether a library goes past `stealyard-sync`: see `clippy.toml`.
+fn clippy_door() -> Outcome {
+    let packages = workspace::packages(&run::root())?;
+    for package in packages
+        .iter()
+        .filter(|package| package.is_behind_the_door())
+    {
+        let mut command = run::cargo_loom();
+        command.args(["clippy", "--package", &package.name, "--features", "loom"]);
+        // The door itself is not behind it, and tests are free.
+        command.args(["--lib", "--no-deps", "--", "-D", "warnings"]);
+        for lint in ["macros", "methods", "types"] {
+            command.args(["-D", &format!("clippy::disallowed_{lint}")]);
+        }
+        run::step(&format!("clippy-door {}", package.name), &mut command)?;
     }
     Ok(())
 }
@@ -138,13 +158,12 @@ fn test(title: &str, profile: &[&str]) -> Outcome {
 
 /// Each users' crate with no feature; the features that need nothing from the system.
 fn features() -> Outcome {
-    for package in ["stealyard-sync", "stealyard-topology"]
-        .into_iter()
-        .chain(run::MODELLED)
-    {
+    let packages = workspace::packages(&run::root())?;
+    for package in packages.iter().filter(|package| package.is_for_users()) {
+        let name = &package.name;
         cargo(
             "features: none",
-            &["check", "--package", package, "--no-default-features"],
+            &["check", "--package", name, "--no-default-features"],
         )?;
     }
     for feature in FEATURES {
@@ -193,13 +212,8 @@ fn benches() -> Outcome {
 
 /// Every example that ends by itself, run as a user would.
 fn examples() -> Outcome {
-    for package in [
-        "stealyard-deque",
-        "stealyard-injector",
-        "stealyard-park",
-        "stealyard",
-    ] {
-        let folder = run::crate_folder(package).join("examples");
+    for package in workspace::modelled()? {
+        let folder = package.folder.join("examples");
         let mut names: Vec<String> = std::fs::read_dir(&folder)
             .into_iter()
             .flatten()
@@ -209,8 +223,15 @@ fn examples() -> Outcome {
         names.sort();
         for name in names {
             let mut command = run::cargo();
-            command.args(["run", "--release", "--package", package, "--example", &name]);
-            match (package, name.as_str()) {
+            command.args([
+                "run",
+                "--release",
+                "--package",
+                &package.name,
+                "--example",
+                &name,
+            ]);
+            match (package.name.as_str(), name.as_str()) {
                 ("stealyard-deque" | "stealyard-injector", _) => {
                     command.args(["--features", "conformance"]);
                 }

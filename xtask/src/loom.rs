@@ -1,6 +1,7 @@
 //! `cargo xtask loom`: the models of each crate, with the number of interleavings each explored.
 
 use crate::run::{self, Outcome};
+use crate::workspace;
 
 /// What to model.
 #[derive(Debug, Default, clap::Args)]
@@ -26,23 +27,16 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let chosen = run::MODELLED
-        .into_iter()
-        .filter(|name| args.package.is_empty() || args.package.iter().any(|wanted| wanted == name));
+    let packages = workspace::modelled()?;
+    let chosen = packages
+        .iter()
+        .map(|package| &package.name)
+        .filter(|name| args.package.is_empty() || args.package.contains(name));
     let mut any = false;
     for package in chosen {
         any = true;
-        let mut command = run::cargo_loom();
-        command.args([
-            "test",
-            "--profile",
-            "loom",
-            "--features",
-            "loom",
-            "--test",
-            "loom",
-        ]);
-        command.args(["--package", package, "--"]);
+        let mut command = run::models(package);
+        command.arg("--");
         command.args(&args.filter);
         // The models print their counts on standard error, which libtest holds back otherwise.
         command.arg("--nocapture");
@@ -62,7 +56,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
         Err(format!(
             "no package of {:?} has models; those that have: {:?}",
             args.package,
-            run::MODELLED
+            packages
+                .iter()
+                .map(|package| &package.name)
+                .collect::<Vec<_>>()
         ))
     }
 }

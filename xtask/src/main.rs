@@ -14,8 +14,10 @@ mod run;
 mod source;
 mod targets;
 mod tidy;
+mod tree;
 mod verify;
 mod weaken;
+mod workspace;
 
 use clap::{Parser, Subcommand};
 
@@ -31,12 +33,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure Stealyard beside its peers, in turns, and say who wins (`bench --help` for choices)
+    /// Measure Stealyard beside its peers, in turns, and name the winner (`bench --help` for
+    /// choices)
     #[command(disable_help_flag = true)]
     Bench(bench::Args),
     /// Everything that must hold before a change lands: format, rules, lints, tests, models, docs
     Ci(ci::Args),
-    /// Show this machine (or a described one), its limits, and who would run where
+    /// Show this machine (or a described one), its limits, and which worker would run where
     Doctor(doctor::Args),
     /// Run the loom models of each crate and print how many interleavings they explored
     Loom(loom::Args),

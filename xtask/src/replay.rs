@@ -1,5 +1,5 @@
-//! Seeded schedules: whole schedulers, and the parts below, under shuttle. A step of `ci`, a longer run of
-//! `verify`, and `verify --replay SCENARIO:SCHEDULE`, which runs one schedule again.
+//! Seeded schedules: whole schedulers, and the parts below, under shuttle. A step of `ci`, a longer
+//! run of `verify`, and `verify --replay SCENARIO:SCHEDULE`, which runs one schedule again.
 
 use std::process::Command;
 
@@ -19,7 +19,8 @@ pub(crate) fn everyday() -> Outcome {
     Ok(())
 }
 
-/// Every scenario with 10,000 schedules (`STEALYARD_SCHEDULES` overrides it) that were never run before.
+/// Every scenario with 10,000 schedules (`STEALYARD_SCHEDULES` overrides it) that were never run
+/// before.
 pub(crate) fn long() -> Outcome {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
     let seed = since.map_or(1, |time| time.as_secs());

@@ -1,132 +1,260 @@
-//! Reading Rust source as text: enough of it to find atomic operations and the comments above them.
+//! Reading Rust source: its code and comments told apart, the paths it names, and its atomic
+//! operations with the comments above them.
 //!
-//! A full parser would be a heavy dependency for rules about comments, which parsers drop. This one
-//! knows lines, comments and string literals; the house style (orderings written in full, one
-//! operation per statement, tests at the end of a file) makes that sufficient.
+//! The rules of this workspace are about comments, which parsers drop, and hold inside macros,
+//! which parsers leave as they are. So this reads tokens, from rustc's own lexer. `tidy`, `weaken`
+//! and `orderings` see a file through this module alone, and therefore see the same.
 
+mod cfgs;
+mod lexer;
+mod paths;
+mod sites;
+
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// One source file, split into lines, with code and comment told apart.
-#[derive(Debug)]
+pub(crate) use cfgs::{Cfg, Form};
+pub(crate) use lexer::Kind;
+use lexer::Token;
+pub(crate) use paths::{Mention, Names, Role};
+pub(crate) use sites::Site;
+
+/// One source file.
+#[derive(Debug, Default)]
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
     pub(crate) lines: Vec<String>,
     /// The lines with comments and the insides of string literals blanked, same columns.
     pub(crate) code: Vec<String>,
-    /// The first line of `#[cfg(test)] mod …`, or the number of lines.
-    pub(crate) tests_from: usize,
-}
-
-/// A use of a memory ordering (or of an asymmetric fence) in code.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Site {
-    /// Zero-based.
-    pub(crate) line: usize,
-    /// Byte column of the token.
-    pub(crate) column: usize,
-    /// `Relaxed`, `Acquire`, …, or `light` and `heavy`.
-    pub(crate) token: String,
-    /// The function it is an argument of: `load`, `store`, `fence`, `compare_exchange`, …
-    pub(crate) operation: String,
+    /// The comments of each line, slashes included.
+    pub(crate) comments: Vec<String>,
+    /// Every path that the file names, in order.
+    pub(crate) mentions: Vec<Mention>,
+    /// What the names that the file imports stand for.
+    pub(crate) names: Names,
+    text: String,
+    tokens: Vec<Token>,
+    /// Where each line begins, in bytes.
+    starts: Vec<usize>,
+    /// The tokens of test code: items under `#[cfg(test)]`.
+    tests: Vec<Range<usize>>,
+    /// The lines of each function's body, from its opening brace.
+    bodies: Vec<Range<usize>>,
 }
 
 impl Source {
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let text = text(path)?;
         Ok(Self::new(path, &text))
     }
 
     pub(crate) fn new(path: &Path, text: &str) -> Self {
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        let code = blank(text);
-        let tests_from = code
-            .windows(2)
-            .position(|pair| pair[0].trim() == "#[cfg(test)]" && pair[1].trim().starts_with("mod "))
-            .unwrap_or(lines.len());
-        Self {
+        let lexed = lexer::lex(text);
+        let blanked = [lexed.comments.clone(), lexed.quoted].concat();
+        let mut source = Self {
             path: path.to_path_buf(),
-            lines,
-            code,
-            tests_from,
-        }
+            lines: text.lines().map(str::to_owned).collect(),
+            code: keep(text, &blanked, false),
+            comments: keep(text, &lexed.comments, true),
+            text: text.to_owned(),
+            tokens: lexed.tokens,
+            starts: std::iter::once(0)
+                .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+                .collect(),
+            ..Self::default()
+        };
+        source.tests = source.find_tests();
+        source.bodies = source.find_bodies();
+        source.mentions = paths::mentions(&source);
+        source.names = Names::new(&source);
+        source
     }
 
     /// Every ordering in shipped code, in order.
     pub(crate) fn sites(&self) -> Vec<Site> {
-        let mut sites = Vec::new();
-        for (line, code) in self.code.iter().enumerate().take(self.tests_from) {
-            for (marker, names) in [
-                (
-                    "Ordering::",
-                    ["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"].as_slice(),
-                ),
-                ("asymmetric::", ["light", "heavy"].as_slice()),
-            ] {
-                for (at, _) in code.match_indices(marker) {
-                    let column = at + marker.len();
-                    let Some(token) = names.iter().find(|name| is_word(code, column, name)) else {
-                        continue;
-                    };
-                    let operation = match *token {
-                        "light" | "heavy" if !code[column..].contains("()") => continue,
-                        "light" | "heavy" => (*token).to_owned(),
-                        _ => self.operation(line, at).unwrap_or_default(),
-                    };
-                    sites.push(Site {
-                        line,
-                        column,
-                        token: (*token).to_owned(),
-                        operation,
-                    });
-                }
-            }
-        }
-        sites.sort_by_key(|site| (site.line, site.column));
-        sites
+        sites::all(self)
     }
 
-    /// The name of the innermost call that the text at `line`, `column` is an argument of.
-    fn operation(&self, line: usize, column: usize) -> Option<String> {
-        let mut depth = 0;
-        for current in (line.saturating_sub(12)..=line).rev() {
-            let code = &self.code[current];
-            let upto = if current == line { column } else { code.len() };
-            for (at, character) in code[..upto].char_indices().rev() {
-                match character {
-                    ')' | '}' | ']' => depth += 1,
-                    '(' | '{' | '[' if depth > 0 => depth -= 1,
-                    '(' => {
-                        let before = &code[..at];
-                        let start = before
-                            .rfind(|c: char| !c.is_alphanumeric() && c != '_')
-                            .map_or(0, |found| found + 1);
-                        return Some(before[start..].to_owned());
+    /// Every predicate of conditional compilation, in order.
+    pub(crate) fn cfgs(&self) -> Vec<Cfg> {
+        cfgs::all(self)
+    }
+
+    /// True if the token at `at` is test code.
+    pub(crate) fn is_test(&self, at: usize) -> bool {
+        self.tests.iter().any(|tokens| tokens.contains(&at))
+    }
+
+    /// True if the zero-based `line` lies within test code.
+    pub(crate) fn is_test_line(&self, line: usize) -> bool {
+        let lies = |tokens: &Range<usize>| {
+            let (first, last) = (self.line_of(tokens.start), self.line_of(tokens.end - 1));
+            (first..=last).contains(&line)
+        };
+        self.tests.iter().any(lies)
+    }
+
+    /// How many tokens there are.
+    pub(crate) fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The token at `at`, if it is a word; `r#type` is the word `type`.
+    pub(crate) fn word(&self, at: usize) -> Option<&str> {
+        let token = self
+            .tokens
+            .get(at)
+            .filter(|token| token.kind == Kind::Word)?;
+        let word = &self.text[token.at.clone()];
+        Some(word.strip_prefix("r#").unwrap_or(word))
+    }
+
+    pub(crate) fn kind(&self, at: usize) -> Option<Kind> {
+        self.tokens.get(at).map(|token| token.kind)
+    }
+
+    pub(crate) fn is_sign(&self, at: usize, sign: char) -> bool {
+        self.kind(at) == Some(Kind::Sign(sign))
+    }
+
+    /// True if `::` begins at `at`.
+    pub(crate) fn is_colons(&self, at: usize) -> bool {
+        self.is_sign(at, ':') && self.is_sign(at + 1, ':')
+    }
+
+    /// The token at `at` as written, if it is a literal.
+    pub(crate) fn literal(&self, at: usize) -> Option<&str> {
+        let token = self.tokens.get(at)?;
+        (token.kind == Kind::Literal).then(|| &self.text[token.at.clone()])
+    }
+
+    /// The zero-based line of a token.
+    pub(crate) fn line_of(&self, at: usize) -> usize {
+        self.position(at).0
+    }
+
+    /// The zero-based line and byte column of a token.
+    fn position(&self, at: usize) -> (usize, usize) {
+        let byte = self.tokens.get(at).map_or(0, |token| token.at.start);
+        let line = self.starts.partition_point(|start| *start <= byte) - 1;
+        (line, byte - self.starts[line])
+    }
+
+    /// The nearest bracket that is open at the token `at`.
+    pub(crate) fn opener(&self, at: usize) -> Option<usize> {
+        let mut before = at;
+        while before > 0 {
+            before -= 1;
+            match self.tokens[before].kind {
+                Kind::Open(..) => return Some(before),
+                Kind::Close(_, opener) => before = opener,
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The tokens between the brackets at `opener`, split at the commas.
+    fn arguments(&self, opener: usize) -> impl Iterator<Item = Range<usize>> {
+        let Some(Kind::Open(_, closer)) = self.kind(opener) else {
+            return Vec::new().into_iter();
+        };
+        let mut found = Vec::new();
+        let (mut start, mut at) = (opener + 1, opener + 1);
+        while at < closer {
+            at = match self.tokens[at].kind {
+                Kind::Open(_, inner) if inner > at => inner + 1,
+                Kind::Sign(',') => {
+                    found.push(start..at);
+                    start = at + 1;
+                    at + 1
+                }
+                _ => at + 1,
+            };
+        }
+        found.push(start..closer);
+        found.retain(|range| !range.is_empty());
+        found.into_iter()
+    }
+
+    /// The byte columns of the call of `callee` whose arguments open at `opener`, if on one line.
+    fn call(&self, callee: &Mention, opener: usize) -> Option<Range<usize>> {
+        let Some(Kind::Open(_, closer)) = self.kind(opener) else {
+            return None;
+        };
+        // `::path()` begins with its colons.
+        let rooted = callee.first >= 2 && self.is_colons(callee.first - 2);
+        let (line, start) = self.position(callee.first - if rooted { 2 } else { 0 });
+        let (last, end) = self.position(closer);
+        (line == last).then_some(start..end + 1)
+    }
+
+    fn find_tests(&self) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        for cfg in self.cfgs() {
+            if !cfgs::needs_test(self, cfg.predicate.clone()) {
+                continue;
+            }
+            match cfg.form {
+                Form::Inner if self.opener(cfg.first).is_none() => found.push(0..self.tokens.len()),
+                Form::Outer if self.word(cfg.predicate.start - 2) == Some("cfg") => {
+                    found.push(cfg.first..cfgs::end_of_item(self, cfg.first) + 1);
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    fn find_bodies(&self) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        for at in 0..self.tokens.len() {
+            if self.word(at) != Some("fn") || self.word(at + 1).is_none() {
+                continue;
+            }
+            let mut next = at + 2;
+            loop {
+                match self.kind(next) {
+                    Some(Kind::Open('{', closer)) => {
+                        found.push(self.line_of(next)..self.line_of(closer) + 1);
+                        break;
                     }
-                    '{' | '[' => return None,
-                    _ => {}
+                    Some(Kind::Open(_, closer)) => next = closer + 1,
+                    None | Some(Kind::Sign(';') | Kind::Close(..)) => break,
+                    Some(_) => next += 1,
                 }
             }
         }
-        None
+        found
     }
 
-    /// The comment that explains the ordering at `line`: the nearest comment block that contains
-    /// `Ordering:`, above it in the same function, at most a dozen lines up, or at the line's end.
-    pub(crate) fn ordering_comment(&self, line: usize) -> Option<String> {
-        let lowest = line.saturating_sub(14);
-        for current in (lowest..=line).rev() {
-            let comment = comment_of(&self.lines[current], &self.code[current]);
-            if let Some(at) = comment.find("Ordering:") {
-                return Some(self.comment_block(current, comment[at..].trim()));
-            }
-            let code = self.code[current].trim();
-            let starts_function = code.contains("fn ") && code.ends_with('{');
-            if current != line && starts_function {
-                return None;
-            }
-        }
-        None
+    /// The comment that explains `site`: the nearest comment block that contains `Ordering:`, above
+    /// the statement in the same function, at most a dozen lines up, or at the line's end. A
+    /// comment explains one statement, the next, or the next two if it says "on both".
+    pub(crate) fn ordering_comment(&self, site: &Site) -> Option<String> {
+        let line = site.line;
+        let around = self.bodies.iter().filter(|body| body.contains(&line));
+        let body = around.map(|body| body.start).max().unwrap_or(0);
+        let lowest = line.saturating_sub(14).max(body);
+        let (current, at) = (lowest..=line).rev().find_map(|current| {
+            let at = self.comments[current].find("Ordering:")?;
+            Some((current, at))
+        })?;
+        let between = (0..site.at)
+            .rev()
+            .take_while(|at| self.line_of(*at) > current);
+        let ends = between.filter(|at| self.is_sign(*at, ';') && !self.is_in_array(*at));
+        let comment = self.comment_block(current, self.comments[current][at..].trim());
+        // The word alone is no reason.
+        comment.split_whitespace().nth(2)?;
+        let statements = 1 + usize::from(comment.contains("on both"));
+        (ends.count() < statements).then_some(comment)
+    }
+
+    /// True for the semicolon of `[0; 16]`.
+    fn is_in_array(&self, at: usize) -> bool {
+        let opener = self.opener(at).and_then(|opener| self.kind(opener));
+        matches!(opener, Some(Kind::Open('[', _)))
     }
 
     /// `first` and the comment lines under it, as one line of text.
@@ -138,13 +266,51 @@ impl Source {
                 break;
             }
             text.push(' ');
-            text.push_str(whole.trim_start_matches('/').trim());
+            text.push_str(without_slashes(whole));
         }
         text
     }
 }
 
-/// Every file with the ending `extension` under `folder`, sorted; `target` and hidden folders left out.
+/// What a line of a comment says, without what makes it a comment.
+pub(crate) fn without_slashes(comment: &str) -> &str {
+    let comment = comment.trim();
+    let text = match comment.strip_prefix("//") {
+        Some(rest) => rest.trim_start_matches('/'),
+        None => comment.trim_start_matches("/*").trim_end_matches("*/"),
+    };
+    text.strip_prefix('!').unwrap_or(text).trim()
+}
+
+/// The lines of `text` with the `ranges` blanked out; with `only`, all but the ranges left out.
+fn keep(text: &str, ranges: &[Range<usize>], only: bool) -> Vec<String> {
+    let mut marked = vec![false; text.len()];
+    for range in ranges {
+        marked[range.clone()].fill(true);
+    }
+    let mut lines = vec![String::new()];
+    for (at, character) in text.char_indices() {
+        let line = lines.last_mut().expect("there is a line at all times");
+        match (character, marked[at] == only) {
+            ('\n', _) => lines.push(String::new()),
+            ('\r', _) => {}
+            (_, true) => line.push(character),
+            (_, false) if only => {}
+            (_, false) => line.push_str(&" ".repeat(character.len_utf8())),
+        }
+    }
+    lines.truncate(text.lines().count());
+    lines
+}
+
+/// What the file at `path` holds.
+pub(crate) fn text(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+/// Every file with the ending `extension` under `folder`, sorted; `target` and hidden folders left
+/// out.
 pub(crate) fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_path_buf()];
@@ -165,102 +331,6 @@ pub(crate) fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-fn is_word(code: &str, column: usize, word: &str) -> bool {
-    code[column..].starts_with(word)
-        && !code[column + word.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
-}
-
-/// The text of a line's comment, by comparing the line with its blanked code.
-fn comment_of<'line>(line: &'line str, code: &str) -> &'line str {
-    let end_of_code = code.trim_end().len();
-    line.get(end_of_code..)
-        .map_or("", |rest| rest.find("//").map_or("", |at| &rest[at..]))
-}
-
-/// `text` with comments and the insides of literals replaced by spaces, line by line.
-fn blank(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut state = State::Code;
-    for line in text.lines() {
-        let mut code = String::with_capacity(line.len());
-        let mut rest = line.char_indices().peekable();
-        if state == State::LineComment {
-            state = State::Code;
-        }
-        while let Some((at, character)) = rest.next() {
-            let following = &line[at..];
-            let (kept, next) = advance(state, character, following);
-            if next != state && matches!((state, next), (State::Code, State::BlockComment)) {
-                rest.next();
-                code.push(' ');
-            }
-            if state == State::Text
-                && character == '\\'
-                && let Some((_, escaped)) = rest.next()
-            {
-                code.push_str(&" ".repeat(escaped.len_utf8()));
-            }
-            if state == State::Code
-                && character == '\''
-                && let Some(length) = character_literal(following)
-            {
-                code.push_str(&" ".repeat(length));
-                while rest.peek().is_some_and(|(next, _)| *next < at + length) {
-                    rest.next();
-                }
-                continue;
-            }
-            state = next;
-            if kept {
-                code.push(character);
-            } else {
-                code.push_str(&" ".repeat(character.len_utf8()));
-            }
-        }
-        lines.push(code);
-    }
-    lines
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Code,
-    LineComment,
-    BlockComment,
-    Text,
-}
-
-/// Whether `character` is code, and the state after it. `following` starts with it.
-fn advance(state: State, character: char, following: &str) -> (bool, State) {
-    match state {
-        State::Code if following.starts_with("//") => (false, State::LineComment),
-        State::Code if following.starts_with("/*") => (false, State::BlockComment),
-        State::Code if character == '"' => (true, State::Text),
-        State::Code => (true, State::Code),
-        State::LineComment => (false, State::LineComment),
-        State::BlockComment if following.starts_with("*/") => (false, State::Code),
-        State::BlockComment => (false, State::BlockComment),
-        State::Text if character == '"' => (true, State::Code),
-        State::Text => (false, State::Text),
-    }
-}
-
-/// The length of a character literal at the start of `text`, none for a lifetime.
-fn character_literal(text: &str) -> Option<usize> {
-    let mut characters = text.char_indices().skip(1);
-    let (_, first) = characters.next()?;
-    if first == '\\' {
-        let close = text[2..]
-            .char_indices()
-            .skip(1)
-            .find(|(_, c)| *c == '\'')?
-            .0;
-        return Some(2 + close + 1);
-    }
-    let (at, second) = characters.next()?;
-    (second == '\'').then_some(at + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,52 +341,56 @@ mod tests {
 
     #[test]
     fn comments_and_literals_are_not_code() {
-        let read =
-            source("let a = \"// Ordering::Acquire\"; // Ordering::Release\nlet c = '\"';\n");
-        assert!(read.sites().is_empty());
-        assert_eq!(read.code[1].trim(), "let c =    ;");
-    }
-
-    #[test]
-    fn an_operation_is_found_across_lines() {
-        let read = source(
-            "fn f() {\n    let x = self.word.compare_exchange(\n        a.get(1),\n        b,\n        \
-             Ordering::AcqRel,\n        Ordering::Relaxed,\n    );\n    fence(Ordering::SeqCst);\n    \
-             asymmetric::light();\n}\n",
+        let read = source("let a = \"// b\"; // c\nlet d = '\"'; /* e\nf */ g();\n");
+        assert_eq!(
+            read.code,
+            ["let a = \"    \";     ", "let d =    ;     ", "     g();"]
         );
-        let found: Vec<(String, String)> = read
-            .sites()
-            .into_iter()
-            .map(|site| (site.operation, site.token))
-            .collect();
-        let expected = [
-            ("compare_exchange", "AcqRel"),
-            ("compare_exchange", "Relaxed"),
-            ("fence", "SeqCst"),
-            ("light", "light"),
-        ];
-        assert_eq!(found, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+        assert_eq!(read.comments, ["// c", "/* e", "f */"]);
     }
 
     #[test]
     fn the_comment_above_is_found_and_joined() {
         let read = source(
             "fn f() {\n    // Ordering: Release (O1); the slot\n    // is published.\n    \
-             a.store(1, Ordering::Release);\n}\nfn g() {\n    a.store(1, Ordering::Release);\n}\n",
+             a.store(1, Ordering::Release);\n}\nfn g(\n    b: u8,\n) {\n    \
+             a.store(1, Ordering::Release);\n}\n",
         );
         assert_eq!(
-            read.ordering_comment(3).as_deref(),
+            read.ordering_comment(&read.sites()[0]).as_deref(),
             Some("Ordering: Release (O1); the slot is published.")
         );
-        assert_eq!(read.ordering_comment(6), None);
+        let other = read.ordering_comment(&read.sites()[1]);
+        assert_eq!(other, None, "that is another function's");
     }
 
     #[test]
-    fn tests_at_the_end_do_not_count() {
+    fn a_comment_explains_one_statement() {
         let read = source(
-            "a.load(Ordering::Relaxed);\n#[cfg(test)]\nmod tests {\n    \
-                           a.load(Ordering::Relaxed);\n}\n",
+            "fn f() {\n    // Ordering: Acquire, as said.\n    let x = [0; 2].map(|b| a.load(Ordering::Acquire));\n    \
+             a.load(Ordering::Acquire);\n    b.load(Ordering::Acquire); // Ordering: why not.\n    \
+             // Ordering: the same on both.\n    a.load(Ordering::Acquire);\n    \
+             b.load(Ordering::Acquire);\n    c.load(Ordering::Acquire);\n}\n",
         );
-        assert_eq!(read.sites().len(), 1);
+        let sites = read.sites();
+        let explained = sites
+            .iter()
+            .map(|site| read.ordering_comment(site).is_some());
+        assert_eq!(
+            explained.collect::<Vec<_>>(),
+            [true, false, true, true, true, false]
+        );
+    }
+
+    #[test]
+    fn test_code_is_told_apart_item_by_item() {
+        let read = source(
+            "fn a() {}\n#[cfg(test)]\nuse b::{c,\n    d};\nfn e() {}\n#[cfg(all(test, f))]\n\
+             #[allow(g)]\nmod h {\n}\nfn i() {}\n#[cfg_attr(test, j)]\nfn k() {}\n",
+        );
+        let tests: Vec<usize> = (0..read.lines.len())
+            .filter(|line| read.is_test_line(*line))
+            .collect();
+        assert_eq!(tests, [1, 2, 3, 5, 6, 7, 8]);
     }
 }

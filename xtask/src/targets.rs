@@ -1,6 +1,6 @@
-//! `cargo xtask targets`: compiles the users' crates for every other system whose standard library is
-//! installed (`rustup target add aarch64-apple-darwin x86_64-pc-windows-gnu`). Compiles only; there is
-//! nothing here to run them on.
+//! `cargo xtask targets`: compiles the users' crates for every other system whose standard library
+//! is installed (`rustup target add aarch64-apple-darwin x86_64-pc-windows-gnu`). Compiles only;
+//! there is nothing here to run them on.
 
 use crate::run::{self, Outcome};
 use std::path::Path;

@@ -5,29 +5,50 @@
 //! | opening | every Rust file opens with `//!` (or takes its crate doc from the README) |
 //! | no-mod-rs | `park.rs` and `park/`, never `park/mod.rs` |
 //! | length | no file over 800 lines |
-//! | door | users' crates reach atomics, threads, locks and clocks through `stealyard-sync` only |
-//! | ordering | every atomic operation and fence has its `// Ordering:` comment |
+//! | door | atomics, cells, locks, threads and clocks come from `stealyard-sync`, whatever the import |
+//! | ordering | every atomic operation and fence has its `// Ordering:` comment, and names it in full |
 //! | platform | `cfg(target_os)` and its like stand at module level, never inside a function |
 //! | unfinished | no note to finish something later |
-//! | label | a label cited in an `Ordering` or `SAFETY` comment is defined in an essay of that crate |
+//! | label | a label is defined once in a crate; a citation from another file names the file |
+//! | wing | the rooms of the scheduler import downward, by the table in `rooms.rs` |
+//! | circle | no rooms of a crate import each other in a circle |
+//! | who | no sentence begins with a headless "Who" |
+//! | rate | no crate has more of a headless "who" and of "nobody" than the aimed rates |
+//! | columns | comments keep within rustfmt's columns |
 //! | link | every relative link in a Markdown file leads to a file and a heading that exist |
 //! | layer | structure crates know nothing of each other; nothing depends on `benches` or `xtask` |
-//! | generated | docs/orderings.md is what `cargo xtask orderings` would write |
+//! | generated | what `cargo xtask orderings` writes is up to date |
 //! | msrv | the MSRV that READMEs name is the one in Cargo.toml |
 
+mod door;
+mod explained;
+#[cfg(test)]
+mod holes;
 mod labels;
 mod links;
 mod manifests;
+mod platform;
+mod prose;
+mod rooms;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::orderings;
 use crate::run::{self, Outcome};
 use crate::source::{self, Source};
+use crate::workspace::{self, Package};
 
-/// Nothing to choose: every rule is checked.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+/// Nothing to choose among the rules: every one is checked.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Count the rules of the language by file and crate, and list what counts; check nothing
+    #[arg(long)]
+    prose: bool,
+    /// With `--prose`, only files whose path contains this
+    #[arg(requires = "prose")]
+    part: Option<String>,
+}
 
 /// A rule that does not hold somewhere.
 #[derive(Debug)]
@@ -68,7 +89,10 @@ impl Report {
     }
 }
 
-pub(crate) fn run(_args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
+    if args.prose {
+        return prose::print(&run::root(), args.part.as_deref());
+    }
     let complaints = check(&run::root())?;
     for complaint in &complaints {
         println!("{complaint}");
@@ -91,26 +115,36 @@ fn check(root: &Path) -> Result<Vec<Complaint>, String> {
             opening(&source, &mut report);
             size_and_place(&source, &mut report);
             unfinished(&source, &mut report);
-            if is_shipped(&path) {
-                door(&source, &mut report);
-                platform(&source, &mut report);
-            }
-            if is_shipped(&path) || path.starts_with(root.join("crates/sync/src")) {
-                orderings(&source, &mut report);
-            }
         }
     }
-    labels::check(root, &mut report)?;
+    let packages = workspace::packages(root)?;
+    for package in packages.iter().filter(|package| package.is_for_users()) {
+        let sources = package.sources()?;
+        for source in &sources {
+            shipped(package, source, &mut report);
+        }
+        rooms::check(package, &sources, &mut report);
+    }
+    labels::check(&packages, &mut report)?;
     links::check(root, &mut report)?;
-    manifests::check(root, &mut report)?;
-    generated(root, &mut report)?;
+    prose::check(root, &mut report)?;
+    manifests::check(root, &packages, &mut report)?;
+    generated(root, &mut report);
     Ok(report.0)
 }
 
-/// True for the sources of users' crates that must go through `stealyard-sync`.
-fn is_shipped(path: &Path) -> bool {
-    let text = path.to_string_lossy();
-    text.contains("/crates/") && text.contains("/src/") && !text.contains("/crates/sync/")
+/// The rules for the sources of users' crates.
+fn shipped(package: &Package, source: &Source, report: &mut Report) {
+    platform::check(source, report);
+    if package.name == workspace::THE_DOOR {
+        explained::check(source, report);
+    } else if package.is_behind_the_door() {
+        door::check(source, report);
+        explained::check(source, report);
+        explained::in_full(source, report);
+    } else {
+        door::no_atomics(source, report);
+    }
 }
 
 fn opening(source: &Source, report: &mut Report) {
@@ -173,115 +207,25 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// What only `stealyard-sync` may name, and what to use instead.
-const BEHIND_THE_DOOR: [&str; 12] = [
-    "core::sync::atomic",
-    "std::sync::atomic",
-    "std::sync::Mutex",
-    "std::sync::Condvar",
-    "std::sync::RwLock",
-    "std::sync::Arc",
-    "std::thread::spawn",
-    "std::thread::Builder",
-    "std::thread::park",
-    "std::thread::sleep",
-    "std::thread::yield_now",
-    "std::time::Instant",
-];
-
-fn door(source: &Source, report: &mut Report) {
-    // `std::task::Wake` is defined on std's own `Arc`, and only that one turns into a shared `dyn`.
-    let wakes = source
-        .code
-        .iter()
-        .any(|code| code.contains("task::Wake") || code.contains("Arc::from_std"));
-    for (number, code) in source.code.iter().enumerate().take(source.tests_from) {
-        let named = BEHIND_THE_DOOR.iter().find(|path| code.contains(**path));
-        let topology = source.path.to_string_lossy().contains("/crates/topology/");
-        let excused = topology || named.is_some_and(|path| wakes && path.ends_with("Arc"));
-        if let Some(path) = named.filter(|_| !excused) {
-            report.add(
-                "door",
-                &source.path,
-                number + 1,
-                format!("`{path}`: take it from stealyard_sync"),
-            );
-        }
-        if topology && code.contains("sync::atomic") {
-            report.add(
-                "door",
-                &source.path,
-                number + 1,
-                "this crate has no atomics",
-            );
-        }
+fn generated(root: &Path, report: &mut Report) {
+    match orderings::stale(root) {
+        Ok(stale) => stale.iter().for_each(|(path, _)| {
+            let text = "not up to date: run `cargo xtask orderings`";
+            report.add("generated", path, 0, text);
+        }),
+        Err(error) => report.add("generated", root, 0, error),
     }
-}
-
-fn orderings(source: &Source, report: &mut Report) {
-    for site in source.sites() {
-        let imported = source.code[site.line].trim_start().starts_with("use ");
-        if !imported && source.ordering_comment(site.line).is_none() {
-            report.add(
-                "ordering",
-                &source.path,
-                site.line + 1,
-                format!(
-                    "`{}({})` has no `// Ordering:` comment above it",
-                    site.operation, site.token
-                ),
-            );
-        }
-    }
-}
-
-fn platform(source: &Source, report: &mut Report) {
-    for (number, code) in source.code.iter().enumerate().take(source.tests_from) {
-        let asks = [
-            "cfg(target_os",
-            "cfg(unix",
-            "cfg(windows",
-            "cfg(any(target_os",
-            "cfg(not(target_os",
-        ]
-        .iter()
-        .any(|form| code.contains(form));
-        let inside = code.starts_with(' ') || code.contains("cfg!(target_os");
-        if asks && inside {
-            report.add(
-                "platform",
-                &source.path,
-                number + 1,
-                "a platform is chosen at module level, one file per platform",
-            );
-        }
-    }
-}
-
-fn generated(root: &Path, report: &mut Report) -> Result<(), String> {
-    let path = root.join("docs/orderings.md");
-    let wanted = crate::orderings::page(root)?;
-    if std::fs::read_to_string(&path).unwrap_or_default() != wanted {
-        report.add(
-            "generated",
-            &path,
-            0,
-            "not up to date: run `cargo xtask orderings`",
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn complaints(rule: fn(&Source, &mut Report), text: &str) -> usize {
+    /// How often `rule` complains about a file of a structure crate that holds `text`.
+    pub(super) fn complaints(rule: fn(&Source, &mut Report), text: &str) -> usize {
         let mut report = Report::default();
-        rule(
-            &Source::new(Path::new("/w/crates/deque/src/x.rs"), text),
-            &mut report,
-        );
+        let path = Path::new("/w/crates/deque/src/x.rs");
+        rule(&Source::new(path, text), &mut report);
         report.0.len()
     }
 
@@ -289,33 +233,6 @@ mod tests {
     fn each_rule_can_fail_and_can_hold() {
         assert_eq!(complaints(opening, "fn f() {}"), 1);
         assert_eq!(complaints(opening, "//! What it is."), 0);
-        assert_eq!(complaints(door, "use std::sync::atomic::AtomicUsize;"), 1);
-        assert_eq!(
-            complaints(door, "use stealyard_sync::atomic::AtomicUsize;"),
-            0
-        );
-        assert_eq!(
-            complaints(orderings, "fn f() {\n    a.load(Ordering::Acquire);\n}"),
-            1
-        );
-        assert_eq!(
-            complaints(
-                orderings,
-                "fn f() {\n    // Ordering: why.\n    a.load(Ordering::Acquire);\n}"
-            ),
-            0
-        );
-        assert_eq!(
-            complaints(
-                platform,
-                "fn f() {\n    #[cfg(target_os = \"linux\")]\n    g();\n}"
-            ),
-            1
-        );
-        assert_eq!(
-            complaints(platform, "#[cfg(target_os = \"linux\")]\nmod linux;"),
-            0
-        );
         assert_eq!(
             complaints(unfinished, &format!("// {}{}: later", "TO", "DO")),
             1

@@ -26,7 +26,8 @@ pub(crate) struct Args {
     /// Stress tests under AddressSanitizer and LeakSanitizer
     #[arg(long)]
     asan: bool,
-    /// The safe-code programs of every crate (its tests named audit) under AddressSanitizer, soaks included
+    /// The safe-code programs of every crate (its tests named audit) under AddressSanitizer, soaks
+    /// included
     #[arg(long)]
     audit: bool,
     /// The tests marked as soaks, in release

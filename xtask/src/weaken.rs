@@ -1,11 +1,11 @@
 //! `cargo xtask weaken`: is every memory ordering needed?
 //!
 //! Each ordering and each fence of a crate is relaxed by one step, one at a time, in a copy of the
-//! workspace; the crate's loom models run; one of them must fail. What survives is either stronger
-//! than it has to be, or no model covers it. An ordering that no model can kill says why in its
-//! comment, in a sentence that begins with `Unmodelled:`; those are counted apart (and tried as well
-//! with `--excused`, which reports excuses that have become stale). An excuse that speaks of `the Acquire
-//! half` or `the Release half` of an AcqRel operation covers that half only.
+//! workspace. The crate's loom models run, and one of them must fail. What survives is either
+//! stronger than it has to be, or no model covers it. An ordering that no model can kill says why
+//! in its comment, in a sentence that begins with `Unmodelled:`; those are counted apart (and tried
+//! as well with `--excused`, which reports excuses that have become stale). An excuse that speaks
+//! of `the Acquire half` or `the Release half` of an AcqRel operation covers that half only.
 //!
 //! | written | tried |
 //! |---|---|
@@ -25,7 +25,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::run::{self, Outcome};
-use crate::source::{self, Site, Source};
+use crate::source::{Site, Source};
+use crate::tree::Tree;
+use crate::workspace::{self, Package};
 
 /// What to weaken.
 #[derive(Debug, Default, clap::Args)]
@@ -63,7 +65,7 @@ impl Args {
 /// One change to one line.
 #[derive(Debug)]
 struct Mutant {
-    package: &'static str,
+    package: String,
     path: PathBuf,
     line: usize,
     text: String,
@@ -93,9 +95,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
         return Ok(());
     }
     let tree = copy_workspace()?;
-    for package in run::MODELLED {
-        if mutants.iter().any(|mutant| mutant.package == package) {
-            baseline(&tree, package, args)?;
+    for package in workspace::modelled()? {
+        if mutants.iter().any(|mutant| mutant.package == package.name) {
+            baseline(&tree, &package.name, args)?;
         }
     }
     let mut tally = Tally::default();
@@ -181,25 +183,13 @@ impl Tally {
 }
 
 fn select(args: &Args) -> Result<Vec<Mutant>, String> {
-    let mut mutants = Vec::new();
-    for package in run::MODELLED {
-        if !args.package.is_empty() && !args.package.iter().any(|wanted| wanted == package) {
-            continue;
-        }
-        for path in source::files(&run::crate_folder(package).join("src"), "rs") {
-            // The conformance suites are test code that users may call; no model runs them.
-            if path.to_string_lossy().contains("/conformance") {
-                continue;
-            }
-            if args
-                .file
-                .as_ref()
-                .is_none_or(|part| path.to_string_lossy().contains(part))
-            {
-                mutants.extend(mutants_of(package, &Source::read(&path)?));
-            }
-        }
-    }
+    let wanted = |mutant: &Mutant| {
+        let package = args.package.is_empty() || args.package.contains(&mutant.package);
+        let part = args.file.as_deref().unwrap_or_default();
+        package && mutant.path.to_string_lossy().contains(part)
+    };
+    let mut mutants = mutants(&workspace::modelled()?)?;
+    mutants.retain(wanted);
     if let Some((part, parts)) = args.shard {
         mutants = mutants
             .into_iter()
@@ -210,7 +200,28 @@ fn select(args: &Args) -> Result<Vec<Mutant>, String> {
     Ok(mutants)
 }
 
-fn mutants_of(package: &'static str, source: &Source) -> Vec<Mutant> {
+/// Every mutant of `packages`.
+fn mutants(packages: &[Package]) -> Result<Vec<Mutant>, String> {
+    let mut mutants = Vec::new();
+    for package in packages.iter().filter(|package| package.modelled) {
+        for source in package.sources()? {
+            // The conformance suites are test code that users may call; no model runs them.
+            if !source.path.to_string_lossy().contains("/conformance") {
+                mutants.extend(mutants_of(&package.name, &source));
+            }
+        }
+    }
+    Ok(mutants)
+}
+
+/// How many mutants `packages` have, and how many of these are excused.
+pub(crate) fn figure(packages: &[Package]) -> Result<(usize, usize), String> {
+    let mutants = mutants(packages)?;
+    let excused = mutants.iter().filter(|mutant| mutant.excuse.is_some());
+    Ok((mutants.len(), excused.count()))
+}
+
+fn mutants_of(package: &str, source: &Source) -> Vec<Mutant> {
     let shown = source
         .path
         .strip_prefix(run::root())
@@ -219,11 +230,11 @@ fn mutants_of(package: &'static str, source: &Source) -> Vec<Mutant> {
     let mut mutants = Vec::new();
     for site in source.sites() {
         let excuse = source
-            .ordering_comment(site.line)
+            .ordering_comment(&site)
             .and_then(|comment| Some(comment[comment.find("Unmodelled:")?..].to_owned()));
         for (becomes, text) in weaker(&site, &source.lines[site.line]) {
             mutants.push(Mutant {
-                package,
+                package: package.to_owned(),
                 path: shown.clone(),
                 line: site.line,
                 text,
@@ -243,8 +254,8 @@ fn mutants_of(package: &'static str, source: &Source) -> Vec<Mutant> {
     mutants
 }
 
-/// Whether an excuse speaks of this relaxation: one that names a half (`the Acquire half`) excuses only
-/// the mutant that lacks this half.
+/// Whether an excuse speaks of this relaxation: one that names a half (`the Acquire half`) excuses
+/// only the mutant that lacks this half.
 fn covers(excuse: &str, written: &str, becomes: &str) -> bool {
     let half = |name: &str| excuse.contains(&format!("the {name} half"));
     match (written, becomes) {
@@ -263,37 +274,25 @@ fn weaker(site: &Site, line: &str) -> Vec<(&'static str, String)> {
             format!("{}{token}{}", &line[..site.column], &line[end..]),
         )
     };
-    let remove = |call: &str| {
-        let start = line.find(call).unwrap_or(site.column);
+    let remove = || {
+        let call = site.call.clone().unwrap_or(site.column..site.column);
         (
-            ("nothing"),
-            format!("{}(){}", &line[..start], &line[start + call.len()..]),
+            "nothing",
+            format!("{}(){}", &line[..call.start], &line[call.end..]),
         )
     };
-    let load = site.operation == "load";
-    let store = site.operation == "store";
     match (site.operation.as_str(), site.token.as_str()) {
         ("compiler_fence", _) | (_, "Relaxed") => vec![],
-        ("light", _) => vec![remove(&path_of_call(line, "asymmetric::light()"))],
-        ("heavy", _) => vec![remove(&path_of_call(line, "asymmetric::heavy()"))],
+        ("light" | "heavy", _) => vec![remove()],
         ("fence", "SeqCst") => vec![swap("AcqRel")],
         ("fence", "AcqRel") => vec![swap("Acquire"), swap("Release")],
-        ("fence", _) => vec![remove(&format!("fence(Ordering::{})", site.token))],
-        (_, "SeqCst") if load => vec![swap("Acquire")],
-        (_, "SeqCst") if store => vec![swap("Release")],
+        ("fence", _) => vec![remove()],
+        ("load", "SeqCst") => vec![swap("Acquire")],
+        ("store", "SeqCst") => vec![swap("Release")],
         (_, "SeqCst") => vec![swap("AcqRel")],
         (_, "AcqRel") => vec![swap("Acquire"), swap("Release")],
         _ => vec![swap("Relaxed")],
     }
-}
-
-/// `call` with the path written before it, as in `stealyard_sync::asymmetric::light()`.
-fn path_of_call(line: &str, call: &str) -> String {
-    let at = line.find(call).unwrap_or(0);
-    let start = line[..at]
-        .rfind(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
-        .map_or(0, |found| found + 1);
-    line[start..at + call.len()].to_owned()
 }
 
 /// Copies what a build needs into `target/weaken/tree`, leaving unchanged files alone so that cargo
@@ -301,8 +300,8 @@ fn path_of_call(line: &str, call: &str) -> String {
 fn copy_workspace() -> Result<PathBuf, String> {
     let root = run::root();
     let tree = root.join("target/weaken/tree");
-    // A fresh tree: a file renamed in the project must not linger in the copy. Its times are new as well, so
-    // that nothing built from a mutant of the last run passes for built from the original.
+    // A fresh tree: a file renamed in the project must not linger in the copy. Its times are new as
+    // well, so that nothing built from a mutant of the last run passes for built from the original.
     let _ = std::fs::remove_dir_all(&tree);
     let mut open = vec![PathBuf::new()];
     while let Some(folder) = open.pop() {
@@ -330,23 +329,13 @@ fn copy_workspace() -> Result<PathBuf, String> {
 }
 
 fn models(tree: &Path, package: &str) -> Command {
-    let mut command = run::cargo_loom();
+    let mut command = run::models(package);
     command
         .current_dir(tree)
         .env("CARGO_TARGET_DIR", run::root().join("target/weaken/target"))
         // A mutant is one changed line: most of its time would go into building what is the same.
         .env("CARGO_PROFILE_LOOM_INCREMENTAL", "true")
         .env("CARGO_PROFILE_LOOM_DEBUG", "false");
-    command.args([
-        "test",
-        "--profile",
-        "loom",
-        "--features",
-        "loom",
-        "--test",
-        "loom",
-    ]);
-    command.args(["--package", package]);
     command
 }
 
@@ -372,7 +361,7 @@ fn attempt(tree: &Path, mutant: &Mutant, args: &Args) -> Result<Fate, String> {
     };
     write(&(lines.join("\n") + "\n"))?;
     let fate = watch(
-        &mut models(tree, mutant.package),
+        &mut models(tree, &mutant.package),
         Duration::from_secs(args.timeout),
     );
     write(&original)?;
@@ -381,12 +370,13 @@ fn attempt(tree: &Path, mutant: &Mutant, args: &Args) -> Result<Fate, String> {
 
 /// Runs the models until one fails, all pass, or time is up.
 fn watch(command: &mut Command, limit: Duration) -> Result<Fate, String> {
-    let mut child = std::os::unix::process::CommandExt::process_group(command, 0)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
+    let tree = Tree::start(command.stdout(Stdio::piped()).stderr(Stdio::null()))
         .map_err(|error| format!("cannot start {}: {error}", run::shown(command)))?;
-    let output = child.stdout.take().expect("its output is piped");
+    let output = tree.stdout().expect("its output is piped");
+    let end = || {
+        tree.end()
+            .map_err(|error| format!("a mutant cannot be ended: {error}"))
+    };
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -402,12 +392,12 @@ fn watch(command: &mut Command, limit: Duration) -> Result<Fate, String> {
             Ok(line) => {
                 started |= line.starts_with("running ");
                 if let Some(name) = line.strip_suffix(" ... FAILED") {
-                    stop(&mut child);
+                    end()?;
                     return Ok(Fate::Killed(name.trim_start_matches("test ").to_owned()));
                 }
             }
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                stop(&mut child);
+                end()?;
                 return Ok(Fate::Killed(format!(
                     "the time limit of {} s",
                     limit.as_secs()
@@ -416,20 +406,16 @@ fn watch(command: &mut Command, limit: Duration) -> Result<Fate, String> {
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
         }
     }
-    let status = child.wait().map_err(|error| error.to_string())?;
+    let status = tree
+        .wait(Duration::MAX)
+        .map_err(|error| error.to_string())?;
+    let status = status.ok_or("there is no limit to this wait")?;
     Ok(match (status.success(), started) {
         (true, _) => Fate::Survived,
         // The whole test program ended: a panic while a model unwinds aborts it.
         (false, true) => Fate::Killed(format!("an abort ({status})")),
         (false, false) => Fate::DoesNotBuild,
     })
-}
-
-/// Ends cargo and the test program under it: they are a process group of their own.
-fn stop(child: &mut std::process::Child) {
-    let group = format!("kill -KILL -{}", child.id());
-    let _ = Command::new("sh").args(["-c", &group]).status();
-    let _ = child.wait();
 }
 
 fn parse_shard(text: &str) -> Result<(usize, usize), String> {
@@ -475,7 +461,21 @@ mod tests {
         );
         assert_eq!(lines("fence(Ordering::Release);"), ["();"]);
         assert_eq!(lines("stealyard_sync::asymmetric::light();"), ["();"]);
+        assert_eq!(
+            lines("if a { atomic::fence(Ordering::Acquire); b(); }"),
+            ["if a { (); b(); }"]
+        );
         assert!(lines("a.load(Ordering::Relaxed);").is_empty());
+    }
+
+    #[test]
+    fn an_ordering_is_relaxed_under_every_name() {
+        let code = "use sync::atomic::Ordering as O;\na.load(O::Acquire);";
+        assert_eq!(lines(code), ["a.load(O::Relaxed);"]);
+        let code = "use sync::asymmetric as a;\na::light();";
+        assert_eq!(lines(code), ["();"]);
+        let hidden = "let _r = r\"\\\";\na.load(Ordering::Acquire);\nlet _s = \"\";";
+        assert_eq!(lines(hidden), ["a.load(Ordering::Relaxed);"]);
     }
 
     #[test]

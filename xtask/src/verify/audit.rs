@@ -1,9 +1,10 @@
-//! The safe-code programs of the users' crates under AddressSanitizer, with leak detection, soaks included.
+//! The safe-code programs of the users' crates under AddressSanitizer, with leak detection, soaks
+//! included.
 //!
-//! A crate's audit is its test binaries named `audit…`: `tests/audit.rs`, `tests/audit_word.rs`, or a folder
-//! of such a name with a `main.rs`. They are found by looking, so a crate that gets one needs no line here. In
-//! release, where no debug assertion stands in front of what the sanitizer is to see. What must not compile
-//! (`tests/pins.rs`) is no part of it.
+//! A crate's audit is its test binaries named `audit…`: `tests/audit.rs`, `tests/audit_word.rs`, or
+//! a folder of such a name with a `main.rs`. They are found by looking, so a crate that gets one
+//! needs no line here. In release, where no debug assertion stands in front of what the sanitizer
+//! is to see. What must not compile (`tests/pins.rs`) is no part of it.
 
 use std::path::{Path, PathBuf};
 
@@ -98,8 +99,7 @@ fn read(krate: &Path, binaries: &[PathBuf]) -> Result<Audit, String> {
         let mut files = source::files(&binary.with_extension(""), "rs");
         files.extend(binary.is_file().then(|| binary.clone()));
         for file in files {
-            let text = std::fs::read_to_string(&file)
-                .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+            let text = source::text(&file)?;
             soaks.extend(soaks_of(&text));
         }
     }
@@ -122,8 +122,7 @@ fn stem(path: &Path) -> String {
 
 /// The first `name = "…"` of a manifest: the package's.
 fn package(manifest: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(manifest)
-        .map_err(|error| format!("cannot read {}: {error}", manifest.display()))?;
+    let text = source::text(manifest)?;
     let name = text.lines().find_map(|line| line.strip_prefix("name = "));
     let name = name.ok_or_else(|| format!("{} names no package", manifest.display()))?;
     Ok(name.trim_matches('"').to_owned())
@@ -139,7 +138,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: audits are found with their soaks, and nothing else is. Method: a folder of crates made for it.
+    //! Goal: audits are found with their soaks, and nothing else is. Method: a folder of crates
+    //! made for it.
 
     use super::*;
 

@@ -1,10 +1,11 @@
-//! The stress tests, and the scheduler's, under AddressSanitizer (with leak detection) and ThreadSanitizer.
+//! The stress tests, and the scheduler's, under AddressSanitizer (with leak detection) and
+//! ThreadSanitizer.
 //!
-//! AddressSanitizer works with the installed compiler. ThreadSanitizer needs a standard library that
-//! is instrumented too, or every `Mutex`, channel and test harness looks like a race; its source is
-//! not part of the installed toolchain, but Debian packages a compiler of the same LLVM generation
-//! together with it. Those packages are unpacked under `target/`, nothing is installed, and the
-//! sanitizer's runtime library is the installed toolchain's own.
+//! AddressSanitizer works with the installed compiler. ThreadSanitizer needs a standard library
+//! that is instrumented too, or every `Mutex`, channel and test harness looks like a race; its
+//! source is not part of the installed toolchain, but Debian packages a compiler of the same LLVM
+//! generation together with it. Those packages are unpacked under `target/`, nothing is installed,
+//! and the sanitizer's runtime library is the installed toolchain's own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

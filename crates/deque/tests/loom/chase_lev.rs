@@ -1,11 +1,11 @@
-//! Models of `ChaseLev` (C1 to C4 in `chase_lev.rs`): the last item, growth and shrinking while a
+//! Models of `ChaseLev` (C1 to C4 and CO1 to CO5 in `chase_lev.rs`): the last item, growth and shrinking while a
 //! thief reads, batches, and positions that wrap around.
 //!
 //! Pinning an epoch contains a full fence, which would hide a missing one of ours. So the thieves
 //! of most models are pinned from the outset: a second pin in the same thread fences nothing.
 
 use stealyard_deque::{ChaseLev, ChaseLevStealer, Discipline, Fifo, Lifo, Steal};
-use stealyard_sync::model;
+use stealyard_sync::{model, thread};
 
 use crate::{Item, assert_each_once, drain, number, pop_some, push_all, race, steal_some};
 
@@ -205,8 +205,8 @@ fn co5_a_fifo_queue_that_is_never_empty_is_not_found_empty() {
     });
 }
 
-/// As above, where the new `top` is another thief's. The second thief only looks, since three threads in the
-/// collector make the model last for minutes.
+/// As above, where the new `top` is another thief's. The second thief only looks, since three
+/// threads in the collector make the model last for minutes.
 #[test]
 fn co5_a_thief_sees_the_bottom_of_the_thief_before_it() {
     model::check(2, || {
