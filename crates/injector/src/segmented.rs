@@ -100,7 +100,7 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use crossbeam_epoch::Shared;
 use stealyard_sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use stealyard_sync::{Backoff, CachePadded, MODELLED};
+use stealyard_sync::{CachePadded, MODELLED, Patience};
 
 use crate::injector::{Injector, drop_all, share};
 use block::{BLOCK, Block, Taken};
@@ -239,7 +239,7 @@ impl<T: Send> Segmented<T> {
     /// Reserves at least one slot and at most `count`, all in one block.
     #[inline]
     fn reserve(&self, count: usize) -> Slots<T> {
-        let wait = Backoff::new();
+        let mut patience = Patience::backing_off();
         loop {
             let index = self.tail.index();
             let free = BLOCK - slot(index);
@@ -248,7 +248,8 @@ impl<T: Send> Segmented<T> {
                 continue;
             }
             let Some(slots) = self.tail.give_out(index, count.min(free)) else {
-                let_others(&wait);
+                // The line is the winner's for a moment, so that each gets several done at a time.
+                patience.yield_to_winner();
                 continue;
             };
             if (slots.from..slots.to).contains(&LINKS_NEXT) {
@@ -356,7 +357,7 @@ impl<T: Send> Segmented<T> {
     /// Claims at least one slot and at most `count`, all in one block; none if nothing is reserved.
     #[inline]
     fn claim(&self, count: usize) -> Option<Slots<T>> {
-        let wait = Backoff::new();
+        let mut patience = Patience::backing_off();
         let head = &self.head.end;
         loop {
             let index = head.index();
@@ -370,7 +371,8 @@ impl<T: Send> Segmented<T> {
             } else if let Some(slots) = head.give_out(index, count.min(there).min(left)) {
                 return Some(slots);
             } else {
-                let_others(&wait);
+                // The line is the winner's for a moment, so that each gets several done at a time.
+                patience.yield_to_winner();
             }
         }
     }
@@ -503,14 +505,12 @@ impl<T> End<T> {
     /// Waits a little for whoever should move this end on from `index`, then does it.
     #[cold]
     fn help(&self, index: u64) {
-        let wait = Backoff::new();
-        // Under a model the slow path is what is to be seen.
-        while !MODELLED && !wait.is_completed() {
+        let mut patience = Patience::backing_off();
+        while patience.pause() {
             // Ordering: Relaxed; a hint when to stop waiting.
             if self.index.load(Ordering::Relaxed) != index {
                 return;
             }
-            wait.snooze();
         }
         let _guard = pin();
         let block = self.block();
@@ -539,16 +539,6 @@ impl<T> Slots<T> {
         if unsafe { &*self.block }.finish(count) {
             retire(self.block);
         }
-    }
-}
-
-/// After an exchange that another thread won: leaves the line to it for a moment, so that each gets several done
-/// at a time.
-#[inline]
-fn let_others(wait: &Backoff) {
-    // Under a model the next step is what is to be seen.
-    if !MODELLED {
-        wait.spin();
     }
 }
 

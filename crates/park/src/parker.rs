@@ -257,7 +257,7 @@ impl Parker {
 
     /// Waits for the token without sleeping, for as long as the learned spin allows.
     fn spin(&self, deadline: Option<Instant>) -> bool {
-        if MODELLED || self.spin.get().is_none() {
+        if self.spin.get().is_none() {
             return false;
         }
         let mut wait = self.spin_wait(1, Duration::ZERO);
