@@ -164,6 +164,7 @@
 //! # References
 //! The comment on worker thread parking in `runtime/proc.go` of Go 1.24; P1202R5, *Asymmetric fences*.
 
+mod announced;
 mod tokens;
 
 use core::panic::{RefUnwindSafe, UnwindSafe};
@@ -171,6 +172,7 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
 use stealyard_sync::{Arc, CachePadded, MODELLED, asymmetric};
 
+pub use announced::Announced;
 pub use tokens::{Active, Parking, Recheck, Searching, Sleeping, Woken};
 
 use crate::panics::FirstPanic;
@@ -290,18 +292,19 @@ impl Idle {
     }
 
     /// Says that `items` items have just become visible in some queue, from outside the workers.
-    /// Wakes as many sleepers as are needed for that many searchers, and returns how many it woke.
+    /// Wakes as many sleepers as are needed for that many searchers, and returns how many it woke,
+    /// with the proof that it passed a light fence.
     ///
     /// Nobody is woken while there are as many searchers as items: for one item, while anyone searches. But of
     /// [`RELIANCE_MAX`] announcements in a row between which some worker always searched, the last wakes one more.
     #[inline]
-    pub fn announce(&self, items: usize) -> usize {
+    pub fn announce(&self, items: usize) -> Announced {
         self.shared.announce(None, items)
     }
 
     /// As [`announce`](Self::announce), by the worker `from`: a policy may wake its neighbours first.
     #[inline]
-    pub fn announce_from(&self, from: usize, items: usize) -> usize {
+    pub fn announce_from(&self, from: usize, items: usize) -> Announced {
         self.shared.announce(Some(from), items)
     }
 
@@ -383,13 +386,13 @@ pub(crate) enum Left {
 
 impl Shared {
     #[inline(always)]
-    pub(crate) fn announce(&self, from: Option<usize>, items: usize) -> usize {
+    pub(crate) fn announce(&self, from: Option<usize>, items: usize) -> Announced {
         // Ordering: IO4, partner: the heavy fences of IO5 and IO6; the push comes before, the loads after.
         asymmetric::light();
         if self.sleepers.is_empty() {
-            return 0;
+            return Announced::new(0);
         }
-        self.announce_to_sleepers(from, items)
+        Announced::new(self.announce_to_sleepers(from, items))
     }
 
     fn announce_to_sleepers(&self, from: Option<usize>, items: usize) -> usize {

@@ -35,6 +35,7 @@ use stealyard_sync::{Arc, thread};
 use crate::current::{self, Role};
 use crate::processor::Processor;
 use crate::shared::Shared;
+use crate::shutdown::FullFence;
 use crate::task::{self, JoinHandle, Local, Memory, Schedule, Task, Why};
 use crate::user_code::refuse;
 
@@ -87,21 +88,23 @@ pub(crate) fn submit(shared: &Arc<Shared>, place: Place, task: Task) {
             // PL1; a worker that falls asleep in this moment looks at all mail before.
             if remote.asleep.get() {
                 shared.idle.nudge(worker);
+                shared.life.after_submit(shared, FullFence::passed());
             } else {
-                shared.idle.announce_from(worker, 1);
+                let announced = shared.idle.announce_from(worker, 1);
+                shared.life.after_submit(shared, announced);
             }
         }
         Place::Node(node) => {
             let lane = shared.global.lane_of(node).unwrap_or_default();
             shared.global.push(lane, task);
             let near = shared.remotes.iter().position(|remote| remote.lane == lane);
-            match near {
+            let announced = match near {
                 Some(worker) => shared.idle.announce_from(worker, 1),
                 None => shared.idle.announce(1),
             };
+            shared.life.after_submit(shared, announced);
         }
     }
-    shared.life.after_submit(shared);
 }
 
 /// Whether there is such a place.

@@ -249,7 +249,7 @@ pub(crate) mod double {
                 Recheck::Work(..) => unreachable!("there is none"),
             }
         }
-        idle.announce_from(from, 1);
+        let _ = idle.announce_from(from, 1);
         *answer.lock().unwrap()
     }
 

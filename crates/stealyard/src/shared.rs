@@ -132,7 +132,7 @@ impl Crew for Shared {
         current::with(
             |context| match context.and_then(|context| context.processor_of(self)) {
                 Some(processor) => wake::announce(self, processor, 1),
-                None => drop(self.idle.announce(1)),
+                None => _ = self.idle.announce(1),
             },
         );
     }

@@ -51,6 +51,7 @@
 
 use core::fmt;
 
+use stealyard_park::idle::Announced;
 use stealyard_sync::atomic::{AtomicUsize, Ordering};
 use stealyard_sync::time::{Duration, Instant};
 use stealyard_sync::{Condvar, Mutex, MutexGuard, asymmetric, fork};
@@ -114,6 +115,23 @@ pub struct ShutdownReport {
     /// comes). So at most as many of the threads for blocking calls are left.
     pub blocking_running: usize,
 }
+
+/// Proof of a fence between a push and the look at the state (G1): a light one at least.
+pub(crate) trait FencePassed {}
+
+impl FencePassed for Announced {}
+
+/// A full fence of the caller's own.
+pub(crate) struct FullFence(());
+
+impl FullFence {
+    /// To be called behind the fence.
+    pub(crate) fn passed() -> Self {
+        Self(())
+    }
+}
+
+impl FencePassed for FullFence {}
 
 /// Whether a scheduler lives, and who still works for it.
 pub(crate) struct Life {
@@ -229,7 +247,7 @@ impl Life {
             asymmetric::heavy();
             self.sweep(shared);
         } else if !closed {
-            shared.idle.announce(1);
+            let _ = shared.idle.announce(1);
         }
         shared.call_hook(Code::OnStop, processor.index);
         let mut left = self.lock();
@@ -269,12 +287,12 @@ impl Life {
         task.cancel();
     }
 
-    /// A task was put into the global queue (L2). The announcement before has passed a light fence. Whatever else this
+    /// A task was put into the global queue or an inbox, and a fence passed behind that (L2). Whatever else this
     /// thread is inside of, it takes out what is there: a destructor that the end of another scheduler runs may have
     /// come here.
     #[inline]
-    pub(crate) fn after_submit(&self, shared: &Shared) {
-        // Ordering: Relaxed (G1); behind the light fence of `Idle::announce`, partner G2.
+    pub(crate) fn after_submit(&self, shared: &Shared, _passed: impl FencePassed) {
+        // Ordering: Relaxed (G1); behind the fence that `_passed` stands for, partner G2.
         if self.state.load(Ordering::Relaxed) == GONE {
             self.drain_global(shared);
         }

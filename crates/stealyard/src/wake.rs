@@ -95,7 +95,7 @@ fn overflow(shared: &Shared, processor: &Processor, mut spilled: Vec<Task>) {
 /// Tells sleepers of `items` tasks (V1).
 #[inline(always)]
 pub(crate) fn announce(shared: &Shared, processor: &Processor, items: usize) {
-    let woken = shared.idle.announce_from(processor.index, items);
+    let woken = shared.idle.announce_from(processor.index, items).woken();
     if woken > 0 {
         processor.counters().wakes.add(woken as u64);
     }
@@ -108,9 +108,9 @@ pub(crate) fn submit(shared: &Shared, task: Task) {
     if shared.idle.sleeping() > 0 && shared.idle.searching() == 0 {
         shared.wake_began.stamp(&shared.clock);
     }
-    let woken = shared.idle.announce(1);
-    if woken > 0 {
-        shared.outside_wakes.add_shared(woken as u64);
+    let announced = shared.idle.announce(1);
+    if announced.woken() > 0 {
+        shared.outside_wakes.add_shared(announced.woken() as u64);
     }
-    shared.life.after_submit(shared);
+    shared.life.after_submit(shared, announced);
 }

@@ -8,7 +8,7 @@
 use stealyard_sync::atomic::{Ordering, fence};
 use stealyard_sync::{Arc, asymmetric};
 
-use super::{Left, Shared};
+use super::{Announced, Left, Shared};
 
 /// One worker's place, and how far it is in the protocol.
 struct Seat {
@@ -142,7 +142,7 @@ impl Active {
     /// Says that `items` items have become visible, by this worker; see [`Idle::announce`].
     ///
     /// [`Idle::announce`]: super::Idle::announce
-    pub fn announce(&self, items: usize) -> usize {
+    pub fn announce(&self, items: usize) -> Announced {
         self.0.shared.announce(Some(self.0.index), items)
     }
 

@@ -97,7 +97,7 @@ pub(crate) fn idle_together(rng: &mut Rng) {
                             .lock()
                             .expect("nothing panics in it")
                             .extend(entries);
-                        quietly(|| crew.idle.announce(items));
+                        quietly(|| _ = crew.idle.announce(items));
                         if rng.below(8) == 0 {
                             quietly(|| crew.idle.nudge(rng.below(4) as usize));
                         }
