@@ -3,6 +3,11 @@
 //! [`Builder`](crate::Builder) only fills this in. Each field says what it is, its unit, its default and
 //! why; [`Config::validate`] looks at the whole of it without building anything.
 
+pub(crate) mod environment;
+pub(crate) mod error;
+pub(crate) mod hooks;
+pub(crate) mod local_queue;
+
 use core::fmt;
 use core::ops::RangeInclusive;
 
@@ -11,10 +16,10 @@ use stealyard_sync::time::Duration;
 use stealyard_sync::{Arc, arc_dyn};
 use stealyard_topology::{Placement, Topology};
 
-use crate::error::BuildError;
-use crate::hooks::Hooks;
+use crate::config::error::BuildError;
+use crate::config::hooks::Hooks;
+use crate::config::local_queue::LocalQueue;
 use crate::policy::{Random, StealPolicy};
-use crate::queue::LocalQueue;
 
 /// More workers than this are taken to be a mistake: twice the CPUs of the largest machine that Linux
 /// supports by default (2,048 in the common configurations).
@@ -102,7 +107,7 @@ pub struct Config {
     pub watch_min: Duration,
     /// See `watch_min`; not zero. Default: 10 ms: 100 looks a second, and only while another worker runs tasks.
     pub watch_max: Duration,
-    /// How many operations a task may do before [`coop`](crate::coop) makes it yield. Default: 128, as
+    /// How many operations a task may do before [`coop`](crate::handle::coop) makes it yield. Default: 128, as
     /// tokio: some microseconds of channel operations. From 1 to 65,536. What waits in the global queue may wait
     /// behind as many tasks as `global_interval` says, each of which uses it up.
     pub budget: u32,

@@ -5,11 +5,13 @@
 //! of one moment; each single counter only grows. What is not a worker's and rare (panics, threads that could
 //! not be started) is counted by read-modify-writes.
 
+pub(crate) mod histogram;
+
 use stealyard_sync::CachePadded;
 use stealyard_sync::atomic::{AtomicU64, Ordering};
 use stealyard_sync::time::{Duration, Instant};
 
-use crate::histogram::{Histogram, Recorder};
+use crate::metrics::histogram::{Histogram, Recorder};
 
 /// Distances are counted apart up to this rank; farther ones are counted with it.
 pub const DISTANCES: usize = 10;

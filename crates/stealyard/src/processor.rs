@@ -24,6 +24,8 @@
 //! So a task at place `k` of a queue that is first in, first out runs after at most
 //! `(k + 1) · (slot_streak_max + 1)` tasks of its worker, and as many more as the global queue takes turns.
 
+pub(crate) mod global_queue;
+
 use core::cell::{Cell, OnceCell, RefCell};
 use core::fmt;
 
@@ -35,15 +37,15 @@ use stealyard_sync::seed::Rng;
 use stealyard_sync::time::{Duration, Instant};
 use stealyard_sync::{Arc, CachePadded};
 
+use crate::config::local_queue::{Queue, QueueStealer};
 use crate::config::{Config, GlobalInterval};
 use crate::fork_join::Jobs;
-use crate::global::LaneId;
+use crate::machine::local_tasks::Bound;
 use crate::metrics::{Counters, PaddedCounters};
-use crate::place::Bound;
 use crate::policy::Memory as PolicyMemory;
-use crate::queue::{Queue, QueueStealer};
+use crate::processor::global_queue::LaneId;
+use crate::search::monitor::Asleep;
 use crate::task::{Local, Task};
-use crate::watch::Asleep;
 
 /// What everyone may see of a P.
 #[derive(Debug)]

@@ -45,7 +45,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use stealyard_sync::{Arc, const_thread_local, thread};
 
 use crate::processor::Processor;
-use crate::shared::Shared;
+use crate::state::Shared;
 
 const_thread_local! {
     static CURRENT: Cell<*const Context> = Cell::new(ptr::null());

@@ -10,8 +10,8 @@ use std::task::Wake;
 use stealyard_park::{Parker, SpinConfig, Unparker};
 use stealyard_sync::{Arc, const_thread_local};
 
-use crate::current::{self, Context, Role};
-use crate::shared::Shared;
+use crate::machine::current::{self, Context, Role};
+use crate::state::Shared;
 use crate::task::trampoline;
 use crate::user_code::{NoBlocking, refuse};
 

@@ -56,11 +56,11 @@ use stealyard_sync::atomic::{AtomicUsize, Ordering};
 use stealyard_sync::time::{Duration, Instant};
 use stealyard_sync::{Condvar, Mutex, MutexGuard, asymmetric, fork};
 
-use crate::global::LaneId;
+use crate::machine::local_tasks;
 use crate::metrics::Counter;
-use crate::place;
 use crate::processor::Processor;
-use crate::shared::Shared;
+use crate::processor::global_queue::LaneId;
+use crate::state::Shared;
 use crate::task::Task;
 use crate::task::running::Code;
 use crate::user_code::catch;
@@ -234,7 +234,7 @@ impl Life {
                 shared.global.push(processor.remote.lane, task);
             }
         }
-        place::cancel_bound(processor, |task| self.cancel(task));
+        local_tasks::cancel_bound(processor, |task| self.cancel(task));
         processor.memory.flush(&shared.memory);
         // Ordering: AcqRel (G3); the last one sees what the others put into the global queue, and the tasks that
         // fell asleep on them. Unmodelled: the models with two workers pass without it, at 0 preemptions and

@@ -34,15 +34,15 @@ use stealyard_sync::atomic::Ordering;
 use stealyard_sync::hint::spin_loop;
 use stealyard_sync::time::Instant;
 
+use crate::machine::local_tasks;
 use crate::metrics::DISTANCES;
-use crate::place;
 use crate::policy::{StealAmount, Turn};
 use crate::processor::{Processor, Remote};
-use crate::shared::Shared;
+use crate::search::monitor;
+use crate::search::ready;
+use crate::state::Shared;
 use crate::task::Task;
 use crate::task::running::Code;
-use crate::wake;
-use crate::watch;
 
 /// At most this many tasks are taken from the global queue at once: half a ring of the usual size.
 const GLOBAL_BATCH_MAX: usize = 128;
@@ -74,7 +74,7 @@ pub(crate) fn find(shared: &Shared, processor: &Processor, active: Active) -> Fo
             settle(state);
             return Found::Closed;
         }
-        if let Some(task) = place::take_bound(processor) {
+        if let Some(task) = local_tasks::take_bound(processor) {
             return Found::Bound(awake(shared, processor, state), task);
         }
         // What hooks and policies made; there was none when the worker came here.
@@ -150,7 +150,7 @@ fn found(shared: &Shared, processor: &Processor, state: Woken, task: Task) -> Fo
         }
     }
     if !processor.queue.is_empty() {
-        wake::announce(shared, processor, 1);
+        ready::announce(shared, processor, 1);
         shared.watch.wanted(shared);
     }
     Found::Task(active, task)
@@ -191,7 +191,7 @@ pub(crate) fn take_share(shared: &Shared, processor: &Processor) -> Option<Task>
             if first.is_none() {
                 first = Some(task);
             } else {
-                wake::push_quietly(shared, processor, task);
+                ready::push_quietly(shared, processor, task);
             }
         });
     if count > 0 {
@@ -482,7 +482,7 @@ fn sleep(shared: &Shared, processor: &Processor, sleeping: Sleeping) -> (Woken, 
     }
     processor.counters().parks.add(1);
     let mut task = None;
-    let woken = sleeping.sleep(|| task = watch::sleep(shared, processor));
+    let woken = sleeping.sleep(|| task = monitor::sleep(shared, processor));
     if matches!(woken, Woken::Searching(_)) {
         processor.counters().woken_to_search.add(1);
         processor.woken_at.set(Some(shared.clock.elapsed()));

@@ -14,7 +14,7 @@ use stealyard_deque::{
 };
 use stealyard_sync::Arc;
 
-use crate::error::BuildError;
+use crate::config::error::BuildError;
 use crate::task::Task;
 use crate::user_code::Quiet;
 

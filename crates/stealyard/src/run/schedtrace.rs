@@ -13,7 +13,7 @@ use stealyard_sync::Arc;
 use stealyard_sync::thread::JoinHandle as ThreadHandle;
 use stealyard_sync::time::{Duration, Instant};
 
-use crate::shared::Shared;
+use crate::state::Shared;
 use crate::user_code::tell;
 
 /// Starts the thread, if lines are wanted. It ends when the workers have.

@@ -5,14 +5,14 @@ use stealyard_park::idle::Active;
 use stealyard_sync::Arc;
 use stealyard_sync::time::Instant;
 
-use crate::current::{self, Context, Role};
-use crate::find::{self, Found};
-use crate::place;
+use crate::machine::current::{self, Context, Role};
+use crate::machine::local_tasks;
 use crate::processor::{Next, Processor};
-use crate::shared::Shared;
+use crate::search::find::{self, Found};
+use crate::search::ready;
+use crate::state::Shared;
 use crate::task::running::Code;
 use crate::task::{Ran, Task};
-use crate::wake;
 
 /// Runs tasks with the P until the scheduler is closed.
 pub(crate) fn run(shared: Arc<Shared>, processor: Processor) {
@@ -127,15 +127,15 @@ fn poll(shared: &Shared, processor: &Processor, task: Task) -> Option<Task> {
 #[inline(always)]
 fn put_back(shared: &Shared, processor: Option<&Processor>, task: Task) {
     match processor {
-        Some(processor) => wake::push_behind(shared, processor, task),
-        None => wake::submit(shared, task),
+        Some(processor) => ready::push_behind(shared, processor, task),
+        None => ready::submit(shared, task),
     }
 }
 
 /// Runs what is meant for this worker: a bound task, a piece of mail.
 #[cold]
 fn run_own(shared: &Arc<Shared>, context: &Context, processor: &Processor) {
-    if let Some(task) = place::take_bound(processor) {
+    if let Some(task) = local_tasks::take_bound(processor) {
         run_bound(shared, context, processor, task);
     }
     let processor = context.processor_of(shared);

@@ -54,9 +54,9 @@ use stealyard_sync::asymmetric;
 use stealyard_sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use stealyard_sync::time::{Duration, Instant};
 
-use crate::find;
 use crate::processor::Processor;
-use crate::shared::Shared;
+use crate::search::find;
+use crate::state::Shared;
 use crate::task::Task;
 
 const NOBODY: usize = 0;

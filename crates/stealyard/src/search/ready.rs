@@ -17,7 +17,7 @@
 use stealyard_deque::Order;
 
 use crate::processor::Processor;
-use crate::shared::Shared;
+use crate::state::Shared;
 use crate::task::Task;
 
 /// Has `task` run next on this worker.

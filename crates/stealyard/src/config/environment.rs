@@ -3,7 +3,7 @@
 use stealyard_sync::time::Duration;
 
 use crate::config::PARALLELISM_MAX;
-use crate::error::BuildError;
+use crate::config::error::BuildError;
 
 /// The number of workers, where the configuration leaves it open.
 pub(crate) const PROCS: &str = "STEALYARD_PROCS";

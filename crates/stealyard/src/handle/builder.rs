@@ -7,11 +7,11 @@ use stealyard_sync::arc_dyn;
 use stealyard_sync::time::Duration;
 use stealyard_topology::{Placement, Topology};
 
+use crate::config::error::BuildError;
+use crate::config::local_queue::LocalQueue;
 use crate::config::{Config, GlobalInterval, PinFailure};
-use crate::error::BuildError;
+use crate::handle::Scheduler;
 use crate::policy::StealPolicy;
-use crate::queue::LocalQueue;
-use crate::scheduler::Scheduler;
 
 /// Builds a [`Scheduler`]; each method sets one field of [`Config`], where its meaning, unit and
 /// default are described.

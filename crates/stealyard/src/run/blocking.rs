@@ -26,12 +26,12 @@ use stealyard_sync::time::Instant;
 use stealyard_sync::{Arc, const_thread_local};
 
 use crate::config::Config;
-use crate::current::{self, Context, Role};
-use crate::error::BuildError;
-use crate::shared::Shared;
+use crate::config::error::BuildError;
+use crate::machine::current::{self, Context, Role};
+use crate::search::ready;
+use crate::state::Shared;
 use crate::task::{self, JoinHandle, Ran, Task};
 use crate::user_code::tell;
-use crate::wake;
 
 /// The threads for blocking calls.
 pub(crate) struct Blocking {
@@ -128,7 +128,7 @@ pub(crate) fn run(shared: &Arc<Shared>, task: Task) {
                         "no thread for blocking calls could be started: a worker runs the call"
                     );
                 });
-                wake::submit(shared, task::spawn_call_detached(shared, None, job));
+                ready::submit(shared, task::spawn_call_detached(shared, None, job));
             }
             // The scheduler is closed, or a forked child's copy: dropping the job cancels the task.
             (job, _) => drop(job),
@@ -164,7 +164,7 @@ impl Call {
         };
         match ran {
             Ran::Done | Ran::Pending => {}
-            Ran::Again(task) => wake::submit(&self.shared, task),
+            Ran::Again(task) => ready::submit(&self.shared, task),
         }
     }
 }

@@ -32,10 +32,10 @@ use core::task::{Context, Poll};
 use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
 use stealyard_sync::{Arc, thread};
 
-use crate::current::{self, Role};
+use crate::machine::current::{self, Role};
 use crate::processor::Processor;
-use crate::shared::Shared;
-use crate::shutdown::FullFence;
+use crate::run::shutdown::FullFence;
+use crate::state::Shared;
 use crate::task::{self, JoinHandle, Local, Memory, Schedule, Task, Why};
 use crate::user_code::refuse;
 

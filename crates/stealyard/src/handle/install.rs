@@ -7,12 +7,12 @@
 use stealyard_park::SpinConfig;
 use stealyard_sync::Arc;
 
-use crate::block_on::wait_for;
-use crate::current;
-use crate::shared::Shared;
+use crate::handle::block_on::wait_for;
+use crate::machine::current;
+use crate::search::ready;
+use crate::state::Shared;
 use crate::task::{self, JoinError};
 use crate::user_code::{NoBlocking, refuse};
-use crate::wake;
 
 /// Ends the process if it is dropped: the caller's frame is borrowed by a worker and must not be left.
 struct MustNotUnwind;
@@ -55,7 +55,7 @@ where
     // gone, and anything that would unwind through here first ends the process.
     let (task, handle) = unsafe { task::spawn_unchecked(shared, None, async move { call() }) };
     let guard = MustNotUnwind;
-    wake::submit(shared, task);
+    ready::submit(shared, task);
     let result = wait_for(handle, shared.config.spin.unwrap_or(SpinConfig::OFF));
     core::mem::forget(guard);
     match result {

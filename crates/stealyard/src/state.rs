@@ -6,19 +6,19 @@ use core::fmt;
 use stealyard_park::{Idle, SpinConfig};
 use stealyard_sync::{Arc, CachePadded};
 
-use crate::blocking::Blocking;
 use crate::config::Config;
-use crate::current;
 use crate::fork_join::{Boards, Crew};
-use crate::global::Global;
+use crate::machine::current;
 use crate::metrics::{Clock, Counter, Metrics, WakeBegan, WorkerMetrics};
 use crate::processor::Remote;
-use crate::shutdown::Life;
+use crate::processor::global_queue::Global;
+use crate::run::blocking::Blocking;
+use crate::run::shutdown::Life;
+use crate::search::monitor::Watch;
+use crate::search::ready;
 use crate::task::running::{self, Code};
 use crate::task::{Local, Memory, Schedule, Task, Why};
 use crate::user_code::{Panic, Quiet, catch, discard, dispose, tell};
-use crate::wake;
-use crate::watch::Watch;
 
 /// What all threads of a scheduler share; kept by its handles, its threads and its tasks.
 pub(crate) struct Shared {
@@ -131,7 +131,7 @@ impl Crew for Shared {
     fn offered(&self) {
         current::with(
             |context| match context.and_then(|context| context.processor_of(self)) {
-                Some(processor) => wake::announce(self, processor, 1),
+                Some(processor) => ready::announce(self, processor, 1),
                 None => _ = self.idle.announce(1),
             },
         );
@@ -144,8 +144,8 @@ impl Crew for Shared {
     fn push(&self, task: Task) {
         current::with(
             |context| match context.and_then(|context| context.processor_of(self)) {
-                Some(processor) => wake::push_back(self, processor, task),
-                None => wake::submit(self, task),
+                Some(processor) => ready::push_back(self, processor, task),
+                None => ready::submit(self, task),
             },
         );
     }
@@ -167,8 +167,8 @@ unsafe impl Schedule for Shared {
     fn schedule(&self, task: Task, _why: Why) {
         current::with(
             |context| match context.and_then(|context| context.processor_of(self)) {
-                Some(processor) => wake::push_woken(self, processor, task),
-                None => wake::submit(self, task),
+                Some(processor) => ready::push_woken(self, processor, task),
+                None => ready::submit(self, task),
             },
         );
     }

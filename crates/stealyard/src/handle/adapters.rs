@@ -4,7 +4,7 @@
 //! crates of smol with their own reactor among them. What asks for a tokio runtime gets one lent:
 //! `examples/tokio_library.rs`.
 
-use crate::scheduler::Handle;
+use crate::handle::Handle;
 
 #[cfg(feature = "futures")]
 impl futures_task::Spawn for Handle {

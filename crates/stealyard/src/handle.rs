@@ -1,5 +1,12 @@
 //! The scheduler's handles: building it, spawning, waiting, ending it.
 
+#[cfg(any(feature = "futures", feature = "hyper"))]
+mod adapters;
+pub(crate) mod block_on;
+pub(crate) mod builder;
+pub mod coop;
+pub(crate) mod install;
+
 use core::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
@@ -9,20 +16,19 @@ use stealyard_sync::atomic::Ordering;
 use stealyard_sync::thread::JoinHandle as ThreadHandle;
 use stealyard_sync::time::{Duration, Instant};
 
-use crate::block_on;
-use crate::blocking;
 use crate::config::Config;
-use crate::current::{self, EnterGuard, Role};
-use crate::error::{BuildError, NoScheduler};
-use crate::machine;
+use crate::config::error::{BuildError, NoScheduler};
+use crate::machine::current::{self, EnterGuard, Role};
+use crate::machine::local_tasks::{self, NoSuchPlace, Place};
 use crate::metrics::Metrics;
-use crate::place::{self, NoSuchPlace, Place};
 use crate::processor::Processor;
-use crate::shared::Shared;
-use crate::shutdown::{Shutdown, ShutdownReport};
+use crate::run::blocking;
+use crate::run::shutdown::{Shutdown, ShutdownReport};
+use crate::run::start;
+use crate::search::ready;
+use crate::state::Shared;
 use crate::task::{self, JoinHandle, trampoline};
 use crate::user_code::{refuse, tell};
-use crate::wake;
 
 /// A scheduler and its worker threads. Dropping it is [`Shutdown::Cancel`], which joins all its threads but those that
 /// are inside a blocking call, and those of the calling task if it is dropped inside one of its own.
@@ -61,7 +67,7 @@ impl Scheduler {
     }
 
     pub(crate) fn from_config(config: Config) -> Result<Self, BuildError> {
-        let machine::Assembled { shared, threads } = machine::assemble(config)?;
+        let start::Assembled { shared, threads } = start::assemble(config)?;
         Ok(Self {
             handle: Handle { shared },
             threads,
@@ -136,7 +142,7 @@ fn end_and_wait(
     let deadline = deadline.and_then(|deadline| moment.map(|moment| moment.max(deadline)));
     shared.blocking.wait_for_idle(shared, deadline);
     if workers_running == 0 {
-        machine::join_all(threads);
+        start::join_all(threads);
     }
     shared.life.report(shared, workers_running)
 }
@@ -268,13 +274,13 @@ impl Handle {
         F: Future<Output: Send> + Send + 'static,
     {
         let shared = &self.shared;
-        if let Err(error) = place::check(shared, place) {
+        if let Err(error) = local_tasks::check(shared, place) {
             shared.drop_unwanted(future);
             return Err(error);
         }
         let (task, handle) = task::spawn(shared, None, future);
         if self.takes_new() {
-            place::submit(shared, place, task);
+            local_tasks::submit(shared, place, task);
         } else {
             shared.refuse(task, true);
         }
@@ -295,7 +301,7 @@ impl Handle {
                 Some(processor) => {
                     let task = task::spawn_detached(shared, Some(&processor.memory), future);
                     processor.counters().spawned.add(1);
-                    wake::push_next(shared, processor, task);
+                    ready::push_next(shared, processor, task);
                 }
                 None => submit_new(shared, task::spawn_detached(shared, None, future), false),
             },
@@ -357,7 +363,7 @@ impl Handle {
         F: FnOnce() -> R + Send,
         R: Send,
     {
-        crate::install::install(&self.shared, call)
+        install::install(&self.shared, call)
     }
 
     /// How many workers it has: `Config::parallelism`, even if some of their threads could not be started.
@@ -441,7 +447,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    place::spawn_local(future)
+    local_tasks::spawn_local(future)
 }
 
 /// Runs `call` on a thread of the current scheduler where it may block; see [`Handle::spawn_blocking`].
@@ -484,7 +490,7 @@ where
 {
     let (task, handle) = task::spawn(shared, Some(&processor.memory), future);
     processor.counters().spawned.add(1);
-    wake::push_next(shared, processor, task);
+    ready::push_next(shared, processor, task);
     handle
 }
 
@@ -500,7 +506,7 @@ where
 
 fn submit_new(shared: &Arc<Shared>, task: task::Task, has_handle: bool) {
     if takes_new(shared) {
-        wake::submit(shared, task);
+        ready::submit(shared, task);
     } else {
         shared.refuse(task, has_handle);
     }
