@@ -18,10 +18,6 @@ mod state;
 mod task;
 mod user_code;
 
-// What the wings below still reach upward for, until they are a crate of their own.
-use handle::block_on;
-use machine::current;
-
 pub use config::error::{BuildError, NoScheduler};
 pub use config::hooks::{Hooks, PanicHook, WorkerHook};
 pub use config::local_queue::{CustomQueue, LocalQueue};

@@ -17,6 +17,7 @@
 //! | [`memory`](self::memory)      | blocks, slabs, and the register of all tasks       |
 //! | [`running`](self::running)    | the self-wake flag; what a thread is inside of     |
 //! | [`trampoline`](self::trampoline) | destructors one after the other, not one in the other |
+//! | [`wait`](self::wait)          | blocking a thread on a future                      |
 //!
 //! # Operations
 //! | operation                | caller      | cost                                               |
@@ -55,12 +56,14 @@ mod memory;
 pub(crate) mod running;
 mod state;
 pub(crate) mod trampoline;
+mod wait;
 mod waker;
 
 pub use abort::AbortHandle;
 pub use id::{TaskId, task_id, try_task_id};
 pub use join::{JoinError, JoinHandle, Payload};
 pub use memory::{Farewell, Local, Memory};
+pub(crate) use wait::wait_for;
 
 use cell::{Async, Body, Call};
 use header::Header;

@@ -51,8 +51,7 @@ use core::ops::{Deref, DerefMut};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 
-use crate::current;
-use crate::task::running::{self, Code, Inside};
+use crate::task::running::{self, Code, Duty, Inside};
 
 /// What a panic carries.
 pub(crate) type Panic = Box<dyn Any + Send>;
@@ -88,8 +87,8 @@ pub(crate) fn discard<T>(value: T) -> Option<Panic> {
 /// for, if it does. Does not unwind (UC1).
 pub(crate) fn drop_unwanted<T>(value: T) {
     if let Some(panic) = discard(value) {
-        match current::shared() {
-            Some(shared) => shared.caught(panic),
+        match running::reporter() {
+            Some(report) => report(panic),
             None => dispose(panic),
         }
     }
@@ -153,12 +152,16 @@ pub(crate) enum NoBlocking {
 impl NoBlocking {
     /// Where this thread is, if it must not block there.
     pub(crate) fn here() -> Option<Self> {
-        let worker = current::is_worker();
+        let duty = running::duty();
+        let worker = matches!(duty, Duty::Worker | Duty::CallOnWorker);
         match running::inside() {
             Inside::Nothing => worker.then_some(Self::Worker),
-            Inside::Task if worker && current::runs_a_call() => Some(Self::CallOnWorker),
-            // Without a role it is a task that is run by hand.
-            Inside::Task => (worker || current::role().is_none()).then_some(Self::Task),
+            Inside::Task => match duty {
+                Duty::CallOnWorker => Some(Self::CallOnWorker),
+                // Without a duty it is a task that is run by hand.
+                Duty::Worker | Duty::None => Some(Self::Task),
+                Duty::Call => None,
+            },
             Inside::Code(code @ (Code::Destructor | Code::Policy | Code::Subscriber)) => {
                 worker.then_some(Self::Code(code))
             }

@@ -1,31 +1,12 @@
 //! Running a future on a thread that is no worker.
 
-use core::cell::Cell;
-use core::pin::pin;
-use core::task::{Context as PollContext, Poll, Waker};
-// `Wake` is implemented for the standard library's, whatever the model's is.
-use std::sync::Arc as StdArc;
-use std::task::Wake;
-
-use stealyard_park::{Parker, SpinConfig, Unparker};
-use stealyard_sync::{Arc, const_thread_local};
+use stealyard_park::SpinConfig;
+use stealyard_sync::Arc;
 
 use crate::machine::current::{self, Context, Role};
 use crate::state::Shared;
-use crate::task::trampoline;
+use crate::task::wait_for;
 use crate::user_code::{NoBlocking, refuse};
-
-struct Unpark(Unparker);
-
-impl Wake for Unpark {
-    fn wake(self: StdArc<Self>) {
-        self.0.unpark();
-    }
-
-    fn wake_by_ref(self: &StdArc<Self>) {
-        self.0.unpark();
-    }
-}
 
 /// Polls `future` on this thread until it is ready, asleep in between, as a guest of the scheduler.
 #[track_caller]
@@ -37,73 +18,4 @@ pub(crate) fn block_on<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output 
     let context = Context::new(Arc::clone(shared), Role::Guest);
     let _entered = current::enter(&context);
     wait_for(future, shared.config.spin.unwrap_or(SpinConfig::OFF))
-}
-
-/// What a thread waits with; kept for its next wait.
-struct Waiting {
-    parker: Parker,
-    waker: Waker,
-    spin: SpinConfig,
-}
-
-/// So many are kept: a thread that waits for several schedulers in turns learns for each.
-const KEPT_MAX: usize = 4;
-
-const_thread_local! {
-    static KEPT: Cell<Vec<Waiting>> = Cell::new(Vec::new());
-}
-
-impl Waiting {
-    fn new(spin: SpinConfig) -> Self {
-        let parker = Parker::with_spin(spin);
-        let waker = Waker::from(StdArc::new(Unpark(parker.unparker())));
-        Self {
-            parker,
-            waker,
-            spin,
-        }
-    }
-
-    /// The kept one, unless a wait further out uses it, or the thread's locals are gone.
-    fn take(spin: SpinConfig) -> Self {
-        let take = |kept: &Cell<Vec<Self>>| {
-            let mut all = kept.take();
-            let fits = all.iter().position(|waiting| waiting.spin == spin);
-            let waiting = fits.map(|at| all.remove(at));
-            kept.set(all);
-            waiting
-        };
-        let kept = KEPT.try_with(take).ok().flatten();
-        kept.unwrap_or_else(|| Self::new(spin))
-    }
-
-    fn keep(self) {
-        // A thread whose locals are gone waits no more.
-        let _ = KEPT.try_with(|kept| {
-            let mut all = kept.take();
-            all.truncate(KEPT_MAX - 1);
-            all.insert(0, self);
-            kept.set(all);
-        });
-    }
-}
-
-/// Polls `future` on this thread until it is ready, asleep in between.
-///
-/// A waker that a past wait gave out may still leave a token: then there is one poll more.
-pub(crate) fn wait_for<F: Future>(future: F, spin: SpinConfig) -> F::Output {
-    let mut future = pin!(future);
-    let waiting = Waiting::take(spin);
-    let mut context = PollContext::from_waker(&waiting.waker);
-    let output = loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            break output;
-        }
-        // What this thread has put off may be what it waits for (TR4).
-        if !trampoline::catch_up() {
-            waiting.parker.park();
-        }
-    };
-    waiting.keep();
-    output
 }

@@ -27,13 +27,12 @@
 //! |----------------------------------|--------------------------|---------------------------------------------------|
 //! | what it works for                | here: a list of contexts | one entry for each; "inside of A" looks at all of them, "the current one" at the innermost |
 //! | the P it holds                   | the context              | a thread is one worker of one scheduler; asked for with the scheduler it is to be of |
-//! | that it must not block           | the context's role       | if any context on the list is a worker's          |
-//! | that it runs a blocking call as a worker | the worker's context | a thread is one worker                         |
+//! | that it must not block, that it runs a blocking call as a worker | its duty, in `task/running.rs` | set and put back with the contexts of workers, of calls and of `block_on` |
 //! | the budget of the running task   | the P                    | the worker's, whatever was entered further in     |
 //! | what of the user's code it is inside of, that a task woke itself | `task/running.rs` | one word, put back by each call; addresses differ between schedulers |
 //! | cancellations under way          | `task/trampoline.rs`     | a few frames inside each other, whichever scheduler each is of (TR2) |
 //! | joins that are under way         | `fork_join/jobs.rs`      | set by the worker's loop alone, so they are the worker's own, also in a destructor of another scheduler's task: its thieves are workers, and any worker can run a half |
-//! | what it waits with               | `block_on.rs`            | taken out for each wait: a wait further in makes its own, and a token left over costs one poll |
+//! | what it waits with               | `task/wait.rs`           | taken out for each wait: a wait further in makes its own, and a token left over costs one poll |
 //! | a P's spill, random numbers, policy memory | the P          | the scheduler's own; borrowed for a step that calls no code of the user's but the policy, which is given them |
 
 use core::cell::Cell;
@@ -46,6 +45,8 @@ use stealyard_sync::{Arc, const_thread_local, thread};
 
 use crate::processor::Processor;
 use crate::state::Shared;
+use crate::task::running::{self, Duty, DutyGuard};
+use crate::user_code::{Panic, dispose};
 
 const_thread_local! {
     static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
@@ -75,8 +76,6 @@ pub(crate) struct Context {
     outer: Cell<*const Context>,
     /// The P that the thread holds now; null if it holds none.
     processor: Cell<*const Processor>,
-    /// It is a worker's thread and runs a blocking call.
-    runs_a_call: Cell<bool>,
 }
 
 impl Context {
@@ -91,7 +90,6 @@ impl Context {
             role,
             outer: Cell::new(ptr::null()),
             processor: Cell::new(ptr::null()),
-            runs_a_call: Cell::new(false),
         }
     }
 
@@ -197,22 +195,6 @@ pub(crate) fn role() -> Option<Role> {
     with(|context| Some(context?.base()?.role))
 }
 
-/// Whether this thread is a worker's that runs a blocking call, because no thread could be started for it.
-pub(crate) fn runs_a_call() -> bool {
-    with_worker(|context| context.is_some_and(|context| context.runs_a_call.get()))
-}
-
-/// Calls `f`, a blocking call, on a worker's thread.
-pub(crate) fn running_a_call<R>(f: impl FnOnce() -> R) -> R {
-    let set = |runs| {
-        with_worker(|context| context.is_some_and(|context| context.runs_a_call.replace(runs)))
-    };
-    let before = set(true);
-    let result = f();
-    set(before);
-    result
-}
-
 /// Whether this thread works for `shared`, in whatever role, in its own context or in one further out; a guard is no
 /// role.
 pub(crate) fn works_for(shared: &Shared) -> bool {
@@ -229,10 +211,27 @@ pub(crate) fn is_inside(shared: &Shared, role: Role) -> bool {
 
 /// Makes `context` this thread's, until the returned value is dropped.
 pub(crate) fn enter(context: &Context) -> Entered<'_> {
+    let duty = match context.role {
+        Role::Worker => Duty::Worker,
+        Role::Blocking | Role::Guest => Duty::Call,
+        Role::Entered => running::duty(),
+    };
     context
         .outer
         .set(CURRENT.with(|current| current.replace(context)));
-    Entered { context }
+    running::report_to(report);
+    Entered {
+        context,
+        _duty: running::enter_duty(duty),
+    }
+}
+
+/// Tells the scheduler that this thread works for of a panic that is no task's result.
+fn report(panic: Panic) {
+    match shared() {
+        Some(shared) => shared.caught(panic),
+        None => dispose(panic),
+    }
 }
 
 /// The context is this thread's as long as this exists. It nests as calls do: it is never given to users, who could
@@ -241,6 +240,7 @@ pub(crate) fn enter(context: &Context) -> Entered<'_> {
 #[must_use = "the context is left when it is dropped"]
 pub(crate) struct Entered<'a> {
     context: &'a Context,
+    _duty: DutyGuard,
 }
 
 impl Drop for Entered<'_> {
@@ -272,6 +272,7 @@ impl EnterGuard {
         // A thread whose locals are gone has no list to be in, and takes it for out of order below.
         let outer = CURRENT.try_with(|current| current.replace(context));
         context.outer.set(outer.unwrap_or(ptr::null()));
+        running::report_to(report);
         Self {
             context: NonNull::from(context),
             thread: PhantomData,

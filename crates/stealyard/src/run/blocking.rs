@@ -30,6 +30,7 @@ use crate::config::error::BuildError;
 use crate::machine::current::{self, Context, Role};
 use crate::search::ready;
 use crate::state::Shared;
+use crate::task::running::{self, Duty};
 use crate::task::{self, JoinHandle, Ran, Task};
 use crate::user_code::tell;
 
@@ -156,7 +157,8 @@ impl Call {
         };
         let ran = if current::is_worker() {
             // B2.
-            current::running_a_call(run)
+            let _duty = running::enter_duty(Duty::CallOnWorker);
+            run()
         } else {
             let context = Context::new(Arc::clone(shared), Role::Blocking);
             let _entered = current::enter(&context);

@@ -16,8 +16,8 @@ use super::abort::{AbortHandle, Reference};
 use super::header::{Header, Joiner};
 use super::id::TaskId;
 use super::state::{DropHandle, IsComplete, State};
+use super::wait::wait_for;
 use super::{abort, id, trampoline, waker};
-use crate::block_on::wait_for;
 use crate::user_code::{NoBlocking, discard};
 
 /// A task that was spawned. Dropping it detaches the task, which runs on.

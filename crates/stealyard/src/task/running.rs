@@ -1,5 +1,5 @@
-//! What of the user's code this thread is inside of: which task it polls, so that a task that wakes itself only
-//! sets a flag, or what else the library calls.
+//! What this thread is running: which task it polls, so that a task that wakes itself only sets a
+//! flag, or which other code of the user's; and whether that code may block the thread.
 //!
 //! A future that yields wakes itself from inside its poll. The thread that polls looks at the flag right
 //! after, so no atomic operation is needed: a comparison and a store.
@@ -11,20 +11,92 @@
 //! one that joins is entered like a task, by its own address, with the second bit set: it has no header.
 
 use core::cell::Cell;
+use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
 use stealyard_sync::const_thread_local;
 
 use super::StackJob;
 use super::header::Header;
+use crate::user_code::Panic;
 
 const AGAIN: usize = 1;
 const JOB: usize = 2;
 const _: () =
     assert!(align_of::<Header>() > (AGAIN | JOB) && align_of::<StackJob>() > (AGAIN | JOB));
 
+/// What a thread remembers of what it runs.
+struct Thread {
+    /// The word of the essay.
+    running: Cell<*mut Header>,
+    duty: Cell<Duty>,
+    report: Cell<Option<fn(Panic)>>,
+}
+
 const_thread_local! {
-    static RUNNING: Cell<*mut Header> = Cell::new(ptr::null_mut());
+    static THREAD: Thread = Thread {
+        running: Cell::new(ptr::null_mut()),
+        duty: Cell::new(Duty::None),
+        report: Cell::new(None),
+    };
+}
+
+/// What a thread owes to others while it runs code of the user's: whether that code may block it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Duty {
+    /// No executor runs tasks on this thread. A task that is run here is run by hand.
+    None,
+    /// The thread is a worker's, and must not block: others rely on it.
+    Worker,
+    /// The thread is inside a call that may block.
+    Call,
+    /// The thread is a worker's and runs a call that was meant for a thread of its own.
+    CallOnWorker,
+}
+
+/// The duty that a thread had before; it has that again when this is dropped.
+#[derive(Debug)]
+#[must_use = "the duty ends when this is dropped"]
+pub(crate) struct DutyGuard {
+    outer: Duty,
+    /// The guard is its thread's.
+    thread: PhantomData<*const ()>,
+}
+
+impl Drop for DutyGuard {
+    fn drop(&mut self) {
+        // A thread whose locals are gone owes nothing that anything would ask about.
+        let _ = THREAD.try_with(|thread| thread.duty.set(self.outer));
+    }
+}
+
+/// Gives this thread a duty, until the returned value is dropped.
+pub(crate) fn enter_duty(duty: Duty) -> DutyGuard {
+    let outer = THREAD.try_with(|thread| thread.duty.replace(duty));
+    DutyGuard {
+        outer: outer.unwrap_or(Duty::None),
+        thread: PhantomData,
+    }
+}
+
+/// Returns the duty of this thread.
+pub(crate) fn duty() -> Duty {
+    THREAD
+        .try_with(|thread| thread.duty.get())
+        .unwrap_or(Duty::None)
+}
+
+/// Sets what is called on this thread with a panic that is no task's result.
+///
+/// There is one such function for each thread, the last that was set: it finds out by itself which
+/// executor the thread works for, if any.
+pub(crate) fn report_to(report: fn(Panic)) {
+    let _ = THREAD.try_with(|thread| thread.report.set(Some(report)));
+}
+
+/// Returns what is to be called with a panic that is no task's result.
+pub(crate) fn reporter() -> Option<fn(Panic)> {
+    THREAD.try_with(|thread| thread.report.get()).ok().flatten()
 }
 
 /// Code of the user's that is not a task's poll. Even numbers that are no addresses.
@@ -92,12 +164,14 @@ pub(super) fn enter_job(job: NonNull<StackJob>) -> Outer {
 #[inline(always)]
 fn enter_word(word: *mut Header) -> Outer {
     // A thread whose locals are gone is inside of nothing that anything would ask about.
-    let before = RUNNING.try_with(|running| running.replace(word));
+    let before = THREAD.try_with(|thread| thread.running.replace(word));
     Outer(before.unwrap_or(ptr::null_mut()))
 }
 
 fn word() -> *mut Header {
-    RUNNING.try_with(Cell::get).unwrap_or(ptr::null_mut())
+    THREAD
+        .try_with(|thread| thread.running.get())
+        .unwrap_or(ptr::null_mut())
 }
 
 /// The task that this thread is polling, unless it runs half of a join of another's, or a hook or a destructor further
@@ -113,7 +187,7 @@ pub(super) fn current() -> Option<NonNull<Header>> {
 /// This thread has polled the task: whether it woke itself.
 #[inline(always)]
 pub(super) fn leave(outer: Outer) -> bool {
-    let word = RUNNING.try_with(|running| running.replace(outer.0));
+    let word = THREAD.try_with(|thread| thread.running.replace(outer.0));
     word.unwrap_or(ptr::null_mut()).addr() & AGAIN != 0
 }
 
@@ -134,8 +208,9 @@ pub(crate) fn within<R>(code: Code, f: impl FnOnce() -> R) -> R {
 #[inline(always)]
 pub(super) fn wake_if_running(task: NonNull<Header>) -> bool {
     // A thread whose locals are gone polls nothing any more.
-    RUNNING
-        .try_with(|running| {
+    THREAD
+        .try_with(|thread| {
+            let running = &thread.running;
             let is_it = running.get().addr() & !AGAIN == task.as_ptr().addr();
             if is_it {
                 running.set(running.get().map_addr(|address| address | AGAIN));
