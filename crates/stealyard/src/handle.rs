@@ -5,30 +5,29 @@ mod adapters;
 pub(crate) mod block_on;
 pub(crate) mod builder;
 pub mod coop;
-pub(crate) mod install;
+mod install;
+pub(crate) mod place;
 
 use core::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use stealyard_park::Idle;
 use stealyard_sync::Arc;
-use stealyard_sync::atomic::Ordering;
 use stealyard_sync::thread::JoinHandle as ThreadHandle;
-use stealyard_sync::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::config::error::{BuildError, NoScheduler};
-use crate::machine::current::{self, EnterGuard, Role};
-use crate::machine::local_tasks::{self, NoSuchPlace, Place};
+use crate::handle::place::{NoSuchPlace, Place};
+use crate::machine::current::{self, EnterGuard};
+use crate::machine::local_tasks;
 use crate::metrics::Metrics;
 use crate::processor::Processor;
-use crate::run::blocking;
-use crate::run::shutdown::{Shutdown, ShutdownReport};
-use crate::run::start;
+use crate::run::shutdown::{self, Shutdown, ShutdownReport};
+use crate::run::{blocking, start};
 use crate::search::ready;
-use crate::state::Shared;
-use crate::task::{self, JoinHandle, trampoline};
-use crate::user_code::{refuse, tell};
+use crate::state::SchedulerState;
+use crate::task::{self, JoinHandle};
+use crate::user_code::refuse;
 
 /// A scheduler and its worker threads. Dropping it is [`Shutdown::Cancel`], which joins all its threads but those that
 /// are inside a blocking call, and those of the calling task if it is dropped inside one of its own.
@@ -54,7 +53,7 @@ pub struct Scheduler {
 /// Two handles are equal if they reach the same scheduler, also when it has ended. They can be hashed.
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    shared: Arc<SchedulerState>,
 }
 
 impl Scheduler {
@@ -95,95 +94,8 @@ impl Scheduler {
     fn end(&mut self, how: Shutdown) -> ShutdownReport {
         self.ended = true;
         let threads = core::mem::take(&mut self.threads);
-        let shared = Arc::clone(&self.handle.shared);
-        if shared.life.is_copy() {
-            // Handles of threads that are not there: not even to be let go of.
-            core::mem::forget((threads, shared));
-            return ShutdownReport::default();
-        }
-        if waits_for_itself(&shared, how) {
-            return end_from_inside(shared, threads, how);
-        }
-        end_and_wait(&shared, threads, how)
+        shutdown::end(Arc::clone(&self.handle.shared), threads, how)
     }
-}
-
-/// A worker that has nothing to run leaves within this time, unless a destructor holds it up.
-const WAKE_MAX: Duration = Duration::from_secs(1);
-
-/// Whether an end in this manner would wait for what this thread is inside of: a task, or a blocking call,
-/// for which only a drain waits. Who merely blocks on a future is waited for by nobody.
-fn waits_for_itself(shared: &Shared, how: Shutdown) -> bool {
-    current::is_inside(shared, Role::Worker)
-        || (how != Shutdown::Cancel && current::is_inside(shared, Role::Blocking))
-}
-
-fn end_and_wait(
-    shared: &Arc<Shared>,
-    threads: Vec<ThreadHandle<()>>,
-    how: Shutdown,
-) -> ShutdownReport {
-    let deadline = match how {
-        Shutdown::DrainFor(time) => Instant::now().checked_add(time),
-        Shutdown::Drain | Shutdown::Cancel => None,
-    };
-    // What this thread has put off may be tasks of this scheduler (TR4).
-    trampoline::catch_up();
-    if how != Shutdown::Cancel {
-        let _done = shared.life.drain(shared, deadline);
-    }
-    let remotes = shared.remotes.iter();
-    // Ordering: Relaxed; a worker that finds a task in this moment is waited for until it meets the close.
-    let idle = remotes.filter(|remote| remote.idle.load(Ordering::Relaxed));
-    let idle = idle.count();
-    shared.life.close(shared);
-    let workers_running = wait_for_workers(shared, idle, deadline);
-    let moment = Instant::now().checked_add(WAKE_MAX);
-    let deadline = deadline.and_then(|deadline| moment.map(|moment| moment.max(deadline)));
-    shared.blocking.wait_for_idle(shared, deadline);
-    if workers_running == 0 {
-        start::join_all(threads);
-    }
-    shared.life.report(shared, workers_running)
-}
-
-/// Waits until the workers have left, until `deadline` at the latest, but in any case for those that had nothing to run:
-/// they need no more than to wake. How many have not left.
-fn wait_for_workers(shared: &Shared, idle: usize, deadline: Option<Instant>) -> usize {
-    let running = shared.life.wait(deadline);
-    if running == 0 {
-        return 0;
-    }
-    let busy = shared.remotes.len().saturating_sub(idle);
-    let moment = Instant::now().checked_add(WAKE_MAX);
-    shared.life.wait_for_all_but(busy.min(running), moment)
-}
-
-/// The calling task or blocking call cannot wait for itself.
-fn end_from_inside(
-    shared: Arc<Shared>,
-    threads: Vec<ThreadHandle<()>>,
-    how: Shutdown,
-) -> ShutdownReport {
-    if how != Shutdown::Cancel {
-        let other = Arc::clone(&shared);
-        let name = format!("{}-shutdown", shared.config.name);
-        let body = Box::new(move || {
-            let _report = end_and_wait(&other, threads, how);
-        });
-        match shared.config.starter.start(name, None, body) {
-            Ok(_detached) => return ShutdownReport::default(),
-            Err(error) => tell(|| {
-                tracing::error!(
-                    %error,
-                    "the thread to drain the scheduler could not be started: its tasks are cancelled"
-                );
-            }),
-        }
-    }
-    shared.life.close(&shared);
-    let workers_running = shared.life.wait(Some(Instant::now()));
-    shared.life.report(&shared, workers_running)
 }
 
 impl Drop for Scheduler {
@@ -274,13 +186,13 @@ impl Handle {
         F: Future<Output: Send> + Send + 'static,
     {
         let shared = &self.shared;
-        if let Err(error) = local_tasks::check(shared, place) {
+        if let Err(error) = place::check(shared, place) {
             shared.drop_unwanted(future);
             return Err(error);
         }
         let (task, handle) = task::spawn(shared, None, future);
         if self.takes_new() {
-            local_tasks::submit(shared, place, task);
+            place::submit(shared, place, task);
         } else {
             shared.refuse(task, true);
         }
@@ -296,16 +208,14 @@ impl Handle {
         F: Future + Send + 'static,
     {
         let shared = &self.shared;
-        current::with(
-            |context| match context.and_then(|context| context.processor_of(shared)) {
-                Some(processor) => {
-                    let task = task::spawn_detached(shared, Some(&processor.memory), future);
-                    processor.counters().spawned.add(1);
-                    ready::push_next(shared, processor, task);
-                }
-                None => submit_new(shared, task::spawn_detached(shared, None, future), false),
-            },
-        );
+        current::with_processor(shared, |processor| match processor {
+            Some(processor) => {
+                let task = task::spawn_detached(shared, Some(&processor.memory), future);
+                processor.counters().spawned.add(1);
+                ready::push_next(shared, processor, task);
+            }
+            None => submit_new(shared, task::spawn_detached(shared, None, future), false),
+        });
     }
 
     /// Runs `call` on a thread where it may block: a system call, a file, a foreign library. Threads are
@@ -467,21 +377,19 @@ where
 }
 
 #[inline(always)]
-fn spawn_here<F>(shared: &Arc<Shared>, future: F) -> JoinHandle<F::Output>
+fn spawn_here<F>(shared: &Arc<SchedulerState>, future: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    current::with(
-        |context| match context.and_then(|context| context.processor_of(shared)) {
-            Some(processor) => spawn_on_processor(shared, processor, future),
-            None => spawn_from_outside(shared, future),
-        },
-    )
+    current::with_processor(shared, |processor| match processor {
+        Some(processor) => spawn_on_processor(shared, processor, future),
+        None => spawn_from_outside(shared, future),
+    })
 }
 
 #[inline(always)]
 fn spawn_on_processor<F>(
-    shared: &Arc<Shared>,
+    shared: &Arc<SchedulerState>,
     processor: &Processor,
     future: F,
 ) -> JoinHandle<F::Output>
@@ -495,7 +403,7 @@ where
 }
 
 #[inline]
-fn spawn_from_outside<F>(shared: &Arc<Shared>, future: F) -> JoinHandle<F::Output>
+fn spawn_from_outside<F>(shared: &Arc<SchedulerState>, future: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
@@ -504,7 +412,7 @@ where
     handle
 }
 
-fn submit_new(shared: &Arc<Shared>, task: task::Task, has_handle: bool) {
+fn submit_new(shared: &Arc<SchedulerState>, task: task::Task, has_handle: bool) {
     if takes_new(shared) {
         ready::submit(shared, task);
     } else {
@@ -514,8 +422,8 @@ fn submit_new(shared: &Arc<Shared>, task: task::Task, has_handle: bool) {
 
 /// Whether a new task from this thread is taken: while draining, only those from inside, however far in this thread is
 /// inside of another scheduler as well.
-fn takes_new(shared: &Arc<Shared>) -> bool {
-    shared.life.is_open() || (!shared.life.is_copy() && current::works_for(shared))
+fn takes_new(shared: &Arc<SchedulerState>) -> bool {
+    shared.lifecycle.is_open() || (!shared.lifecycle.is_copy() && current::works_for(shared))
 }
 
 // A panic of the user's code is caught before it comes to what a handle reaches, or leaves that whole.

@@ -35,7 +35,11 @@ pub use sticky::Sticky;
 pub use weighted::Weighted;
 
 /// What a policy may keep about one thief between its turns; all zero at first.
-pub type Memory = [u64; 4];
+pub type PolicyMemory = [u64; 4];
+
+/// The former name of [`PolicyMemory`].
+#[doc(hidden)]
+pub type Memory = PolicyMemory;
 
 /// How much a thief takes from the victim's queue at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +76,7 @@ pub struct Turn<'a> {
     /// The thief's random numbers.
     pub rng: &'a mut Rng,
     /// What the policy keeps for this thief.
-    pub memory: &'a mut Memory,
+    pub memory: &'a mut PolicyMemory,
     /// How many items a worker's queue seems to hold.
     pub(crate) len_of: &'a dyn Fn(usize) -> usize,
 }
@@ -83,7 +87,7 @@ impl<'a> Turn<'a> {
         thief: usize,
         others: &'a [(usize, u8)],
         rng: &'a mut Rng,
-        memory: &'a mut Memory,
+        memory: &'a mut PolicyMemory,
         len_of: &'a dyn Fn(usize) -> usize,
     ) -> Self {
         Self {
@@ -139,7 +143,7 @@ pub trait StealPolicy: fmt::Debug + Send + Sync {
     }
 
     /// What came of the attempt on `victim`: how many items it gave. Default: nothing is kept.
-    fn outcome(&self, memory: &mut Memory, victim: usize, took: usize) {
+    fn outcome(&self, memory: &mut PolicyMemory, victim: usize, took: usize) {
         let _ = (memory, victim, took);
     }
 
@@ -188,7 +192,7 @@ pub(crate) mod double {
         policy: &dyn StealPolicy,
         others: &[(usize, u8)],
         seed: u64,
-        memory: &mut Memory,
+        memory: &mut PolicyMemory,
         len_of: &dyn Fn(usize) -> usize,
     ) -> Vec<usize> {
         let mut rng = Rng::new(seed);

@@ -1,7 +1,9 @@
 //! Run: the worker's loop, and the birth and death of threads.
 
 pub(crate) mod blocking;
-pub(crate) mod schedtrace;
+mod layout;
+mod pinning;
+mod schedtrace;
 pub(crate) mod shutdown;
 pub(crate) mod start;
-pub(crate) mod worker;
+mod worker;

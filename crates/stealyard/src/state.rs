@@ -1,56 +1,82 @@
-//! What all threads of a scheduler share.
+//! State: what all threads of a scheduler share, as plain data.
+//!
+//! Nothing here decides or acts. What decides and acts on this state is in `search` (how a task is made
+//! ready and found) and in `run` (how threads begin and end). What belongs to one thread is in
+//! `machine`, what goes with the right to run tasks in `processor`.
+//!
+//! A worker is a machine with a P. Here machine `i` holds P `i`, and both are found by the worker's
+//! number.
+
+pub(crate) mod blocking_pool;
+pub(crate) mod lifecycle;
+pub(crate) mod monitor_post;
 
 use core::any::Any;
 use core::fmt;
 
-use stealyard_park::{Idle, SpinConfig};
-use stealyard_sync::{Arc, CachePadded};
+use stealyard_park::Idle;
+use stealyard_sync::Arc;
 
 use crate::config::Config;
-use crate::fork_join::{Boards, Crew};
-use crate::machine::current;
-use crate::metrics::{Clock, Counter, Metrics, WakeBegan, WorkerMetrics};
-use crate::processor::Remote;
-use crate::processor::global_queue::Global;
-use crate::run::blocking::Blocking;
-use crate::run::shutdown::Life;
-use crate::search::monitor::Watch;
-use crate::search::ready;
+use crate::fork_join::Boards;
+use crate::machine_remote::MachineRemote;
+use crate::metrics::wake_timer::WakeTimer;
+use crate::metrics::{Metrics, SharedCounts, WorkerMetrics};
+use crate::processor::global_queue::GlobalQueue;
+use crate::processor::remote::Remote;
 use crate::task::running::{self, Code};
-use crate::task::{Local, Memory, Schedule, Task, Why};
+use crate::task::{Memory, Task};
 use crate::user_code::{Panic, Quiet, catch, discard, dispose, tell};
+use blocking_pool::BlockingPool;
+use lifecycle::Lifecycle;
+use monitor_post::MonitorPost;
 
 /// What all threads of a scheduler share; kept by its handles, its threads and its tasks.
-pub(crate) struct Shared {
+pub(crate) struct SchedulerState {
     pub(crate) config: Quiet<Config>,
-    /// One for each P.
+    /// One for each P, by the number of its worker.
     pub(crate) remotes: Box<[Arc<Remote>]>,
+    /// One for each machine, by the number of its worker.
+    pub(crate) machines: Box<[Arc<MachineRemote>]>,
     pub(crate) idle: Idle,
     /// Where scopes show their jobs.
     pub(crate) boards: Arc<Boards>,
-    pub(crate) global: Global,
-    pub(crate) watch: Watch,
-    pub(crate) life: Life,
-    pub(crate) blocking: Blocking,
+    pub(crate) global: GlobalQueue,
+    pub(crate) monitor: MonitorPost,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) blocking: BlockingPool,
     pub(crate) memory: Memory<Self>,
-    pub(crate) clock: Clock,
-    pub(crate) wake_began: CachePadded<WakeBegan>,
-    pub(crate) outside_wakes: Counter,
-    pub(crate) panics: Counter,
-    pub(crate) refused: Counter,
-    pub(crate) start_failures: Counter,
+    pub(crate) wake_timer: WakeTimer,
+    pub(crate) counts: SharedCounts,
 }
 
-impl Shared {
+impl SchedulerState {
     /// Whether any queue seems to hold a task that a thief could take, run-next slots left out.
     pub(crate) fn any_work(&self) -> bool {
-        let holds = |remote: &Arc<Remote>| {
-            remote.stealer.len() > 0 || remote.jobs.has_offer() || !remote.mail.is_empty()
-        };
-        !self.global.is_empty() || self.remotes.iter().any(holds)
+        let holds = |remote: &Arc<Remote>| remote.stealer.len() > 0 || !remote.inbox.is_empty();
+        let offers = |machine: &Arc<MachineRemote>| machine.joins.has_offer();
+        !self.global.is_empty()
+            || self.remotes.iter().any(holds)
+            || self.machines.iter().any(offers)
     }
 
-    /// Calls code of the user's. None if it panicked, which is counted and told to the panic hook.
+    /// Returns how many tasks wait at a worker now, local ones included.
+    pub(crate) fn queued_at(&self, worker: usize) -> usize {
+        self.remotes[worker].len() + self.machines[worker].local_ready.len()
+    }
+
+    /// Wakes a worker for a reason other than work for any: if it sleeps, it looks around.
+    pub(crate) fn wake_worker(&self, worker: usize) {
+        self.idle.nudge(worker);
+    }
+
+    /// Wakes every worker, as [`wake_worker`](Self::wake_worker).
+    pub(crate) fn wake_all_workers(&self) {
+        self.idle.nudge_all();
+    }
+
+    /// Calls code of the user's. Returns `None` if it panicked, which is counted and told to the panic
+    /// hook.
     pub(crate) fn call_user<R>(&self, code: Code, call: impl FnOnce() -> R) -> Option<R> {
         match running::within(code, || catch(call)) {
             Ok(result) => Some(result),
@@ -69,11 +95,23 @@ impl Shared {
         }
     }
 
-    /// A panic of the user's code that is no task's result: counts it and tells the hook. Does not unwind.
+    /// Counts a panic of the user's code that is no task's result, and tells the hook. Does not unwind.
     #[cold]
     pub(crate) fn caught(&self, panic: Panic) {
-        self.task_panicked(&*panic);
+        self.count_panic(&*panic);
         dispose(panic);
+    }
+
+    /// Counts a panic and tells the hook. Does not unwind.
+    pub(crate) fn count_panic(&self, payload: &(dyn Any + Send)) {
+        self.counts.panics.add_shared(1);
+        if let Some(hook) = &self.config.hooks.on_panic
+            && let Err(panic) = running::within(Code::OnPanic, || catch(|| hook(payload)))
+        {
+            // Not told to the hook, or one that always panics would be called for ever.
+            self.counts.panics.add_shared(1);
+            dispose(panic);
+        }
     }
 
     /// Drops what a caller passed in vain.
@@ -84,12 +122,12 @@ impl Shared {
         }
     }
 
-    /// A task came when the scheduler takes none: it is cancelled. Without a handle to say so, an event does where it
-    /// could not be expected.
+    /// Cancels a task that came when the scheduler takes none. Without a handle to say so, an event does
+    /// where it could not be expected.
     #[cold]
     pub(crate) fn refuse(&self, task: Task, has_handle: bool) {
-        self.refused.add_shared(1);
-        if !has_handle && self.life.is_copy() {
+        self.counts.refused.add_shared(1);
+        if !has_handle && self.lifecycle.is_copy() {
             tell(|| {
                 tracing::error!(
                     scheduler = %self.config.name,
@@ -101,10 +139,18 @@ impl Shared {
         task.cancel();
     }
 
+    /// Ends a task that was not run, or not to its end: at once, or if this thread is deep inside of
+    /// destructors, when the innermost has returned (TR1 of `task/trampoline.rs`).
+    pub(crate) fn cancel(&self, task: Task) {
+        self.lifecycle.cancelled.add_shared(1);
+        task.cancel();
+    }
+
+    /// Returns a picture of what the scheduler did and does.
     pub(crate) fn metrics(&self) -> Metrics {
         let blocking = self.blocking.stats();
-        let read = |remote: &Arc<Remote>| remote.counters.read(remote.len());
-        let workers: Vec<WorkerMetrics> = self.remotes.iter().map(read).collect();
+        let read = |(worker, remote): (usize, &Arc<Remote>)| remote.metrics(self.queued_at(worker));
+        let workers: Vec<WorkerMetrics> = self.remotes.iter().enumerate().map(read).collect();
         let injector_depth = self.global.len();
         // What came out of the global queue or is in it, less what workers put in.
         let sum = |count: fn(&WorkerMetrics) -> u64| workers.iter().map(count).sum::<u64>();
@@ -114,107 +160,27 @@ impl Shared {
             workers,
             injector_depth,
             pushed_from_outside,
-            wakes_from_outside: self.outside_wakes.get(),
+            wakes_from_outside: self.counts.outside_wakes.get(),
             searching: self.idle.searching(),
             sleeping: self.idle.sleeping(),
             blocking_threads: blocking.threads,
             blocking_idle: blocking.idle,
             blocking_queued: blocking.queued,
-            thread_start_failures: self.start_failures.get() + blocking.start_failures,
-            panics: self.panics.get(),
-            refused: self.refused.get(),
+            thread_start_failures: self.counts.start_failures.get() + blocking.start_failures,
+            panics: self.counts.panics.get(),
+            refused: self.counts.refused.get(),
         }
     }
 }
 
-impl Crew for Shared {
-    fn offered(&self) {
-        current::with(
-            |context| match context.and_then(|context| context.processor_of(self)) {
-                Some(processor) => ready::announce(self, processor, 1),
-                None => _ = self.idle.announce(1),
-            },
-        );
-    }
-
-    fn hungry(&self) -> bool {
-        self.idle.searching() > 0 || self.idle.sleeping() > 0
-    }
-
-    fn push(&self, task: Task) {
-        current::with(
-            |context| match context.and_then(|context| context.processor_of(self)) {
-                Some(processor) => ready::push_back(self, processor, task),
-                None => ready::submit(self, task),
-            },
-        );
-    }
-
-    fn boards(&self) -> &Arc<Boards> {
-        &self.boards
-    }
-
-    fn index(&self) -> usize {
-        current::with_processor(|held| held.map_or(0, |(_, processor)| processor.index))
-    }
-}
-
-// SAFETY: 1. the pool is a field, made for this scheduler's tasks; 2. the lists belong to a P of this
-// scheduler, as `processor_of` checks; 3. a thread's context keeps what it belongs to, and is left after all
-// that runs within it; 4. what calls code of the user's catches its panics, and the rest has none.
-unsafe impl Schedule for Shared {
-    #[inline]
-    fn schedule(&self, task: Task, _why: Why) {
-        current::with(
-            |context| match context.and_then(|context| context.processor_of(self)) {
-                Some(processor) => ready::push_woken(self, processor, task),
-                None => ready::submit(self, task),
-            },
-        );
-    }
-
-    #[inline(always)]
-    fn is_kept_by_this_thread(&self) -> bool {
-        current::with(|context| context.is_some_and(|context| context.keeps(self)))
-    }
-
-    #[inline(always)]
-    fn memory(&self) -> &Memory<Self> {
-        &self.memory
-    }
-
-    #[inline(always)]
-    fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R {
-        current::with(|context| {
-            let processor = context.and_then(|context| context.processor_of(self));
-            f(processor.map(|processor| &processor.memory))
-        })
-    }
-
-    fn spin(&self) -> SpinConfig {
-        self.config.spin.unwrap_or(SpinConfig::OFF)
-    }
-
-    fn task_panicked(&self, payload: &(dyn Any + Send)) {
-        self.panics.add_shared(1);
-        if let Some(hook) = &self.config.hooks.on_panic
-            && let Err(panic) = running::within(Code::OnPanic, || catch(|| hook(payload)))
-        {
-            // Not told to the hook, or one that always panics would be called for ever.
-            self.panics.add_shared(1);
-            dispose(panic);
-        }
-    }
-}
-
-impl fmt::Debug for Shared {
+impl fmt::Debug for SchedulerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
+        f.debug_struct("SchedulerState")
             .field("name", &self.config.name)
             .field("workers", &self.remotes.len())
             .field("idle", &self.idle.sleeping())
             .field("global", &self.global.len())
-            .field("life", &self.life)
+            .field("life", &self.lifecycle)
             .finish_non_exhaustive()
     }
 }

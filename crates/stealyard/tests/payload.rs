@@ -353,7 +353,7 @@ impl StealPolicy for Policy {
         explode(self.0)
     }
 
-    fn outcome(&self, _memory: &mut stealyard::policy::Memory, _victim: usize, _took: usize) {
+    fn outcome(&self, _memory: &mut stealyard::policy::PolicyMemory, _victim: usize, _took: usize) {
         explode(self.0)
     }
 

@@ -61,12 +61,13 @@ fn change_budget(change: impl FnOnce(u32) -> u32) -> u32 {
         // A hook or a destructor, whatever the last task left.
         return u32::MAX;
     }
-    current::with_processor(|held| {
-        held.map_or(u32::MAX, |(_, processor)| {
-            let left = processor.budget.get();
-            processor.budget.set(change(left));
-            left
-        })
+    current::with_worker(|machine| {
+        let Some(machine) = machine.filter(|machine| machine.processor().is_some()) else {
+            return u32::MAX;
+        };
+        let left = machine.budget.get();
+        machine.budget.set(change(left));
+        left
     })
 }
 

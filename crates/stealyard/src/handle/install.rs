@@ -9,7 +9,7 @@ use stealyard_sync::Arc;
 
 use crate::machine::current;
 use crate::search::ready;
-use crate::state::Shared;
+use crate::state::SchedulerState;
 use crate::task::{self, JoinError, wait_for};
 use crate::user_code::{NoBlocking, refuse};
 
@@ -24,13 +24,16 @@ impl Drop for MustNotUnwind {
 
 /// See `Handle::install`.
 #[track_caller]
-pub(crate) fn install<R, F>(shared: &Arc<Shared>, call: F) -> R
+pub(crate) fn install<R, F>(shared: &Arc<SchedulerState>, call: F) -> R
 where
     F: FnOnce() -> R + Send,
     R: Send,
 {
-    let here =
-        current::with_processor(|held| held.is_some_and(|(own, _)| Arc::ptr_eq(own, shared)));
+    let here = current::with_worker(|machine| {
+        machine.is_some_and(|machine| {
+            Arc::ptr_eq(machine.shared(), shared) && machine.processor().is_some()
+        })
+    });
     if here {
         return call();
     }
@@ -41,7 +44,7 @@ where
             here.message("install", "`.await` a task of this scheduler"),
         );
     }
-    if shared.life.is_copy() {
+    if shared.lifecycle.is_copy() {
         shared.drop_unwanted(call);
         refuse(
             (),

@@ -1,39 +1,50 @@
-//! Which scheduler this thread works for, and whether it holds a P.
+//! Which scheduler this thread works for, in what role, and whether it holds a P.
 //!
 //! The thread-local word is the address of a [`Context`] on the thread's own stack. It never holds the P
 //! itself: a runtime call from inside a task asks the context for the P each time, uses it for one step
-//! and forgets it, so a P can be taken from a thread while user code runs.
+//! and forgets it, so a P can be taken from a thread while user code runs. From a worker's context the
+//! thread's [`Machine`] is reached.
 //!
-//! Contexts form a list, from the innermost outwards, that is changed at its ends as calls nest. A user's guard
-//! ([`EnterGuard`]) has its context on the heap, because it can be forgotten, and may be dropped out of order. It
-//! says where spawns go and nothing else: whether this thread is a worker and may block is said by the first context
-//! further out that is no guard's. Within a guard a worker's thread spawns and wakes through the global queue, so
-//! that the way without guards pays nothing for them.
+//! Contexts form a list, from the innermost outwards, that is changed at its ends as calls nest. A
+//! user's guard ([`EnterGuard`]) has its context on the heap, because it can be forgotten, and may be
+//! dropped out of order. It says where spawns go and nothing else: what this thread is (a worker's, a
+//! blocking one) is said by the first context further out that is no guard's. Within a guard a
+//! worker's thread spawns and wakes through the global queue, so that the way without guards pays
+//! nothing for them.
 //!
-//! - **CT1** *Every context in the list lives.* One on the stack leaves the list before its frame ends, with all that
-//!   is further in. A guard takes its own out of the list, wherever it is, before it frees it. A guard that is
-//!   forgotten leaves its context for good.
-//! - **CT2** No reference to a guard's context is kept across user code, which could drop the guard.
+//! # Invariants
+//! - **CT1** *Every context in the list lives.* One on the stack leaves the list before its frame ends,
+//!   with all that is further in. A guard takes its own out of the list, wherever it is, before it frees
+//!   it. A guard that is forgotten leaves its context for good.
+//! - **CT2** *No reference to a guard's context is kept* across user code, which could drop the guard.
 //!
 //! The word needs no destructor, so it can be read from the destructors of other thread-locals: there,
 //! the context is gone already, and a spawn goes to the global queue.
 //!
 //! # Several schedulers on one thread
-//! A thread can be inside of several at once: a blocking call of A's that blocks on a future of B's; a destructor that
-//! the end of A runs, which wakes a task of B's, whose end runs another destructor. What a thread remembers is
-//! therefore kept for each scheduler, or is the same whichever it is:
-//!
-//! | what a thread remembers          | where                    | with several schedulers                           |
-//! |----------------------------------|--------------------------|---------------------------------------------------|
-//! | what it works for                | here: a list of contexts | one entry for each; "inside of A" looks at all of them, "the current one" at the innermost |
-//! | the P it holds                   | the context              | a thread is one worker of one scheduler; asked for with the scheduler it is to be of |
-//! | that it must not block, that it runs a blocking call as a worker | its duty, in `task/running.rs` | set and put back with the contexts of workers, of calls and of `block_on` |
-//! | the budget of the running task   | the P                    | the worker's, whatever was entered further in     |
-//! | what of the user's code it is inside of, that a task woke itself | `task/running.rs` | one word, put back by each call; addresses differ between schedulers |
-//! | cancellations under way          | `task/trampoline.rs`     | a few frames inside each other, whichever scheduler each is of (TR2) |
-//! | joins that are under way         | `fork_join/jobs.rs`      | set by the worker's loop alone, so they are the worker's own, also in a destructor of another scheduler's task: its thieves are workers, and any worker can run a half |
-//! | what it waits with               | `task/wait.rs`           | taken out for each wait: a wait further in makes its own, and a token left over costs one poll |
-//! | a P's spill, random numbers, policy memory | the P          | the scheduler's own; borrowed for a step that calls no code of the user's but the policy, which is given them |
+//! A thread can be inside of several at once: a blocking call of A's that blocks on a future of B's; a
+//! destructor that the end of A runs, which wakes a task of B's, whose end runs another destructor. What
+//! a thread remembers is therefore kept for each scheduler, or is the same whichever it is:
+//! - *What it works for*: a list of contexts, here. There is an entry for each scheduler. "Inside of A"
+//!   looks at all of them, "the current one" at the innermost.
+//! - *The machine, and the P that it holds*: in the worker's context. A thread is one worker of one
+//!   scheduler. The P is asked for with the scheduler that it is to be of.
+//! - *That it must not block, that it runs a blocking call as a worker*: its duty, in
+//!   `task/running.rs`. It is set and put back with the contexts of workers, of calls and of `block_on`.
+//! - *That it cancels a blocking call*: in the context of the scheduler whose call it is.
+//! - *The budget of the running task*: in the machine. It is the worker's, whatever was entered further
+//!   in.
+//! - *What of the user's code it is inside of, that a task woke itself*: one word, in
+//!   `task/running.rs`, put back by each call. Addresses differ between schedulers.
+//! - *Cancellations under way*: in `task/trampoline.rs`; a few frames inside each other, whichever
+//!   scheduler each is of (TR2).
+//! - *Joins that are under way*: in `fork_join/jobs.rs`. Only the worker's loop sets them, so they are
+//!   the worker's own, also in a destructor of another scheduler's task: its thieves are workers, and
+//!   any worker can run a half.
+//! - *What it waits with*: in `task/wait.rs`. It is taken out for each wait: a wait further in makes its
+//!   own, and a token left over costs one poll.
+//! - *The spill, random numbers and policy memory of a P*: in the P. They are the scheduler's own, and
+//!   are borrowed for a step that calls no code of the user's but the policy, which is given them.
 
 use core::cell::Cell;
 use core::fmt;
@@ -43,8 +54,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use stealyard_sync::{Arc, const_thread_local, thread};
 
+use crate::machine::Machine;
 use crate::processor::Processor;
-use crate::state::Shared;
+use crate::state::SchedulerState;
 use crate::task::running::{self, Duty, DutyGuard};
 use crate::user_code::{Panic, dispose};
 
@@ -68,18 +80,22 @@ pub(crate) enum Role {
 /// A thread's tie to a scheduler, on the thread's stack.
 #[derive(Debug)]
 pub(crate) struct Context {
-    shared: Arc<Shared>,
+    shared: Arc<SchedulerState>,
     /// The same, unless a guard's.
-    keeps: *const Shared,
+    keeps: *const SchedulerState,
     role: Role,
     /// The context that was this thread's when it entered this one.
     outer: Cell<*const Context>,
+    /// The thread's machine; null unless a worker's.
+    machine: Cell<*const Machine>,
     /// The P that the thread holds now; null if it holds none.
     processor: Cell<*const Processor>,
+    /// The thread cancels a blocking call of this scheduler's.
+    cancels_a_call: Cell<bool>,
 }
 
 impl Context {
-    pub(crate) fn new(shared: Arc<Shared>, role: Role) -> Self {
+    pub(crate) fn new(shared: Arc<SchedulerState>, role: Role) -> Self {
         let keeps = match role {
             Role::Entered => ptr::null(),
             _ => Arc::as_ptr(&shared),
@@ -89,11 +105,14 @@ impl Context {
             keeps,
             role,
             outer: Cell::new(ptr::null()),
+            machine: Cell::new(ptr::null()),
             processor: Cell::new(ptr::null()),
+            cancels_a_call: Cell::new(false),
         }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    /// Returns the state of its scheduler.
+    pub(crate) fn shared(&self) -> &Arc<SchedulerState> {
         &self.shared
     }
 
@@ -111,17 +130,17 @@ impl Context {
         f()
     }
 
-    /// The P, if the thread holds one and works for `shared`. For one step: it must not be kept across
-    /// user code.
+    /// Returns the P, if the thread holds one and works for `shared`. For one step: it must not be kept
+    /// across user code.
     #[inline(always)]
-    pub(crate) fn processor_of(&self, shared: &Shared) -> Option<&Processor> {
+    fn processor_of(&self, shared: &SchedulerState) -> Option<&Processor> {
         if !self.keeps(shared) {
             return None;
         }
         self.processor()
     }
 
-    /// The P, if the thread holds one in this context. For one step, as `processor_of`.
+    /// Returns the P, if the thread holds one in this context. For one step, as `processor_of`.
     #[inline(always)]
     pub(crate) fn processor(&self) -> Option<&Processor> {
         // SAFETY: 1. `holding` put it there and keeps it borrowed until it takes it out; 2. `&self` is
@@ -129,7 +148,14 @@ impl Context {
         unsafe { self.processor.get().as_ref() }
     }
 
-    /// The context that this one was entered within.
+    /// Returns the thread's machine, if this is a worker's context.
+    fn machine(&self) -> Option<&Machine> {
+        // SAFETY: 1. `enter_worker` put it there and keeps it borrowed until it takes it out; 2. `&self` is
+        // reached only on the thread that called `enter_worker`.
+        unsafe { self.machine.get().as_ref() }
+    }
+
+    /// Returns the context that this one was entered within.
     fn outer(&self) -> Option<&Self> {
         // SAFETY: 1. every context in the list lives (CT1), and this one is in it.
         unsafe { self.outer.get().as_ref() }
@@ -144,7 +170,7 @@ impl Context {
 
     /// Whether this thread keeps `shared` by itself until what runs now returns: a guard may go before.
     #[inline(always)]
-    pub(crate) fn keeps(&self, shared: &Shared) -> bool {
+    pub(crate) fn keeps(&self, shared: &SchedulerState) -> bool {
         ptr::eq(self.keeps, shared)
     }
 }
@@ -157,8 +183,8 @@ pub(crate) fn with<R>(f: impl FnOnce(Option<&Context>) -> R) -> R {
     f(unsafe { context.as_ref() })
 }
 
-/// The scheduler this thread works for.
-pub(crate) fn shared() -> Option<Arc<Shared>> {
+/// Returns the state of the scheduler that this thread works for.
+pub(crate) fn shared() -> Option<Arc<SchedulerState>> {
     with(|context| context.map(|context| Arc::clone(context.shared())))
 }
 
@@ -170,43 +196,74 @@ fn with_first<R>(pick: impl Fn(&Context) -> bool, f: impl FnOnce(Option<&Context
     })
 }
 
-/// Calls `f` with this thread's context as a worker, if it is one, whatever was entered further in.
-pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Context>) -> R) -> R {
-    with_first(|context| context.role == Role::Worker, f)
+/// Calls `f` with the P, if this thread holds one and its innermost context is of `shared`. For one
+/// step: it must not be kept across user code.
+#[inline(always)]
+pub(crate) fn with_processor<R>(
+    shared: &SchedulerState,
+    f: impl FnOnce(Option<&Processor>) -> R,
+) -> R {
+    with(|context| f(context.and_then(|context| context.processor_of(shared))))
 }
 
-/// Calls `f` with the P that this thread holds, of whatever scheduler; for one step.
-pub(crate) fn with_processor<R>(f: impl FnOnce(Option<(&Arc<Shared>, &Processor)>) -> R) -> R {
-    with_worker(|worker| {
-        f(
-            worker
-                .and_then(|worker| Some((worker.shared(), worker.processor_of(worker.shared())?))),
-        )
-    })
+/// Calls `f` with this thread's machine, if it is a worker's of any scheduler, whatever was entered
+/// further in.
+pub(crate) fn with_worker<R>(f: impl FnOnce(Option<&Machine>) -> R) -> R {
+    with_first(
+        |context| context.role == Role::Worker,
+        |context| f(context.and_then(Context::machine)),
+    )
 }
 
 /// Whether this thread is a worker's, of any scheduler.
 pub(crate) fn is_worker() -> bool {
-    with_worker(|context| context.is_some())
+    with_worker(|machine| machine.is_some())
 }
 
-/// What this thread is to the scheduler it works for, whatever guards it is inside of.
+/// Returns what this thread is to the scheduler it works for, whatever guards it is inside of.
 pub(crate) fn role() -> Option<Role> {
     with(|context| Some(context?.base()?.role))
 }
 
 /// Whether this thread works for `shared`, in whatever role, in its own context or in one further out; a guard is no
 /// role.
-pub(crate) fn works_for(shared: &Shared) -> bool {
+pub(crate) fn works_for(shared: &SchedulerState) -> bool {
     with_first(|context| context.keeps(shared), |context| context.is_some())
 }
 
 /// Whether this thread has that role for `shared`, in its own context or in one further out.
-pub(crate) fn is_inside(shared: &Shared, role: Role) -> bool {
+pub(crate) fn is_inside(shared: &SchedulerState, role: Role) -> bool {
     with_first(
         |context| context.role == role && context.keeps(shared),
         |context| context.is_some(),
     )
+}
+
+/// Calls `f`, which cancels a blocking call of `shared`.
+pub(crate) fn while_cancelling_a_call(shared: &SchedulerState, f: impl FnOnce()) {
+    let set = |cancels| {
+        let of_it = |context: &Context| context.keeps(shared);
+        with_first(of_it, |context| {
+            context.is_some_and(|context| context.cancels_a_call.replace(cancels))
+        })
+    };
+    let before = set(true);
+    f();
+    set(before);
+}
+
+/// Whether this thread cancels a blocking call of `shared`.
+pub(crate) fn cancels_a_call(shared: &SchedulerState) -> bool {
+    with_first(
+        |context| context.keeps(shared) && context.cancels_a_call.get(),
+        |context| context.is_some(),
+    )
+}
+
+/// Makes `machine` this thread's, and its context the thread's, until the returned value is dropped.
+pub(crate) fn enter_worker(machine: &Machine) -> Entered<'_> {
+    machine.context.machine.set(machine);
+    enter(&machine.context)
 }
 
 /// Makes `context` this thread's, until the returned value is dropped.
@@ -247,6 +304,7 @@ impl Drop for Entered<'_> {
     fn drop(&mut self) {
         // What is further in are guards that outlive this call (CT1).
         CURRENT.with(|current| current.set(self.context.outer.get()));
+        self.context.machine.set(ptr::null());
     }
 }
 
@@ -267,7 +325,7 @@ impl UnwindSafe for EnterGuard {}
 impl RefUnwindSafe for EnterGuard {}
 
 impl EnterGuard {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<SchedulerState>) -> Self {
         let context = Box::leak(Box::new(Context::new(shared, Role::Entered)));
         // A thread whose locals are gone has no list to be in, and takes it for out of order below.
         let outer = CURRENT.try_with(|current| current.replace(context));

@@ -1,150 +1,56 @@
-//! Tasks that would rather run at a certain place, and tasks that must.
+//! Local tasks: those that only the thread which spawned them may run.
 //!
-//! | spawned by      | waits in                   | who takes it                                             |
-//! |-----------------|----------------------------|----------------------------------------------------------|
-//! | `spawn_on` a worker | that worker's `mail`   | that worker; another in its last pass, before it would sleep |
-//! | `spawn_on` a node   | the node's lane of the global queue | as any task there: its own workers first        |
-//! | `spawn_local`   | the worker's `bound` queue | that worker's thread only                                |
-//!
-//! A worker looks at both queues of its own whenever the global queue has its turn (P2), when it has nothing
-//! else, and after each sleep.
+//! `spawn_local` puts a task into its machine's `local_ready` queue; only that machine's thread takes
+//! it from there. A worker looks there whenever the global queue has its turn (P2 of
+//! `processor/order.rs`), when it has nothing else, and after each sleep.
 //!
 //! # Invariants
-//! - **PL1** *Mail is seen.* Whoever puts mail announces it, as any work (V1); the last look before a sleep covers
-//!   all mail (D1). If its worker sleeps, that one is nudged instead: a nudge leaves a token, so it will look.
-//! - **PL2** *A bound task is touched by one thread.* The thread that made it is the only one that takes from
-//!   `bound`; wakers and `abort` elsewhere only put it there, and nudge. A token is left each time, so the
-//!   worker looks before its next sleep ends.
-//! - **PL3** *None is left.* A worker that leaves cancels its bound tasks, queued and asleep, until none is
-//!   alive; `alive` is counted by that thread alone, down when the future is dropped. A waker of a bound
-//!   task that is used afterwards finds a task that is complete.
+//! - **LT1** *A local task is touched by one thread.* The thread that made it is the only one that takes
+//!   from `local_ready`. Wakers and `abort` on other threads only put it there, and wake the worker. A
+//!   token is left each time, so the worker looks before its next sleep ends.
+//! - **LT2** *No local task outlives its worker.* A worker that leaves cancels its local tasks, queued
+//!   and asleep, until none is alive. Only the worker's own thread changes `local_alive`; it decrements
+//!   it when a future is dropped. A waker that is used later finds a completed task and does nothing.
 //!
-//! When a P will move between threads, `bound` stays with the thread, and `mail` with the P.
+//! Local tasks belong to the machine: when a P moves to another thread, they stay, and its inbox moves.
 //!
 //! # Why not …
-//! One queue for both: thieves would have to put back what they may not run. A task's own thread number in
-//! every task, looked at by every thief: users of neither would pay.
+//! One queue for these and for the inbox: thieves would have to put back what they may not run. The
+//! number of its thread in every task, looked at by every thief: users of neither would pay.
 
-use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
+use stealyard_sync::atomic::Ordering;
 use stealyard_sync::{Arc, thread};
 
+use crate::machine::Machine;
 use crate::machine::current::{self, Role};
-use crate::processor::Processor;
-use crate::run::shutdown::FullFence;
-use crate::state::Shared;
+use crate::machine_remote::MachineRemote;
+use crate::state::SchedulerState;
 use crate::task::{self, JoinHandle, Local, Memory, Schedule, Task, Why};
 use crate::user_code::refuse;
 
-/// Where a task would rather run; a hint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Place {
-    /// The worker with this number, from 0.
-    Worker(usize),
-    /// A worker of the NUMA node that the kernel calls by this number. Without a placement the scheduler
-    /// does not tell nodes apart: then this is the global queue, whatever the number.
-    Node(usize),
-}
-
-/// The scheduler has no such place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoSuchPlace {
-    /// What was asked for.
-    pub place: Place,
-    /// Numbers below this one exist.
-    pub count: usize,
-}
-
-impl fmt::Display for NoSuchPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, number, count) = match self.place {
-            Place::Worker(number) => ("worker", number, self.count),
-            Place::Node(number) => ("node", number, self.count),
-        };
-        let last = count.saturating_sub(1);
-        write!(
-            f,
-            "{what} {number}: this scheduler has {what}s 0 to {last} (a placement tells nodes apart)"
-        )
-    }
-}
-
-impl core::error::Error for NoSuchPlace {}
-
-/// Puts a new task where it would rather run.
-pub(crate) fn submit(shared: &Arc<Shared>, place: Place, task: Task) {
-    match place {
-        Place::Worker(worker) => {
-            let remote = &shared.remotes[worker];
-            remote.mail.push(task);
-            // Ordering: SeqCst (PL1); partner: the fence behind which a worker that says "awake" takes its mail (G5):
-            // it is seen awake, or sees the task. Unmodelled: the mail's own lock orders it on every machine
-            // that the models know.
-            fence(Ordering::SeqCst);
-            // PL1; a worker that falls asleep in this moment looks at all mail before.
-            if remote.asleep.get() {
-                shared.idle.nudge(worker);
-                shared.life.after_submit(shared, FullFence::passed());
-            } else {
-                let announced = shared.idle.announce_from(worker, 1);
-                shared.life.after_submit(shared, announced);
-            }
-        }
-        Place::Node(node) => {
-            let lane = shared.global.lane_of(node).unwrap_or_default();
-            shared.global.push(lane, task);
-            let near = shared.remotes.iter().position(|remote| remote.lane == lane);
-            let announced = match near {
-                Some(worker) => shared.idle.announce_from(worker, 1),
-                None => shared.idle.announce(1),
-            };
-            shared.life.after_submit(shared, announced);
-        }
-    }
-}
-
-/// Whether there is such a place.
-pub(crate) fn check(shared: &Shared, place: Place) -> Result<(), NoSuchPlace> {
-    let (number, count) = match place {
-        Place::Worker(worker) => (worker, shared.remotes.len()),
-        Place::Node(node) => (node, shared.global.nodes()),
-    };
-    if number < count {
-        Ok(())
-    } else {
-        Err(NoSuchPlace { place, count })
-    }
-}
-
-/// What a worker's bound tasks have in common: their memory, and where they are put when they are woken.
-pub(crate) struct Bound {
-    shared: Arc<Shared>,
+/// What a worker's local tasks have in common: their memory, and where they are put when they are woken.
+pub(crate) struct LocalTasks {
+    shared: Arc<SchedulerState>,
     worker: usize,
+    machine: Arc<MachineRemote>,
     memory: Memory<Self>,
 }
 
-impl Bound {
-    /// Futures that have not been dropped (PL3).
-    fn alive(&self) -> &AtomicUsize {
-        &self.shared.remotes[self.worker].bound_alive
-    }
-}
-
 // SAFETY: 1. the pool is a field, made for these tasks; 2. they never use a worker's own lists; 4. no code of the
-// user's is called, but by `Shared::task_panicked`, which catches its panics.
-unsafe impl Schedule for Bound {
+// user's is called, but by `SchedulerState::count_panic`, which catches its panics.
+unsafe impl Schedule for LocalTasks {
     fn schedule(&self, task: Task, _why: Why) {
-        self.shared.remotes[self.worker].bound.push(task);
-        let own = current::with_worker(|worker| {
-            let processor = worker.and_then(|worker| worker.processor_of(&self.shared));
-            processor.is_some_and(|processor| processor.index == self.worker)
+        self.machine.local_ready.push(task);
+        let own = current::with_worker(|machine| {
+            machine.is_some_and(|machine| {
+                Arc::ptr_eq(&machine.remote, &self.machine) && machine.processor().is_some()
+            })
         });
         if !own {
-            self.shared.idle.nudge(self.worker);
+            self.shared.wake_worker(self.worker);
         }
     }
 
@@ -157,31 +63,31 @@ unsafe impl Schedule for Bound {
     }
 
     fn task_panicked(&self, payload: &(dyn core::any::Any + Send)) {
-        self.shared.task_panicked(payload);
+        self.shared.count_panic(payload);
     }
 }
 
-/// A bound future, counted as long as it lives.
+/// A local future, counted as long as it lives.
 struct Counted<F> {
     future: F,
     _alive: Alive,
 }
 
 /// Counts a future out when it is dropped, on its own thread.
-struct Alive(Arc<Bound>);
+struct Alive(Arc<MachineRemote>);
 
 impl Alive {
-    fn new(home: &Arc<Bound>) -> Self {
+    fn new(machine: &Arc<MachineRemote>) -> Self {
         // Ordering: Relaxed; only this thread counts.
-        home.alive().fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(home))
+        machine.local_alive.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(machine))
     }
 }
 
 impl Drop for Alive {
     fn drop(&mut self) {
         // Ordering: Relaxed; only this thread counts.
-        self.0.alive().fetch_sub(1, Ordering::Relaxed);
+        self.0.local_alive.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -207,34 +113,32 @@ where
     F::Output: 'static,
 {
     current::with_worker(|worker| {
-        let held = worker.and_then(|worker| {
-            let processor = worker.processor_of(worker.shared())?;
-            Some((worker.shared(), processor))
-        });
-        let Some((shared, processor)) = held else {
+        let held = worker.and_then(|machine| Some((machine, machine.processor()?)));
+        let Some((machine, processor)) = held else {
             refuse(future, no_worker(worker.is_some()));
         };
-        let home = processor.bound.get_or_init(|| {
-            Arc::new(Bound {
-                shared: Arc::clone(shared),
-                worker: processor.index,
+        let home = machine.local_tasks.get_or_init(|| {
+            Arc::new(LocalTasks {
+                shared: Arc::clone(machine.shared()),
+                worker: machine.index,
+                machine: Arc::clone(&machine.remote),
                 memory: Memory::new(),
             })
         });
         let counted = Counted {
             future,
-            _alive: Alive::new(home),
+            _alive: Alive::new(&machine.remote),
         };
-        // SAFETY: 1. its tasks go to `bound` alone, from where only this thread takes them (PL2), and none is left
-        // when it leaves (PL3); 2. a `JoinHandle` is `Send` only if the output is; 3. both are `'static`.
+        // SAFETY: 1. its tasks go to `local_ready` alone, from where only this thread takes them (LT1), and none is
+        // left when it leaves (LT2); 2. a `JoinHandle` is `Send` only if the output is; 3. both are `'static`.
         let (task, handle) = unsafe { task::spawn_unchecked(home, None, counted) };
         processor.counters().spawned.add(1);
-        processor.remote.bound.push(task);
+        machine.remote.local_ready.push(task);
         handle
     })
 }
 
-/// Why `spawn_local` cannot be called here.
+/// Returns why `spawn_local` cannot be called here.
 fn no_worker(has_stopped: bool) -> &'static str {
     if has_stopped {
         return "spawn_local: the scheduler is at its end, and this worker has run its last task: spawn in a task, before \
@@ -242,34 +146,33 @@ fn no_worker(has_stopped: bool) -> &'static str {
     }
     match current::role() {
         Some(Role::Blocking) => {
-            "spawn_local: this thread runs a blocking call and is no worker's, so a task bound to it would never run: \
+            "spawn_local: this thread runs a blocking call and is no worker's, so a local task of it would never run: \
              call it inside a task"
         }
         Some(Role::Guest | Role::Worker) => {
-            "spawn_local: this thread is inside block_on and is no worker's, so a task bound to it would never run: \
+            "spawn_local: this thread is inside block_on and is no worker's, so a local task of it would never run: \
              call it inside a task"
         }
         Some(Role::Entered) | None => {
-            "spawn_local: this thread is no worker's, or not any more, and a task bound to it would never run: call \
+            "spawn_local: this thread is no worker's, or not any more, and a local task of it would never run: call \
              it inside a task"
         }
     }
 }
 
-/// Runs one bound task of this worker, if any is ready.
-pub(crate) fn take_bound(processor: &Processor) -> Option<Task> {
-    // A plain load where nobody uses them.
-    processor.remote.bound.pop()
+/// Takes a local task of this machine, if any is ready.
+pub(crate) fn take(machine: &Machine) -> Option<Task> {
+    // A plain load where none was ever spawned.
+    machine.remote.local_ready.pop()
 }
 
-/// PL3: the worker's thread leaves.
-pub(crate) fn cancel_bound(processor: &Processor, mut cancel: impl FnMut(Task)) {
-    let Some(home) = processor.bound.get() else {
+/// Cancels all local tasks, queued and asleep, until none is alive (LT2): the worker's thread leaves.
+pub(crate) fn cancel_all(machine: &Machine, mut cancel: impl FnMut(Task)) {
+    let Some(home) = machine.local_tasks.get() else {
         return;
     };
-    // Ordering: Relaxed; only this thread counts.
-    while home.alive().load(Ordering::Relaxed) > 0 {
-        while let Some(task) = processor.remote.bound.pop() {
+    while machine.remote.local_alive() > 0 {
+        while let Some(task) = take(machine) {
             cancel(task);
         }
         home.memory.claim_idle(&mut cancel);

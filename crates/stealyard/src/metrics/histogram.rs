@@ -2,7 +2,7 @@
 
 use stealyard_sync::time::Duration;
 
-use crate::metrics::Counter;
+use crate::metrics::counter::{Counter, as_ns};
 
 /// From below 1 ns to 2^38 ns, over four minutes, and more.
 pub const BUCKETS: usize = 40;
@@ -19,7 +19,7 @@ impl Default for Recorder {
 impl Recorder {
     /// Counts one duration, by the only writer.
     pub(crate) fn record(&self, duration: Duration) {
-        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let ns = as_ns(duration);
         let bucket = (u64::BITS - ns.leading_zeros()) as usize;
         self.0[bucket.min(BUCKETS - 1)].add(1);
     }

@@ -23,7 +23,7 @@ const FAR: usize = 4;
 pub(crate) struct LaneId(pub(crate) usize);
 
 #[derive(Debug)]
-pub(crate) struct Global {
+pub(crate) struct GlobalQueue {
     lanes: Box<[Locked<Task>]>,
     /// For each lane, all lanes, nearest first.
     orders: Box<[Box<[usize]>]>,
@@ -31,7 +31,7 @@ pub(crate) struct Global {
     lane_of_node: Box<[usize]>,
 }
 
-impl Global {
+impl GlobalQueue {
     /// One lane for each row of `orders`, which lists all lanes, nearest first, itself the first.
     pub(crate) fn new(orders: Vec<Vec<usize>>, lane_of_node: Vec<usize>) -> Self {
         debug_assert!(!orders.is_empty(), "a global queue has at least one lane");
@@ -85,6 +85,11 @@ impl Global {
         self.orders[lane.0]
             .iter()
             .find_map(|&near| self.lanes[near].pop())
+    }
+
+    /// Takes one task from any lane, whichever thread asks: for the end, when no lane is near.
+    pub(crate) fn pop_any(&self) -> Option<Task> {
+        self.lanes.iter().find_map(Locked::pop)
     }
 
     /// Takes a worker's share of the nearest lane that has any.

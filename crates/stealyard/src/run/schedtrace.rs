@@ -13,11 +13,11 @@ use stealyard_sync::Arc;
 use stealyard_sync::thread::JoinHandle as ThreadHandle;
 use stealyard_sync::time::{Duration, Instant};
 
-use crate::state::Shared;
+use crate::state::SchedulerState;
 use crate::user_code::tell;
 
 /// Starts the thread, if lines are wanted. It ends when the workers have.
-pub(crate) fn start(shared: &Arc<Shared>) -> Option<ThreadHandle<()>> {
+pub(crate) fn start(shared: &Arc<SchedulerState>) -> Option<ThreadHandle<()>> {
     let every = shared.config.schedtrace?;
     let own = Arc::clone(shared);
     let name = format!("{}-trace", shared.config.name);
@@ -31,11 +31,11 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Option<ThreadHandle<()>> {
     }
 }
 
-fn print(shared: &Shared, every: Duration) {
+fn print(shared: &SchedulerState, every: Duration) {
     let began = Instant::now();
     loop {
         let next = Instant::now().checked_add(every);
-        if shared.life.wait(next) == 0 {
+        if shared.lifecycle.wait(next) == 0 {
             return;
         }
         // Standard error may be closed: then there is nobody to tell.
@@ -43,7 +43,7 @@ fn print(shared: &Shared, every: Duration) {
     }
 }
 
-fn line(shared: &Shared, age: Duration) -> String {
+fn line(shared: &SchedulerState, age: Duration) -> String {
     let metrics = shared.metrics();
     let total = metrics.total();
     let queues: Vec<String> = metrics

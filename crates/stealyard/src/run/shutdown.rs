@@ -1,77 +1,65 @@
-//! Life and death of a scheduler: the steps of its end, and why in that order.
+//! The end of a scheduler: its steps, and why they come in that order.
 //!
-//! | step | who              | what                                            | why here                           |
-//! |------|------------------|-------------------------------------------------|------------------------------------|
-//! | 1    | `drain` only     | state `Draining`: threads outside spawn no more | what comes from outside might never end |
-//! | 2    | `drain` only     | waits until nothing can run any more            | the tasks' own work comes first    |
-//! | 3    | who shuts down   | state `Closed`, wakes every worker              | a worker that sleeps would not see it |
-//! | 4    | each worker      | stops at the next task boundary, cancels what its slot, queue and mail hold and what is bound to it | only the owner knows when it puts no more in |
-//! | 5    | each worker      | gives its task memory back, counts itself out   | its queue is empty for good        |
-//! | 6    | the last worker  | state `Gone`, then cancels what the global queue and the mail hold and every task that sleeps | nobody polls any more, so a task that sleeps now sleeps for ever |
-//! | 7    | who shuts down   | joins the threads                               | their thread-locals are destroyed  |
+//! 1. *A drain only*: the phase becomes `Draining`; threads outside spawn no more. What comes from
+//!    outside might never end.
+//! 2. *A drain only*: the thread that drains waits until nothing can run any more. The tasks' own work
+//!    comes first.
+//! 3. The thread that shuts down sets the phase to `Closed`, and wakes every worker. A worker that sleeps
+//!    would not see it.
+//! 4. Each worker stops at the next task boundary. It cancels what its slot, queue and inbox hold, and
+//!    its local tasks. Only the owner knows when it puts no more in.
+//! 5. Each worker gives its task memory back, and counts itself out. Its queue is empty for good.
+//! 6. The last worker sets the phase to `Gone`. It cancels what the global queue and the inboxes hold, and
+//!    every task that sleeps: no thread polls any more, so a task that sleeps now sleeps for ever.
+//! 7. The thread that shuts down joins the threads, so that their thread-locals are destroyed.
 //!
 //! Destructors of cancelled tasks run on workers, as long as there is one. They may spawn and wake:
-//! before step 6 that goes to the global queue, which step 6 empties; afterwards whoever puts a task
-//! into the global queue cancels it. A chain of destructors that do so takes no more stack than one
+//! before step 6 that goes to the global queue, which step 6 empties; afterwards a thread that puts a
+//! task into the global queue cancels it. A chain of destructors that do so takes no more stack than one
 //! (`task/trampoline.rs`), during the end and after it.
 //!
-//! The hook `on_worker_stop` comes after all that on its thread, between steps 6 and 7: it is the last code of the
-//! user's there but for destructors of thread-locals, and what it makes is cancelled.
+//! The hook `on_worker_stop` comes after all that on its thread, between steps 6 and 7: it is the last
+//! code of the user's there but for destructors of thread-locals, and what it makes is cancelled.
 //!
-//! Nobody waits for himself: inside a task of the scheduler steps 1 and 2 are another thread's, and so are they
-//! inside a blocking call of it, which step 2 waits for; step 7 is nobody's in a task.
+//! A task cannot wait for itself. If shutdown is called inside one of the scheduler's own tasks, a helper
+//! thread does the draining (steps 1 and 2), and the threads are not joined (step 7). The helper also
+//! drains for a blocking call, because step 2 waits for blocking calls.
 //!
 //! # Invariants
-//! - **L1** The state only grows: `Running`, `Draining`, `Closed`, `Gone`.
-//! - **L2** *A task in the global queue or the mail of a scheduler that is `Gone` is cancelled*: whoever pushed it looks
-//!   at the state behind a light fence, and the last worker looks at the queue behind a heavy one after it
-//!   has written `Gone` (A1 of `stealyard_sync::asymmetric`): one of the two sees the other.
-//! - **L3** A task is run or cancelled, never forgotten: it is in a queue (cancelled in steps 4 and 6, or
-//!   by L2), in a thread's hands (which run it or put it into a queue), or asleep (step 6).
-//!
-//! # Orderings
-//! | label | operation                            | partner | publishes                                 |
-//! |-------|--------------------------------------|---------|-------------------------------------------|
-//! | G1    | `submit`: push; light fence; load `state` | G2 | the task, or else `Gone` is seen            |
-//! | G2    | last worker: store `Gone`; heavy fence; drain | G1 | `Gone`, or else the task is seen        |
-//! | G3    | leaving: `running` minus one, AcqRel | itself  | what a worker did, to the last one        |
-//! | G4    | drain: looks at queues; heavy fence; who sleeps | G5 | an empty queue, or else the worker awake |
-//! | G5    | worker: says "awake"; light fence; takes from a queue | G4 | "awake", or else the task |
-//! | G6    | worker: counts its sleep; says "asleep", Release | G7 | the count                          |
-//! | G7    | drain: who sleeps, Acquire; the counts | G6    | –                                         |
+//! LC1 and LC2 of `state/lifecycle.rs`, and
+//! - **SD1** *A task is run or cancelled, never forgotten.* It is in a queue (cancelled in steps 4 and 6,
+//!   or by LC2), in the hands of a thread (which runs it or puts it into a queue), or asleep (step 6).
 //!
 //! # After a fork
-//! The child has a copy of all this and none of the workers. What a copy is given is cancelled, and ending it
-//! waits for nothing and touches nothing: the tasks, the threads and the locks are the parent's. What is left of
-//! it is leaked.
+//! The child has a copy of all this and none of the workers. What a copy is given is cancelled, and
+//! ending it waits for nothing and touches nothing: the tasks, the threads and the locks are the
+//! parent's. What is left of it is leaked.
 //!
 //! # Why not …
 //! Running what is queued when the scheduler is dropped, as rayon does: a task may respawn itself for
 //! ever; `Shutdown::Drain` is for that. Killing threads whose task does not return: unsound.
 
-use core::fmt;
-
-use stealyard_park::idle::Announced;
-use stealyard_sync::atomic::{AtomicUsize, Ordering};
+use stealyard_sync::thread::JoinHandle as ThreadHandle;
 use stealyard_sync::time::{Duration, Instant};
-use stealyard_sync::{Condvar, Mutex, MutexGuard, asymmetric, fork};
+use stealyard_sync::{Arc, asymmetric};
 
-use crate::machine::local_tasks;
-use crate::metrics::Counter;
+use crate::machine::current::{self, Role};
+use crate::machine::{Machine, local_tasks};
 use crate::processor::Processor;
-use crate::processor::global_queue::LaneId;
-use crate::state::Shared;
-use crate::task::Task;
+use crate::run::blocking;
+use crate::run::start::join_all;
+use crate::search::ready;
+use crate::state::SchedulerState;
+use crate::state::lifecycle::Phase;
 use crate::task::running::Code;
-use crate::user_code::catch;
+use crate::task::{Task, trampoline};
+use crate::user_code::{catch, tell};
 
-const RUNNING: usize = 0;
-const DRAINING: usize = 1;
-const CLOSED: usize = 2;
-const GONE: usize = 3;
-
-/// How often whoever drains looks whether everything is done.
+/// How often a thread that drains looks whether everything is done.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
+
+/// A worker that has nothing to run leaves within this time, unless a destructor holds it up.
+const WAKE_MAX: Duration = Duration::from_secs(1);
 
 /// In what manner a scheduler ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,261 +104,157 @@ pub struct ShutdownReport {
     pub blocking_running: usize,
 }
 
-/// Proof of a fence between a push and the look at the state (G1): a light one at least.
-pub(crate) trait FencePassed {}
-
-impl FencePassed for Announced {}
-
-/// A full fence of the caller's own.
-pub(crate) struct FullFence(());
-
-impl FullFence {
-    /// To be called behind the fence.
-    pub(crate) fn passed() -> Self {
-        Self(())
+/// Ends a scheduler in the given manner, from whatever thread.
+pub(crate) fn end(
+    shared: Arc<SchedulerState>,
+    threads: Vec<ThreadHandle<()>>,
+    how: Shutdown,
+) -> ShutdownReport {
+    if shared.lifecycle.is_copy() {
+        // Handles of threads that are not there: not even to be let go of.
+        core::mem::forget((threads, shared));
+        return ShutdownReport::default();
     }
+    if waits_for_itself(&shared, how) {
+        return end_from_inside(shared, threads, how);
+    }
+    end_and_wait(&shared, threads, how)
 }
 
-impl FencePassed for FullFence {}
-
-/// Whether a scheduler lives, and who still works for it.
-pub(crate) struct Life {
-    state: AtomicUsize,
-    /// The generation of the process in which its threads are.
-    born: u32,
-    /// Workers that may still put tasks into queues.
-    running: AtomicUsize,
-    /// Workers that have not ended their last step.
-    left: Mutex<usize>,
-    ended: Condvar,
-    pub(crate) cancelled: Counter,
+/// Whether an end in this manner would wait for what this thread is inside of: a task, or a blocking
+/// call, for which only a drain waits. A thread inside `block_on` is not waited for.
+fn waits_for_itself(shared: &SchedulerState, how: Shutdown) -> bool {
+    current::is_inside(shared, Role::Worker)
+        || (how != Shutdown::Cancel && current::is_inside(shared, Role::Blocking))
 }
 
-impl Life {
-    pub(crate) fn new() -> Self {
-        Self {
-            state: AtomicUsize::new(RUNNING),
-            born: fork::watch(),
-            running: AtomicUsize::new(0),
-            left: Mutex::new(0),
-            ended: Condvar::new(),
-            cancelled: Counter::default(),
+fn end_and_wait(
+    shared: &Arc<SchedulerState>,
+    threads: Vec<ThreadHandle<()>>,
+    how: Shutdown,
+) -> ShutdownReport {
+    let deadline = match how {
+        Shutdown::DrainFor(time) => Instant::now().checked_add(time),
+        Shutdown::Drain | Shutdown::Cancel => None,
+    };
+    // What this thread has put off may be tasks of this scheduler (TR4 of `task/trampoline.rs`).
+    trampoline::catch_up();
+    if how != Shutdown::Cancel {
+        // The report says what is left.
+        let _done = drain(shared, deadline);
+    }
+    let machines = shared.machines.iter();
+    let idle = machines.filter(|machine| machine.is_idle()).count();
+    close(shared);
+    let workers_running = wait_for_workers(shared, idle, deadline);
+    let moment = Instant::now().checked_add(WAKE_MAX);
+    let deadline = deadline.and_then(|deadline| moment.map(|moment| moment.max(deadline)));
+    blocking::wait_for_idle(shared, deadline);
+    if workers_running == 0 {
+        join_all(threads);
+    }
+    report(shared, workers_running)
+}
+
+/// Waits until the workers have left, until `deadline` at the latest, but in any case for the `idle` ones
+/// that had nothing to run: they need no more than to wake. Returns how many have not left.
+fn wait_for_workers(shared: &SchedulerState, idle: usize, deadline: Option<Instant>) -> usize {
+    let running = shared.lifecycle.wait(deadline);
+    if running == 0 {
+        return 0;
+    }
+    let busy = shared.remotes.len().saturating_sub(idle);
+    let moment = Instant::now().checked_add(WAKE_MAX);
+    shared.lifecycle.wait_for_all_but(busy.min(running), moment)
+}
+
+/// Ends the scheduler from a task or a blocking call of its own, which cannot wait for itself.
+fn end_from_inside(
+    shared: Arc<SchedulerState>,
+    threads: Vec<ThreadHandle<()>>,
+    how: Shutdown,
+) -> ShutdownReport {
+    if how != Shutdown::Cancel {
+        let other = Arc::clone(&shared);
+        let name = format!("{}-shutdown", shared.config.name);
+        let body = Box::new(move || {
+            let _report = end_and_wait(&other, threads, how);
+        });
+        match shared.config.starter.start(name, None, body) {
+            Ok(_detached) => return ShutdownReport::default(),
+            Err(error) => tell(|| {
+                tracing::error!(
+                    %error,
+                    "the thread to drain the scheduler could not be started: its tasks are cancelled"
+                );
+            }),
         }
     }
+    close(&shared);
+    let workers_running = shared.lifecycle.wait(Some(Instant::now()));
+    report(&shared, workers_running)
+}
 
-    #[inline(always)]
-    pub(crate) fn is_closed(&self) -> bool {
-        // Ordering: Relaxed; a worker that sleeps is woken with a token, which publishes it, and one that
-        // runs sees it at some task boundary soon.
-        self.state.load(Ordering::Relaxed) >= CLOSED
-    }
-
-    /// Whether new tasks from outside are taken.
-    pub(crate) fn is_open(&self) -> bool {
-        // Ordering: Relaxed; a task that comes in the same moment may be taken or not.
-        self.state.load(Ordering::Relaxed) == RUNNING && !self.is_copy()
-    }
-
-    /// Whether this is a forked child's copy: the workers are in the parent, and locks that they held at that
-    /// moment are held for ever.
-    #[inline]
-    pub(crate) fn is_copy(&self) -> bool {
-        fork::generation() != self.born
-    }
-
-    /// Moves the state on (L1).
-    fn raise(&self, to: usize) {
-        // Ordering: Relaxed on both; what must see it is told so by other means (`is_closed`, G2).
-        let mut now = self.state.load(Ordering::Relaxed);
-        while now < to {
-            match self
-                .state
-                .compare_exchange(now, to, Ordering::Relaxed, Ordering::Relaxed)
-            {
-                Ok(_) => return,
-                Err(newer) => now = newer,
-            }
+/// Does steps 1 and 2. Returns true when nothing can run any more, false if the time was up first.
+fn drain(shared: &SchedulerState, deadline: Option<Instant>) -> bool {
+    shared.lifecycle.raise(Phase::Draining);
+    loop {
+        if shared.lifecycle.is_closed() || is_quiescent(shared) {
+            return true;
         }
-    }
-
-    /// A worker is about to be started. Undone by `worker_leaves` or `worker_failed`.
-    pub(crate) fn worker_joins(&self) {
-        // Ordering: Relaxed; the thread is started afterwards.
-        self.running.fetch_add(1, Ordering::Relaxed);
-        *self.lock() += 1;
-    }
-
-    /// The thread could not be started.
-    pub(crate) fn worker_failed(&self) {
-        // Ordering: Relaxed; it never did anything.
-        self.running.fetch_sub(1, Ordering::Relaxed);
-        *self.lock() -= 1;
-    }
-
-    /// Step 3.
-    pub(crate) fn close(&self, shared: &Shared) {
-        self.raise(CLOSED);
-        shared.idle.nudge_all();
-        shared.blocking.close();
-    }
-
-    /// Steps 4 to 6, on the worker's thread, which does not hold the P any more: what destructors wake
-    /// and spawn goes to the global queue. Then the hook.
-    pub(crate) fn worker_leaves(&self, shared: &Shared, processor: &Processor) {
-        let closed = self.is_closed();
-        let next = || {
-            let remote = &processor.remote;
-            let own = remote
-                .slot
-                .take()
-                .or_else(|| pop_whatever(shared, processor));
-            own.or_else(|| remote.mail.pop())
+        let now = Instant::now();
+        let pause = match deadline {
+            Some(deadline) if now >= deadline => return false,
+            Some(deadline) => deadline.saturating_duration_since(now).min(LOOK_EVERY),
+            None => LOOK_EVERY,
         };
-        while let Some(task) = next() {
-            if closed {
-                self.cancel(task);
-            } else {
-                // The worker's thread ends by a panic in the user's queue: others go on.
-                shared.global.push(processor.remote.lane, task);
-            }
-        }
-        local_tasks::cancel_bound(processor, |task| self.cancel(task));
-        processor.memory.flush(&shared.memory);
-        // Ordering: AcqRel (G3); the last one sees what the others put into the global queue, and the tasks that
-        // fell asleep on them. Unmodelled: the models with two workers pass without it, at 0 preemptions and
-        // at 1, since leaving `Idle` before happens to order the same; kept so that the end does not rest on
-        // the inside of another crate.
-        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.close(shared);
-            self.raise(GONE);
-            // Ordering: G2, partner: the light fence of G1.
-            asymmetric::heavy();
-            self.sweep(shared);
-        } else if !closed {
-            let _ = shared.idle.announce(1);
-        }
-        shared.call_hook(Code::OnStop, processor.index);
-        let mut left = self.lock();
-        *left -= 1;
-        // Also those who wait for some of them.
-        self.ended.notify_all();
-    }
-
-    /// Step 6: until there is nothing left, because each destructor may bring more.
-    fn sweep(&self, shared: &Shared) {
-        loop {
-            self.drain_global(shared);
-            let mut claimed = 0_usize;
-            shared.memory.claim_idle(|task| {
-                claimed += 1;
-                self.cancel(task);
-            });
-            let mail = shared.remotes.iter().any(|remote| !remote.mail.is_empty());
-            if claimed == 0 && shared.global.is_empty() && !mail {
-                return;
-            }
-        }
-    }
-
-    fn drain_global(&self, shared: &Shared) {
-        let mail = || shared.remotes.iter().find_map(|remote| remote.mail.pop());
-        let next = || shared.global.pop(LaneId(0)).or_else(mail);
-        while let Some(task) = next() {
-            self.cancel(task);
-        }
-    }
-
-    /// Ends a task that was not run, or not to its end: at once, or if this thread is deep inside of destructors, when
-    /// the innermost has returned (TR1).
-    pub(crate) fn cancel(&self, task: Task) {
-        self.cancelled.add_shared(1);
-        task.cancel();
-    }
-
-    /// A task was put into the global queue or an inbox, and a fence passed behind that (L2). Whatever else this
-    /// thread is inside of, it takes out what is there: a destructor that the end of another scheduler runs may have
-    /// come here.
-    #[inline]
-    pub(crate) fn after_submit(&self, shared: &Shared, _passed: impl FencePassed) {
-        // Ordering: Relaxed (G1); behind the fence that `_passed` stands for, partner G2.
-        if self.state.load(Ordering::Relaxed) == GONE {
-            self.drain_global(shared);
-        }
-    }
-
-    /// Steps 1 and 2: true when nothing can run any more, false if the time was up first.
-    pub(crate) fn drain(&self, shared: &Shared, deadline: Option<Instant>) -> bool {
-        self.raise(DRAINING);
-        loop {
-            if self.is_closed() || is_quiescent(shared) {
-                return true;
-            }
-            let now = Instant::now();
-            let pause = match deadline {
-                Some(deadline) if now >= deadline => return false,
-                Some(deadline) => deadline.saturating_duration_since(now).min(LOOK_EVERY),
-                None => LOOK_EVERY,
-            };
-            stealyard_sync::thread::sleep(pause);
-        }
-    }
-
-    /// Waits for step 6, until `deadline` at the latest. How many workers have not left.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> usize {
-        self.wait_for_all_but(0, deadline)
-    }
-
-    /// Waits until no more workers than `rest` have not left, until `deadline` at the latest. How many have not.
-    pub(crate) fn wait_for_all_but(&self, rest: usize, deadline: Option<Instant>) -> usize {
-        let mut left = self.lock();
-        while *left > rest {
-            let Some(deadline) = deadline else {
-                left = match self.ended.wait(left) {
-                    Ok(guard) => guard,
-                    Err(poisoned) => poisoned.into_inner(),
-                };
-                continue;
-            };
-            let now = Instant::now();
-            if now >= deadline {
-                break;
-            }
-            let pause = deadline.saturating_duration_since(now);
-            left = match self.ended.wait_timeout(left, pause) {
-                Ok((guard, _)) => guard,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
-        }
-        *left
-    }
-
-    /// What is left when so many workers have not left.
-    pub(crate) fn report(&self, shared: &Shared, workers_running: usize) -> ShutdownReport {
-        let blocking_running = shared.blocking.in_flight();
-        let tasks_left = match workers_running {
-            // Step 6 is over.
-            0 => 0,
-            _ => tasks_alive(shared).saturating_sub(blocking_running),
-        };
-        ShutdownReport {
-            cancelled: self.cancelled.get(),
-            tasks_left,
-            workers_running,
-            blocking_running,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        match self.left.lock() {
-            Ok(guard) => guard,
-            Err(poisoned) => poisoned.into_inner(),
-        }
+        stealyard_sync::thread::sleep(pause);
     }
 }
 
-/// The next task of the queue. One of the user's own may panic, which may be why the worker leaves; what it keeps is
-/// cancelled when it is dropped.
-fn pop_whatever(shared: &Shared, processor: &Processor) -> Option<Task> {
+/// Does step 3.
+pub(crate) fn close(shared: &SchedulerState) {
+    shared.lifecycle.raise(Phase::Closed);
+    shared.wake_all_workers();
+    shared.blocking.close();
+}
+
+/// Does steps 4 to 6, on the worker's thread, which does not hold the P any more: what destructors wake
+/// and spawn goes to the global queue. Then calls the hook.
+pub(crate) fn worker_leaves(machine: &Machine, processor: &Processor) {
+    let shared: &SchedulerState = machine.shared();
+    let closed = shared.lifecycle.is_closed();
+    while let Some(task) = take_own(shared, processor) {
+        if closed {
+            shared.cancel(task);
+        } else {
+            // The worker's thread ends by a panic in the user's queue: others go on.
+            shared.global.push(processor.remote.lane, task);
+        }
+    }
+    local_tasks::cancel_all(machine, |task| shared.cancel(task));
+    processor.memory.flush(&shared.memory);
+    if shared.lifecycle.worker_stopped() {
+        close(shared);
+        shared.lifecycle.raise_to_gone();
+        sweep(shared);
+    } else if !closed {
+        let _ = shared.idle.announce(1);
+    }
+    shared.call_hook(Code::OnStop, processor.index);
+    shared.lifecycle.worker_ended();
+}
+
+/// Takes a task from the slot, the queue or the inbox of a worker that leaves.
+fn take_own(shared: &SchedulerState, processor: &Processor) -> Option<Task> {
+    let remote = &processor.remote;
+    let queued = remote.slot.take().or_else(|| pop_queue(shared, processor));
+    queued.or_else(|| remote.inbox.pop())
+}
+
+/// Takes the next task of the queue. A user's own queue may panic, which may be why the worker leaves; the
+/// tasks that it keeps are cancelled when it is dropped.
+fn pop_queue(shared: &SchedulerState, processor: &Processor) -> Option<Task> {
     match catch(|| processor.queue.pop()) {
         Ok(task) => task,
         Err(panic) => {
@@ -380,59 +264,75 @@ fn pop_whatever(shared: &Shared, processor: &Processor) -> Option<Task> {
     }
 }
 
-/// Tasks that have not ended, those for blocking calls among them: the slabs know all but the bound ones.
-fn tasks_alive(shared: &Shared) -> usize {
-    let bound = shared.remotes.iter().map(|remote| {
-        // Ordering: Relaxed; a view of the moment.
-        remote.bound_alive.load(Ordering::Relaxed)
-    });
-    shared.memory.alive() + bound.sum::<usize>()
+/// Does step 6, until there is nothing left, because each destructor may bring more.
+fn sweep(shared: &SchedulerState) {
+    loop {
+        ready::cancel_queued(shared);
+        let mut claimed = 0_usize;
+        shared.memory.claim_idle(|task| {
+            claimed += 1;
+            shared.cancel(task);
+        });
+        let mut inboxes = shared.remotes.iter().map(|remote| &remote.inbox);
+        let has_mail = inboxes.any(|inbox| !inbox.is_empty());
+        if claimed == 0 && shared.global.is_empty() && !has_mail {
+            return;
+        }
+    }
+}
+
+/// Builds the report; `workers_running` workers have not ended yet.
+fn report(shared: &SchedulerState, workers_running: usize) -> ShutdownReport {
+    let blocking_running = shared.blocking.in_flight();
+    let tasks_left = match workers_running {
+        // Step 6 is over.
+        0 => 0,
+        _ => tasks_alive(shared).saturating_sub(blocking_running),
+    };
+    ShutdownReport {
+        cancelled: shared.lifecycle.cancelled.get(),
+        tasks_left,
+        workers_running,
+        blocking_running,
+    }
+}
+
+/// Returns how many tasks have not ended, those for blocking calls among them: the slabs know all but
+/// the local ones.
+fn tasks_alive(shared: &SchedulerState) -> usize {
+    let local = shared.machines.iter().map(|machine| machine.local_alive());
+    shared.memory.alive() + local.sum::<usize>()
 }
 
 /// Whether nothing can run: every worker sleeps, every queue is empty, no blocking call is under way.
 ///
-/// It is looked at twice, with a fence for all cores in between, and no worker may have fallen asleep
-/// meanwhile. A worker says that it is awake before it takes anything (G5), and one that fell asleep again
-/// is told by its count (G6). So a worker that both looks show asleep slept from before the first to after
-/// the second; and all of it was true at the moment of the fence. What `Idle` counts as sleeping will not
-/// do: a worker in its last look, and the watcher, may have a task in their hands.
-fn is_quiescent(shared: &Shared) -> bool {
-    // Ordering: Relaxed; a worker that is being started in this moment has nothing yet.
-    let workers = shared.life.running.load(Ordering::Relaxed);
+/// 1. Sum the `sleeps` of all workers; look at the queues, and which workers sleep.
+/// 2. Pass a fence for all cores.
+/// 3. Look again. All must be as before: no worker may have fallen asleep meanwhile.
+///
+/// A worker says that it is awake before it takes anything (SL3), and one that fell asleep again is told
+/// by its count (SL4). So a worker that both looks show asleep slept from before the first to after the
+/// second; and all of it was true at the moment of the fence. What `Idle` counts as sleeping will not
+/// do: a worker in its last look, and the monitor, may have a task in their hands.
+fn is_quiescent(shared: &SchedulerState) -> bool {
+    let workers = shared.lifecycle.workers_running();
     let looks_so = || {
-        let remotes = shared.remotes.iter();
         shared.blocking.in_flight() == 0
             && shared.global.is_empty()
-            && remotes.clone().all(|remote| remote.len() == 0)
-            && remotes.filter(|remote| remote.asleep.get()).count() == workers
+            && (0..shared.remotes.len()).all(|worker| shared.queued_at(worker) == 0)
+            && shared.remotes.iter().filter(|it| it.asleep.get()).count() == workers
     };
-    let parks = || -> u64 {
-        let parks = shared
-            .remotes
-            .iter()
-            .map(|remote| remote.counters.parks.get());
-        parks.fold(0, u64::wrapping_add)
+    let sleeps = || -> u64 {
+        let counts = shared.remotes.iter().map(|it| it.counts.sleeps.get());
+        counts.fold(0, u64::wrapping_add)
     };
-    let before = parks();
+    let before = sleeps();
     if !looks_so() {
         return false;
     }
-    // Ordering: heavy (G4), partner: the light fences of G5. Unmodelled: a model of it would need a worker
+    // Ordering: heavy (SL2), partner: the light fences of SL3. Unmodelled: a model of it would need a worker
     // that wakes, runs and sleeps between any two of eight loads; the scenario `spawn` under shuttle finds
     // the order of steps wrong, not the fence.
     asymmetric::heavy();
-    looks_so() && parks() == before
-}
-
-impl fmt::Debug for Life {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Ordering: Relaxed; a moment's view.
-        let state = match self.state.load(Ordering::Relaxed) {
-            RUNNING => "running",
-            DRAINING => "draining",
-            CLOSED => "closed",
-            _ => "gone",
-        };
-        f.write_str(state)
-    }
+    looks_so() && sleeps() == before
 }

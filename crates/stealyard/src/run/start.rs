@@ -1,30 +1,34 @@
-//! The threads (the M of G, M, P), and how a scheduler is put together.
+//! How a scheduler is put together and its threads are started.
 //!
-//! A machine is a thread that takes a P and runs tasks with it; here each P gets one thread, when the
-//! scheduler is built. A thread that can't be started is no reason to fail: those that exist do the work,
-//! and an event says so. Only if there is none at all, building fails.
+//! Each P gets one thread, when the scheduler is built. A thread that can't be started is no reason to
+//! fail: those that exist do the work, and an event says so. Only if there is none at all, building
+//! fails.
 
-use stealyard_injector::Locked;
+use std::io;
+
 use stealyard_park::{Idle, Parker, SleeperSet, SpinConfig, WakeOrder};
-use stealyard_sync::atomic::{AtomicBool, AtomicUsize};
+use stealyard_sync::Arc;
 use stealyard_sync::seed::{self, Rng};
 use stealyard_sync::thread::JoinHandle as ThreadHandle;
-use stealyard_sync::{Arc, CachePadded, Condvar, Mutex};
-use stealyard_topology::{Matrix, PinError, Seat, Source, Topology, available_parallelism};
+use stealyard_topology::{Seat, available_parallelism};
 
-use crate::config::environment;
 use crate::config::error::BuildError;
-use crate::config::{Config, PARALLELISM_MAX, PinFailure};
-use crate::fork_join::{Boards, Jobs};
-use crate::metrics::{Clock, Counter};
-use crate::processor::global_queue::{Global, LaneId};
-use crate::processor::{Processor, Remote, padded_counters};
-use crate::run::blocking::Blocking;
-use crate::run::schedtrace;
-use crate::run::shutdown::Life;
-use crate::run::worker;
-use crate::search::monitor::{Asleep, Watch};
-use crate::state::Shared;
+use crate::config::{Config, PARALLELISM_MAX, PinFailure, environment};
+use crate::fork_join::Boards;
+use crate::machine_remote::MachineRemote;
+use crate::metrics::SharedCounts;
+use crate::metrics::wake_timer::WakeTimer;
+use crate::processor::Processor;
+use crate::processor::global_queue::GlobalQueue;
+use crate::processor::queue::Queue;
+use crate::processor::remote::Remote;
+use crate::run::layout::Layout;
+use crate::run::pinning::Pins;
+use crate::run::{schedtrace, shutdown, worker};
+use crate::state::SchedulerState;
+use crate::state::blocking_pool::BlockingPool;
+use crate::state::lifecycle::Lifecycle;
+use crate::state::monitor_post::MonitorPost;
 use crate::task::Memory;
 use crate::task::running::{self, Code};
 use crate::user_code::{Quiet, catch, dispose, tell};
@@ -32,8 +36,15 @@ use crate::user_code::{Quiet, catch, dispose, tell};
 /// A scheduler whose threads run.
 #[derive(Debug)]
 pub(crate) struct Assembled {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<SchedulerState>,
     pub(crate) threads: Vec<ThreadHandle<()>>,
+}
+
+/// What a worker's thread is given when it starts.
+struct Seed {
+    processor: Processor,
+    parker: Parker,
+    seat: Option<Seat>,
 }
 
 /// Checks the configuration, fills in what is left to the machine, starts the threads.
@@ -47,8 +58,8 @@ pub(crate) fn assemble(mut config: Config) -> Result<Assembled, BuildError> {
         None => environment::schedtrace()?,
     };
     let layout = Layout::new(&config, workers)?;
-    let (shared, processors) = build(config, &layout)?;
-    start(shared, processors, layout.seats)
+    let (shared, seeds) = build(config, layout)?;
+    start(shared, seeds)
 }
 
 fn parallelism(config: &Config) -> Result<usize, BuildError> {
@@ -61,7 +72,7 @@ fn parallelism(config: &Config) -> Result<usize, BuildError> {
     Ok(available_parallelism().get().clamp(1, PARALLELISM_MAX))
 }
 
-/// Spinning on the only CPU keeps the waker from running.
+/// Returns the configured spin, or none on a single CPU, where it would keep the waker from running.
 fn spin(config: &Config) -> SpinConfig {
     match config.spin {
         Some(spin) => spin,
@@ -70,97 +81,11 @@ fn spin(config: &Config) -> SpinConfig {
     }
 }
 
-/// Who goes where, how far the workers are from each other, and the lanes of the global queue.
-struct Layout {
-    seats: Vec<Option<Seat>>,
-    distances: Matrix,
-    lanes: Vec<LaneId>,
-    lane_orders: Vec<Vec<usize>>,
-    lane_of_node: Vec<usize>,
-}
-
-impl Layout {
-    fn new(config: &Config, workers: usize) -> Result<Self, BuildError> {
-        // A machine that was not asked for need not be looked at.
-        let unbound = config.placement == stealyard_topology::Placement::None;
-        if unbound && config.topology.is_none() {
-            return Ok(Self::flat(workers));
-        }
-        let topology = match &config.topology {
-            Some(topology) => topology.clone(),
-            None => {
-                let (topology, problem) = Topology::detect_or_flat();
-                if let Some(error) = problem {
-                    tracing::warn!(%error, "the machine could not be read: it is taken to be flat");
-                }
-                topology
-            }
-        };
-        let plan = config.placement.plan(&topology, workers);
-        let plan = plan.map_err(BuildError::Placement)?;
-        let distances = topology.distances();
-        let matrix = plan.matrix(&distances);
-        let real = !matches!(topology.source(), Source::Synthetic(_));
-        let nodes: Vec<usize> = plan
-            .seats()
-            .iter()
-            .map(|seat| seat.node.unwrap_or(0))
-            .collect();
-        let mut used: Vec<usize> = nodes.clone();
-        used.sort_unstable();
-        used.dedup();
-        let lane = |node: usize| {
-            used.partition_point(|&other| other < node)
-                .min(used.len() - 1)
-        };
-        let order = |from: &usize| {
-            let mut order: Vec<usize> = (0..used.len()).collect();
-            order.sort_by_key(|&to| {
-                let near = used[to] == *from;
-                (!near, distances.node_rank(*from, used[to]), to)
-            });
-            order
-        };
-        let kernel_nodes = topology.nodes().iter().map(|node| node.id as usize).max();
-        let lane_of_node = (0..=kernel_nodes.unwrap_or(0))
-            .map(|id| {
-                let index = topology
-                    .nodes()
-                    .iter()
-                    .position(|node| node.id as usize == id);
-                index.map_or(0, lane)
-            })
-            .collect();
-        Ok(Self {
-            seats: plan
-                .seats()
-                .iter()
-                .map(|seat| (real && seat.bound).then(|| seat.clone()))
-                .collect(),
-            lanes: nodes.iter().map(|&node| LaneId(lane(node))).collect(),
-            lane_orders: used.iter().map(order).collect(),
-            lane_of_node,
-            distances: matrix,
-        })
-    }
-
-    /// Everybody equally near, one lane, nobody bound.
-    fn flat(workers: usize) -> Self {
-        Self {
-            seats: vec![None; workers],
-            distances: Matrix::uniform(workers),
-            lanes: vec![LaneId(0); workers],
-            lane_orders: vec![vec![0]],
-            lane_of_node: vec![0],
-        }
-    }
-}
-
 /// A boxed order of waking, as one.
 struct Order(Quiet<Box<dyn WakeOrder>>);
 
 impl WakeOrder for Order {
-    /// The user's code, in the middle of a wake that must not be left.
+    /// Calls the user's code, in the middle of a wake that must not be left.
     fn choose(&self, from: Option<usize>, sleepers: &SleeperSet<'_>) -> Option<usize> {
         match running::within(Code::Policy, || catch(|| self.0.choose(from, sleepers))) {
             Ok(choice) => choice,
@@ -172,117 +97,82 @@ impl WakeOrder for Order {
     }
 }
 
-fn build(config: Config, layout: &Layout) -> Result<(Arc<Shared>, Vec<Processor>), BuildError> {
-    let first_seed = config.seed.unwrap_or_else(seed::fresh);
-    let spin = config.spin.unwrap_or_default();
-    let mut processors = Vec::new();
-    let mut remotes = Vec::new();
-    for (index, &lane) in layout.lanes.iter().enumerate() {
-        let queue = config.local_queue.make();
-        let remote = Arc::new(Remote {
-            stealer: queue.stealer(),
-            slot: stealyard_deque::Slot::new(),
-            mail: Locked::new(),
-            bound: Locked::new(),
-            bound_alive: AtomicUsize::new(0),
-            jobs: Jobs::new(),
-            counters: padded_counters(),
-            asleep: Asleep::default(),
-            idle: AtomicBool::new(true),
-            others: layout.distances.nearest_first(index).into(),
-            lane,
-        });
-        let rng = Rng::new(first_seed.wrapping_add(index as u64));
-        let parker = Parker::with_spin(spin);
-        remotes.push(Arc::clone(&remote));
-        processors.push(Processor::new(index, &config, remote, queue, parker, rng));
-    }
-    let wakers = processors
-        .iter()
-        .map(|processor| processor.parker.unparker());
+/// Makes the state that all threads share, and what each thread is given.
+fn build(config: Config, layout: Layout) -> Result<(Arc<SchedulerState>, Vec<Seed>), BuildError> {
+    let workers = layout.seats.len();
+    let (remotes, seeds) = make_workers(&config, &layout);
+    let wakers = seeds.iter().map(|seed| seed.parker.unparker());
     let order = Order(Quiet::new(
         config.steal_policy.wake_order(&layout.distances),
     ));
-    let idle = Idle::with_order(wakers, order);
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(SchedulerState {
         remotes: remotes.into(),
-        idle,
-        boards: Arc::new(Boards::new(layout.lanes.len())),
-        global: Global::new(layout.lane_orders.clone(), layout.lane_of_node.clone()),
-        watch: Watch::new(layout.lanes.len(), config.watch_min),
-        life: Life::new(),
-        blocking: Blocking::new(&config)?,
+        machines: (0..workers)
+            .map(|_| Arc::new(MachineRemote::new()))
+            .collect(),
+        idle: Idle::with_order(wakers, order),
+        boards: Arc::new(Boards::new(workers)),
+        global: GlobalQueue::new(layout.lanes.orders, layout.lanes.of_nodes),
+        monitor: MonitorPost::new(workers, config.watch_min),
+        lifecycle: Lifecycle::new(),
+        blocking: BlockingPool::new(&config)?,
         memory: Memory::new(),
-        clock: Clock::start(),
-        wake_began: CachePadded::default(),
-        outside_wakes: Counter::default(),
-        panics: Counter::default(),
-        refused: Counter::default(),
-        start_failures: Counter::default(),
+        wake_timer: WakeTimer::start(),
+        counts: SharedCounts::default(),
         config: Quiet::new(config),
     });
-    Ok((shared, processors))
+    Ok((shared, seeds))
 }
 
-/// Where workers say how binding went, when that matters.
-#[derive(Default)]
-struct Pins {
-    results: Mutex<Vec<Result<(), (usize, PinError)>>>,
-    changed: Condvar,
+/// Makes the Ps with their remotes, and a parker for each thread.
+fn make_workers(config: &Config, layout: &Layout) -> (Vec<Arc<Remote>>, Vec<Seed>) {
+    let first_seed = config.seed.unwrap_or_else(seed::fresh);
+    let spin = config.spin.unwrap_or_default();
+    let lanes = layout.lanes.of_workers.iter().zip(&layout.seats);
+    let workers = lanes.enumerate().map(|(index, (&lane, seat))| {
+        let queue = Queue::new(&config.local_queue);
+        let others = layout.distances.nearest_first(index).into();
+        let remote = Arc::new(Remote::new(queue.stealer(), others, lane));
+        let rng = Rng::new(first_seed.wrapping_add(index as u64));
+        let seed = Seed {
+            processor: Processor::new(index, config, Arc::clone(&remote), queue, rng),
+            parker: Parker::with_spin(spin),
+            seat: seat.clone(),
+        };
+        (remote, seed)
+    });
+    workers.unzip()
 }
 
-impl Pins {
-    fn report(&self, result: Result<(), (usize, PinError)>) {
-        self.results
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push(result);
-        self.changed.notify_all();
-    }
-
-    /// Waits for so many workers; the first failure.
-    fn wait_for(&self, count: usize) -> Result<(), (usize, PinError)> {
-        let mut results = self
-            .results
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        while results.len() < count {
-            results = self
-                .changed
-                .wait(results)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-        }
-        results.drain(..).collect()
-    }
-}
-
-fn start(
-    shared: Arc<Shared>,
-    processors: Vec<Processor>,
-    seats: Vec<Option<Seat>>,
-) -> Result<Assembled, BuildError> {
-    let wanted = processors.len();
+/// Starts a thread for each P, and waits until they are bound if that matters.
+fn start(shared: Arc<SchedulerState>, seeds: Vec<Seed>) -> Result<Assembled, BuildError> {
     let pins = Arc::new(Pins::default());
+    let mut threads = start_workers(&shared, seeds, &pins)?;
+    if shared.config.on_pin_failure == PinFailure::Refuse
+        && let Err((worker, error)) = pins.wait_for(threads.len())
+    {
+        shutdown::close(&shared);
+        join_all(threads);
+        return Err(BuildError::Pin { worker, error });
+    }
+    threads.extend(schedtrace::start(&shared));
+    Ok(Assembled { shared, threads })
+}
+
+/// Starts the workers' threads, as many as can be. Fails only if there is none.
+fn start_workers(
+    shared: &Arc<SchedulerState>,
+    seeds: Vec<Seed>,
+    pins: &Arc<Pins>,
+) -> Result<Vec<ThreadHandle<()>>, BuildError> {
+    let wanted = seeds.len();
     let mut threads = Vec::new();
     let mut failure = None;
-    for (processor, seat) in processors.into_iter().zip(seats) {
-        let index = processor.index;
-        let name = format!("{}-{index}", shared.config.name);
-        let (own, own_pins) = (Arc::clone(&shared), Arc::clone(&pins));
-        let body = Box::new(move || {
-            own_pins.report(take_seat(index, seat.as_ref()));
-            worker::run(own, processor);
-        });
-        shared.life.worker_joins();
-        match shared
-            .config
-            .starter
-            .start(name, shared.config.stack_size, body)
-        {
+    for seed in seeds {
+        let index = seed.processor.index;
+        match start_worker(shared, seed, Arc::clone(pins)) {
             Ok(thread) => threads.push(thread),
             Err(error) => {
-                shared.life.worker_failed();
-                shared.start_failures.add_shared(1);
                 tell(|| {
                     tracing::error!(
                         %error,
@@ -295,18 +185,32 @@ fn start(
         }
     }
     if threads.is_empty() {
-        let error = failure.unwrap_or_else(|| std::io::Error::other("no worker was asked for"));
+        let error = failure.unwrap_or_else(|| io::Error::other("no worker was asked for"));
         return Err(BuildError::NoThread { wanted, error });
     }
-    if shared.config.on_pin_failure == PinFailure::Refuse
-        && let Err((worker, error)) = pins.wait_for(threads.len())
-    {
-        shared.life.close(&shared);
-        join_all(threads);
-        return Err(BuildError::Pin { worker, error });
+    Ok(threads)
+}
+
+fn start_worker(
+    shared: &Arc<SchedulerState>,
+    seed: Seed,
+    pins: Arc<Pins>,
+) -> io::Result<ThreadHandle<()>> {
+    let config = &shared.config;
+    let name = format!("{}-{}", config.name, seed.processor.index);
+    let own = Arc::clone(shared);
+    let body = Box::new(move || {
+        pins.take_seat(seed.processor.index, seed.seat.as_ref());
+        drop(pins);
+        worker::run(own, seed.processor, seed.parker);
+    });
+    shared.lifecycle.worker_joins();
+    let started = config.starter.start(name, config.stack_size, body);
+    if started.is_err() {
+        shared.lifecycle.worker_failed();
+        shared.counts.start_failures.add_shared(1);
     }
-    threads.extend(schedtrace::start(&shared));
-    Ok(Assembled { shared, threads })
+    started
 }
 
 /// Waits for threads that end.
@@ -315,18 +219,6 @@ pub(crate) fn join_all(threads: Vec<ThreadHandle<()>>) {
         // A worker that panicked (in a queue of the user's) has left in good order.
         if let Err(panic) = thread.join() {
             dispose(panic);
-        }
-    }
-}
-
-/// Binds the calling thread, before it touches the memory it will work on.
-fn take_seat(worker: usize, seat: Option<&Seat>) -> Result<(), (usize, PinError)> {
-    let Some(seat) = seat else { return Ok(()) };
-    match seat.take() {
-        Ok(_pinned) => Ok(()),
-        Err(error) => {
-            tell(|| tracing::warn!(worker, %error, "the worker could not be bound to its CPUs"));
-            Err((worker, error))
         }
     }
 }

@@ -1,43 +1,63 @@
-//! Making a task visible, and waking somebody if that is needed.
+//! Making a task visible, and waking a worker if that is needed.
 //!
-//! | who makes it ready            | where it goes                         | who is told                    |
-//! |-------------------------------|---------------------------------------|--------------------------------|
-//! | a task on a worker            | the run-next slot; what was there goes to the back of the queue | a sleeper, if something went to the queue |
-//! | several tasks in turn, the same one | the back of the queue (P4)      | a sleeper                      |
-//! | a task that yields            | the back of the queue, or nowhere if it is next anyway; the global queue, if the own one is last in, first out | nobody: there is no more than before |
-//! | a thread outside              | the global queue                      | a sleeper                      |
-//! | a full queue                  | half of it to the global queue        | sleepers                       |
+//! | made ready by                       | goes to                            | told                     |
+//! |-------------------------------------|------------------------------------|--------------------------|
+//! | a task on a worker                  | the run-next slot (1)              | a sleeper (1), or none   |
+//! | several tasks in turn, the same one | the back of the queue (P4)         | a sleeper                |
+//! | a task that yields                  | the back of the queue (2)          | none: no more to do      |
+//! | a thread outside                    | the global queue                   | a sleeper                |
+//! | a full queue                        | half of it to the global queue     | sleepers                 |
+//! | `spawn_on` a worker                 | that worker's inbox                | that worker, or a sleeper |
+//! | `spawn_on` a node                   | the node's lane of the global queue | a sleeper, near if it can be |
 //!
-//! A task alone in the slot is announced to nobody: its worker will run it next, usually sooner than a
-//! sleeper could wake, and a wake costs its sender up to 15 µs. If the worker's present task turns out to
-//! be long, a searching worker takes it in its last pass, or the watcher does (see `watch.rs`).
+//! 1. The task that was there goes to the back of the queue, and a sleeper is told of that one.
+//! 2. Or nowhere, if it is next anyway; or the global queue, if the own one is last in, first out (P3).
 //!
-//! - **V1** Whatever is put where thieves and other workers look is announced afterwards.
+//! No sleeper is told of a task alone in the slot: its worker will run it next, usually sooner than a
+//! sleeper could wake, and a wake costs its sender up to 15 µs. If the worker's present task turns out
+//! to be long, a searching worker takes it in its last pass, or the monitor does
+//! (`search/monitor.rs`).
+//!
+//! # Invariants
+//! - **RD1** *A task put where thieves and other workers look is announced afterwards.*
+//! - **RD2** *A task in an inbox is seen.* It is announced as any work (RD1), and the last look before a
+//!   sleep covers all inboxes (FT1 of `search/find.rs`). If its worker sleeps, that one is woken
+//!   instead: the wake leaves a token, so the worker will look.
+
+use core::any::Any;
 
 use stealyard_deque::Order;
+use stealyard_park::SpinConfig;
+use stealyard_sync::Arc;
+use stealyard_sync::atomic::{Ordering, fence};
 
+use crate::fork_join::{Boards, Crew};
+use crate::machine::current;
 use crate::processor::Processor;
-use crate::state::Shared;
-use crate::task::Task;
+use crate::search::monitor;
+use crate::state::SchedulerState;
+use crate::state::lifecycle::{FencePassed, FullFence};
+use crate::task::{Local, Memory, Schedule, Task, Why};
 
-/// Has `task` run next on this worker.
+/// Queues `task` to run next on this worker.
 #[inline(always)]
-pub(crate) fn push_next(shared: &Shared, processor: &Processor, task: Task) {
-    if !processor.has_slot() {
+pub(crate) fn push_next(shared: &SchedulerState, processor: &Processor, task: Task) {
+    if !processor.order.has_slot() {
         push_back(shared, processor, task);
-        shared.watch.wanted(shared);
+        monitor::wanted(shared);
         return;
     }
     match processor.put_next(task) {
         Some(displaced) => push_back(shared, processor, displaced),
-        None => shared.watch.wanted(shared),
+        None => monitor::wanted(shared),
     }
 }
 
-/// Has `task`, which was woken, run next on this worker, or behind what is queued if it collects (P4).
+/// Queues `task`, which was woken, to run next on this worker, or behind what is queued if it is a
+/// collector (P4).
 #[inline(always)]
-pub(crate) fn push_woken(shared: &Shared, processor: &Processor, task: Task) {
-    if processor.collects(&task) {
+pub(crate) fn push_woken(shared: &SchedulerState, processor: &Processor, task: Task) {
+    if processor.is_collector(&task) {
         push_back(shared, processor, task);
     } else {
         push_next(shared, processor, task);
@@ -46,14 +66,14 @@ pub(crate) fn push_woken(shared: &Shared, processor: &Processor, task: Task) {
 
 /// Puts `task` at the back of this worker's queue.
 #[inline(always)]
-pub(crate) fn push_back(shared: &Shared, processor: &Processor, task: Task) {
+pub(crate) fn push_back(shared: &SchedulerState, processor: &Processor, task: Task) {
     push_quietly(shared, processor, task);
     announce(shared, processor, 1);
 }
 
-/// Puts `task` at the back of this worker's queue and tells nobody: there is no more work than before.
+/// Puts `task` at the back of this worker's queue and wakes no worker: there is no more work than before.
 #[inline(always)]
-pub(crate) fn push_quietly(shared: &Shared, processor: &Processor, task: Task) {
+pub(crate) fn push_quietly(shared: &SchedulerState, processor: &Processor, task: Task) {
     let mut spilled = None;
     processor.queue.push_or_overflow(task, |task| {
         spilled
@@ -65,10 +85,11 @@ pub(crate) fn push_quietly(shared: &Shared, processor: &Processor, task: Task) {
     }
 }
 
-/// Puts `task`, which yields, behind all that is queued here (P3), and tells nobody: there is no more work than before.
-/// What is put into a queue that is last in, first out would be next again, so there it goes to the global queue.
+/// Puts `task`, which yields, behind all that is queued here (P3), and wakes no worker: there is no more
+/// work than before. In a queue that is last in, first out it would be next again, so there it goes to
+/// the global queue.
 #[inline(always)]
-pub(crate) fn push_behind(shared: &Shared, processor: &Processor, task: Task) {
+pub(crate) fn push_behind(shared: &SchedulerState, processor: &Processor, task: Task) {
     match processor.queue.order() {
         Order::Fifo => push_quietly(shared, processor, task),
         Order::Lifo => {
@@ -78,9 +99,9 @@ pub(crate) fn push_behind(shared: &Shared, processor: &Processor, task: Task) {
     }
 }
 
-/// Gives what overflowed to the global queue, in one batch.
+/// Moves tasks that overflowed to the global queue, in one batch.
 #[cold]
-fn overflow(shared: &Shared, processor: &Processor, mut spilled: Vec<Task>) {
+fn overflow(shared: &SchedulerState, processor: &Processor, mut spilled: Vec<Task>) {
     let counters = processor.counters();
     let count = spilled.len();
     counters.overflows.add(1);
@@ -92,25 +113,142 @@ fn overflow(shared: &Shared, processor: &Processor, mut spilled: Vec<Task>) {
     announce(shared, processor, count);
 }
 
-/// Tells sleepers of `items` tasks (V1).
+/// Tells sleepers of `items` tasks (RD1).
 #[inline(always)]
-pub(crate) fn announce(shared: &Shared, processor: &Processor, items: usize) {
+pub(crate) fn announce(shared: &SchedulerState, processor: &Processor, items: usize) {
     let woken = shared.idle.announce_from(processor.index, items).woken();
     if woken > 0 {
         processor.counters().wakes.add(woken as u64);
     }
 }
 
-/// Takes a task from a thread that is no worker of this scheduler.
-pub(crate) fn submit(shared: &Shared, task: Task) {
+/// Queues a task from a thread that is no worker of this scheduler.
+pub(crate) fn submit(shared: &SchedulerState, task: Task) {
     shared.global.push(shared.global.lane_here(), task);
-    // Before the wake, which takes its time; the clock is read only if there is somebody to wake.
+    // Before the wake, which takes its time; the clock is read only if there is a worker to wake.
     if shared.idle.sleeping() > 0 && shared.idle.searching() == 0 {
-        shared.wake_began.stamp(&shared.clock);
+        shared.wake_timer.began();
     }
     let announced = shared.idle.announce(1);
     if announced.woken() > 0 {
-        shared.outside_wakes.add_shared(announced.woken() as u64);
+        let outside_wakes = &shared.counts.outside_wakes;
+        outside_wakes.add_shared(announced.woken() as u64);
     }
-    shared.life.after_submit(shared, announced);
+    after_submit(shared, &announced);
+}
+
+/// Queues a new task that would rather run on `worker`.
+pub(crate) fn submit_to_worker(shared: &SchedulerState, worker: usize, task: Task) {
+    let remote = &shared.remotes[worker];
+    remote.inbox.push(task);
+    // Ordering: SeqCst (RD2); partner: the fence behind which a worker that says "awake" takes from its inbox (SL3):
+    // it is seen awake, or sees the task. Unmodelled: the inbox's own lock orders it on every machine
+    // that the models know.
+    fence(Ordering::SeqCst);
+    // RD2; a worker that falls asleep in this moment looks at all inboxes before.
+    if remote.asleep.get() {
+        shared.wake_worker(worker);
+        after_submit(shared, &FullFence::passed());
+    } else {
+        after_submit(shared, &shared.idle.announce_from(worker, 1));
+    }
+}
+
+/// Queues a new task that would rather run on a worker of `node`.
+pub(crate) fn submit_to_node(shared: &SchedulerState, node: usize, task: Task) {
+    let lane = shared.global.lane_of(node).unwrap_or_default();
+    shared.global.push(lane, task);
+    let near = shared.remotes.iter().position(|remote| remote.lane == lane);
+    let announced = match near {
+        Some(worker) => shared.idle.announce_from(worker, 1),
+        None => shared.idle.announce(1),
+    };
+    after_submit(shared, &announced);
+}
+
+/// Cancels what was just put into the global queue or an inbox, if the scheduler is gone (LC2).
+///
+/// Whatever else this thread is inside of, it takes out what is there: a destructor that the end of
+/// another scheduler runs may have come here.
+#[inline]
+fn after_submit(shared: &SchedulerState, passed: &impl FencePassed) {
+    if shared.lifecycle.is_gone(passed) {
+        cancel_queued(shared);
+    }
+}
+
+/// Cancels the tasks in the global queue and the inboxes.
+pub(crate) fn cancel_queued(shared: &SchedulerState) {
+    let from_inboxes = || shared.remotes.iter().find_map(|remote| remote.inbox.pop());
+    let next = || shared.global.pop_any().or_else(from_inboxes);
+    while let Some(task) = next() {
+        shared.cancel(task);
+    }
+}
+
+impl Crew for SchedulerState {
+    fn offered(&self) {
+        current::with_processor(self, |processor| match processor {
+            Some(processor) => announce(self, processor, 1),
+            None => _ = self.idle.announce(1),
+        });
+    }
+
+    fn hungry(&self) -> bool {
+        self.idle.searching() > 0 || self.idle.sleeping() > 0
+    }
+
+    fn push(&self, task: Task) {
+        current::with_processor(self, |processor| match processor {
+            Some(processor) => push_back(self, processor, task),
+            None => submit(self, task),
+        });
+    }
+
+    fn boards(&self) -> &Arc<Boards> {
+        &self.boards
+    }
+
+    fn index(&self) -> usize {
+        current::with_worker(|machine| {
+            let processor = machine.and_then(|machine| machine.processor());
+            processor.map_or(0, |processor| processor.index)
+        })
+    }
+}
+
+// SAFETY: 1. the pool is a field, made for this scheduler's tasks; 2. the lists belong to a P of this
+// scheduler, as `with_processor` checks; 3. a thread's context keeps what it belongs to, and is left after all
+// that runs within it; 4. what calls code of the user's catches its panics, and the rest has none.
+unsafe impl Schedule for SchedulerState {
+    #[inline]
+    fn schedule(&self, task: Task, _why: Why) {
+        current::with_processor(self, |processor| match processor {
+            Some(processor) => push_woken(self, processor, task),
+            None => submit(self, task),
+        });
+    }
+
+    #[inline(always)]
+    fn is_kept_by_this_thread(&self) -> bool {
+        current::with(|context| context.is_some_and(|context| context.keeps(self)))
+    }
+
+    #[inline(always)]
+    fn memory(&self) -> &Memory<Self> {
+        &self.memory
+    }
+
+    #[inline(always)]
+    fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R {
+        current::with_processor(self, |processor| f(processor.map(|held| &held.memory)))
+    }
+
+    fn spin(&self) -> SpinConfig {
+        self.config.spin.unwrap_or(SpinConfig::OFF)
+    }
+
+    fn task_panicked(&self, payload: &(dyn Any + Send)) {
+        self.count_panic(payload);
+    }
 }
