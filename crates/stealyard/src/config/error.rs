@@ -91,19 +91,3 @@ impl core::error::Error for BuildError {
         }
     }
 }
-
-/// There is no scheduler here: the thread is no worker, no blocking thread, not in a `block_on` and within no guard of
-/// `Handle::enter`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoScheduler;
-
-impl fmt::Display for NoScheduler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "this thread runs no task of a scheduler: call it from inside a task, `block_on` or `install`, or use \
-             the scheduler's own method or a `Handle`",
-        )
-    }
-}
-
-impl core::error::Error for NoScheduler {}

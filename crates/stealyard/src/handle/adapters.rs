@@ -1,8 +1,8 @@
 //! Other crates' traits for spawning, each behind a feature of its name.
 //!
-//! Everything else needs no adapter: whatever is woken by a `Waker` works on any scheduler, the `async-*`
-//! crates of smol with their own reactor among them. What asks for a tokio runtime gets one lent:
-//! `examples/tokio_library.rs`.
+//! Everything else needs no adapter: a future that is woken by a `Waker` works on any scheduler, those
+//! of the `async-*` crates of smol with their own reactor among them. A library that asks for a tokio
+//! runtime gets one lent: `examples/tokio_library.rs`.
 
 use crate::handle::Handle;
 
@@ -18,7 +18,7 @@ impl futures_task::Spawn for Handle {
             Ok(()) => self.spawn_detached(future),
             // A panic of its destructor is not the caller's.
             Err(error) => {
-                self.drop_unwanted(future);
+                self.shared.drop_unwanted(future);
                 return Err(error);
             }
         }
@@ -26,7 +26,7 @@ impl futures_task::Spawn for Handle {
     }
 
     fn status(&self) -> Result<(), futures_task::SpawnError> {
-        if self.takes_new() {
+        if crate::handle::takes_new(&self.shared) {
             Ok(())
         } else {
             Err(futures_task::SpawnError::shutdown())

@@ -10,7 +10,7 @@ use stealyard_topology::{Placement, Topology};
 use crate::config::error::BuildError;
 use crate::config::local_queue::LocalQueue;
 use crate::config::{Config, GlobalInterval, PinFailure};
-use crate::handle::Scheduler;
+use crate::handle::scheduler::Scheduler;
 use crate::policy::StealPolicy;
 
 /// Builds a [`Scheduler`]; each method sets one field of [`Config`], where its meaning, unit and

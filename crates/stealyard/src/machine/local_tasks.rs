@@ -107,7 +107,7 @@ impl<F: Future> Future for Counted<F> {
 /// # Panics
 /// If this thread runs no worker of a scheduler, or one that has stopped.
 #[track_caller]
-pub(crate) fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
+pub(crate) fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,

@@ -47,13 +47,12 @@ use crate::machine::current::{self, Role};
 use crate::machine::{Machine, local_tasks};
 use crate::processor::Processor;
 use crate::run::blocking;
-use crate::run::start::join_all;
 use crate::search::ready;
 use crate::state::SchedulerState;
 use crate::state::lifecycle::Phase;
 use crate::task::running::Code;
 use crate::task::{Task, trampoline};
-use crate::user_code::{catch, tell};
+use crate::user_code::{catch, dispose, tell};
 
 /// How often a thread that drains looks whether everything is done.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
@@ -277,6 +276,16 @@ fn sweep(shared: &SchedulerState) {
         let has_mail = inboxes.any(|inbox| !inbox.is_empty());
         if claimed == 0 && shared.global.is_empty() && !has_mail {
             return;
+        }
+    }
+}
+
+/// Waits for threads that end.
+pub(crate) fn join_all(threads: Vec<ThreadHandle<()>>) {
+    for thread in threads {
+        // A worker that panicked (in a queue of the user's) has left in good order.
+        if let Err(panic) = thread.join() {
+            dispose(panic);
         }
     }
 }

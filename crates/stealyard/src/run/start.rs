@@ -152,7 +152,7 @@ fn start(shared: Arc<SchedulerState>, seeds: Vec<Seed>) -> Result<Assembled, Bui
         && let Err((worker, error)) = pins.wait_for(threads.len())
     {
         shutdown::close(&shared);
-        join_all(threads);
+        shutdown::join_all(threads);
         return Err(BuildError::Pin { worker, error });
     }
     threads.extend(schedtrace::start(&shared));
@@ -211,14 +211,4 @@ fn start_worker(
         shared.counts.start_failures.add_shared(1);
     }
     started
-}
-
-/// Waits for threads that end.
-pub(crate) fn join_all(threads: Vec<ThreadHandle<()>>) {
-    for thread in threads {
-        // A worker that panicked (in a queue of the user's) has left in good order.
-        if let Err(panic) = thread.join() {
-            dispose(panic);
-        }
-    }
 }
