@@ -7,16 +7,15 @@ pub(crate) mod environment;
 pub(crate) mod error;
 pub(crate) mod hooks;
 pub(crate) mod local_queue;
+mod validate;
 
 use core::fmt;
-use core::ops::RangeInclusive;
 
 use stealyard_park::SpinConfig;
 use stealyard_sync::time::Duration;
 use stealyard_sync::{Arc, arc_dyn};
 use stealyard_topology::{Placement, Topology};
 
-use crate::config::error::BuildError;
 use crate::config::hooks::Hooks;
 use crate::config::local_queue::LocalQueue;
 use crate::policy::{Random, StealPolicy};
@@ -24,19 +23,6 @@ use crate::policy::{Random, StealPolicy};
 /// More workers than this are taken to be a mistake: twice the CPUs of the largest machine that Linux
 /// supports by default (2,048 in the common configurations).
 pub const PARALLELISM_MAX: usize = 4096;
-
-/// No count of turns may be greater, so that a task that waits for its turn waits for a moment, and not for hours:
-/// 65,536 short tasks take a millisecond.
-const TURNS_MAX: u32 = 1 << 16;
-/// Passes after which every victim has been asked often enough; a pass looks at no other source of tasks.
-const PASSES_MAX: u32 = 64;
-/// The longest a thief may stand beside a run-next slot, where it looks at nothing else.
-const GRACE_MAX: Duration = Duration::from_millis(1);
-/// The longest spin. A thread that waits longer had better sleep.
-const SPIN_MAX: Duration = Duration::from_millis(100);
-const STACK_MIN: usize = 16 * 1024;
-/// The platform rounds up to whole pages, which must not overflow. Whether so much can be mapped it says itself.
-const STACK_MAX: usize = isize::MAX as usize;
 
 /// When a worker looks at the global queue although its own has work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +42,7 @@ pub enum PinFailure {
     /// time should cost locality, not work.
     #[default]
     Continue,
-    /// Building fails with [`BuildError::Pin`].
+    /// Building fails with [`BuildError::Pin`](crate::BuildError::Pin).
     Refuse,
 }
 
@@ -168,119 +154,6 @@ impl Default for Config {
             starter: arc_dyn!(stealyard_park::pool::OsThreads),
         }
     }
-}
-
-impl Config {
-    /// Checks the configuration without building anything.
-    ///
-    /// # Errors
-    /// [`BuildError::Config`] names the first field that makes no sense, its value and what would be
-    /// right.
-    pub fn validate(&self) -> Result<(), BuildError> {
-        if let Some(count) = self.parallelism {
-            within("parallelism", count, 1..=PARALLELISM_MAX)?;
-        }
-        let no_zero = || "a name without zero bytes".to_owned();
-        check(
-            "name",
-            format!("{:?}", self.name),
-            !self.name.contains('\0'),
-            no_zero,
-        )?;
-        if let Some(bytes) = self.stack_size {
-            within("stack_size", bytes, STACK_MIN..=STACK_MAX)?;
-        }
-        self.local_queue.validate()?;
-        self.validate_turns()?;
-        self.validate_times()?;
-        within(
-            "blocking_threads_max",
-            self.blocking_threads_max,
-            1..=usize::MAX,
-        )
-    }
-
-    /// What is counted in tasks, operations or passes.
-    fn validate_turns(&self) -> Result<(), BuildError> {
-        if let GlobalInterval::Tasks(tasks) = self.global_interval {
-            let fits = (1..=TURNS_MAX).contains(&tasks);
-            check("global_interval", format!("Tasks({tasks})"), fits, || {
-                format!("from Tasks(1) to Tasks({TURNS_MAX})")
-            })?;
-        }
-        within("slot_streak_max", self.slot_streak_max, 0..=TURNS_MAX)?;
-        within("budget", self.budget, 1..=TURNS_MAX)?;
-        within("steal_passes", self.steal_passes, 1..=PASSES_MAX)
-    }
-
-    fn validate_times(&self) -> Result<(), BuildError> {
-        if let GlobalInterval::Time(time) = self.global_interval {
-            let wanted = || "longer than Time(0ns)".to_owned();
-            check(
-                "global_interval",
-                format!("Time({time:?})"),
-                !time.is_zero(),
-                wanted,
-            )?;
-        }
-        time("slot_grace", self.slot_grace, Duration::ZERO..=GRACE_MAX)?;
-        let any = Duration::from_nanos(1)..=Duration::MAX;
-        time("watch_min", self.watch_min, any.clone())?;
-        time("watch_max", self.watch_max, any)?;
-        if let Some(spin) = self.spin {
-            time("spin.min", spin.min, Duration::ZERO..=SPIN_MAX)?;
-            time("spin.max", spin.max, Duration::ZERO..=SPIN_MAX)?;
-        }
-        match self.schedtrace {
-            Some(every) => time(
-                "schedtrace",
-                every,
-                Duration::from_millis(1)..=Duration::MAX,
-            ),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Checks a number against its range.
-fn within<T>(field: &'static str, value: T, range: RangeInclusive<T>) -> Result<(), BuildError>
-where
-    T: PartialOrd + fmt::Display,
-{
-    check(field, &value, range.contains(&value), || {
-        format!("from {} to {}", range.start(), range.end())
-    })
-}
-
-/// Checks a time against its range.
-fn time(
-    field: &'static str,
-    value: Duration,
-    range: RangeInclusive<Duration>,
-) -> Result<(), BuildError> {
-    check(field, format!("{value:?}"), range.contains(&value), || {
-        let (from, to) = (range.start(), range.end());
-        match *to {
-            Duration::MAX => format!("at least {from:?}"),
-            to => format!("from {from:?} to {to:?}"),
-        }
-    })
-}
-
-fn check(
-    field: &'static str,
-    value: impl fmt::Display,
-    fits: bool,
-    wanted: impl FnOnce() -> String,
-) -> Result<(), BuildError> {
-    if fits {
-        return Ok(());
-    }
-    Err(BuildError::Config {
-        field,
-        value: value.to_string(),
-        wanted: wanted(),
-    })
 }
 
 impl fmt::Debug for Config {

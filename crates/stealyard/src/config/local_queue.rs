@@ -6,7 +6,7 @@ use core::fmt;
 use stealyard_deque::{Order, Steal, Stealer, Worker};
 use stealyard_sync::Arc;
 
-use crate::config::error::BuildError;
+use crate::config::validate::Row;
 use crate::task::Task;
 
 /// The largest ring takes 8 MiB for each worker; where more tasks than that are to stay with their worker, a
@@ -71,21 +71,17 @@ impl LocalQueue {
         Self::Custom(CustomQueue(Arc::new(Box::new(move || Box::new(make())))))
     }
 
-    /// Builds nothing: the largest of them would be looked for in vain on a small machine.
-    pub(crate) fn validate(&self) -> Result<(), BuildError> {
+    /// Returns the row of its capacity, if it has one. Builds nothing: on a small machine there might
+    /// not be the memory for the largest.
+    pub(super) fn row(&self) -> Option<Row> {
         let (capacity, max) = match *self {
             Self::Ring { capacity } => (capacity, RING_MAX),
             Self::Split { capacity } => (capacity, SPLIT_MAX),
-            Self::ChaseLev { .. } | Self::Custom(_) => return Ok(()),
+            Self::ChaseLev { .. } | Self::Custom(_) => return None,
         };
-        if capacity.is_power_of_two() && (2..=max).contains(&capacity) {
-            return Ok(());
-        }
-        Err(BuildError::Config {
-            field: "local_queue",
-            value: format!("{self:?}"),
-            wanted: format!("of a capacity that is a power of two from 2 to {max}"),
-        })
+        let fits = capacity.is_power_of_two() && (2..=max).contains(&capacity);
+        let wanted = format!("of a capacity that is a power of two from 2 to {max}");
+        Some(Row::new("local_queue", format!("{self:?}"), fits, wanted))
     }
 }
 
