@@ -26,8 +26,8 @@ use crate::task::{self, JoinHandle};
 use place::{NoSuchPlace, Place};
 use spawn::{spawn_detached_here, spawn_here, takes_new};
 
-/// There is no scheduler here: the thread is no worker's and no blocking one, and is inside neither a
-/// `block_on` nor a guard of [`Handle::enter`].
+/// There is no scheduler here: the thread is no worker's and no blocking one, and is inside neither
+/// a `block_on` nor a guard of [`Handle::enter`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoScheduler;
 
@@ -44,8 +44,8 @@ impl core::error::Error for NoScheduler {}
 
 /// Reaches a scheduler from anywhere; cheap to clone.
 ///
-/// It does not keep the scheduler running: when that has ended, a task is cancelled as soon as it is
-/// spawned.
+/// It does not keep the scheduler running: when that has ended, a task is cancelled as soon as it
+/// is spawned.
 ///
 /// Two handles are equal if they reach the same scheduler, also when it has ended. They can be
 /// hashed.
@@ -84,8 +84,8 @@ impl Handle {
     ///
     /// It changes nothing else. The thread may block, or not, as before; [`join`](crate::join),
     /// [`scope`](fn@crate::scope) and [`spawn_local`](crate::spawn_local) are about the worker that
-    /// runs them, if one does. A thread with a guard counts as outside when the scheduler is drained,
-    /// and the guard does not keep the scheduler running.
+    /// runs them, if one does. A thread with a guard counts as outside when the scheduler is
+    /// drained, and the guard does not keep the scheduler running.
     ///
     /// Do not hold a guard across an `.await`: other tasks of the thread would spawn onto its
     /// scheduler meanwhile. The guard is not `Send`, so that a future that does cannot be spawned,
@@ -108,8 +108,8 @@ impl Handle {
         EnterGuard::new(Arc::clone(&self.shared))
     }
 
-    /// Spawns `future` onto the workers. It begins when its turn comes, whether the handle is awaited
-    /// or not.
+    /// Spawns `future` onto the workers. It begins when its turn comes, whether the handle is
+    /// awaited or not.
     ///
     /// The task is cancelled at once, and its handle gives
     /// [`JoinError::Cancelled`](crate::JoinError::Cancelled), if the scheduler
@@ -117,8 +117,8 @@ impl Handle {
     /// - or is being drained, and the caller is outside,
     /// - or is the copy in a forked child.
     ///
-    /// Deep inside the destructors of tasks that are cancelled in this manner, "at once" is when the
-    /// innermost has returned, or when this thread waits for the handle.
+    /// Deep inside the destructors of tasks that are cancelled in this manner, "at once" is when
+    /// the innermost has returned, or when this thread waits for the handle.
     #[inline]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -131,8 +131,8 @@ impl Handle {
     /// hint: another worker takes the task if it would sleep otherwise.
     ///
     /// # Errors
-    /// [`NoSuchPlace`] if the scheduler has no such worker or node. The future is dropped, and a panic
-    /// of its destructor caught as that of a task's.
+    /// [`NoSuchPlace`] if the scheduler has no such worker or node. The future is dropped, and a
+    /// panic of its destructor caught as that of a task's.
     pub fn spawn_on<F>(&self, place: Place, future: F) -> Result<JoinHandle<F::Output>, NoSuchPlace>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -151,8 +151,8 @@ impl Handle {
         Ok(handle)
     }
 
-    /// As [`spawn`](Self::spawn), for a future that will not be waited for: cheaper by the handle. A
-    /// panic in it reaches the panic hook only. If the task is cancelled at once,
+    /// As [`spawn`](Self::spawn), for a future that will not be waited for: cheaper by the handle.
+    /// A panic in it reaches the panic hook only. If the task is cancelled at once,
     /// [`Metrics::refused`] counts it, and in a forked child an event says so.
     #[inline]
     pub fn spawn_detached<F>(&self, future: F)
@@ -162,8 +162,9 @@ impl Handle {
         spawn_detached_here(&self.shared, future);
     }
 
-    /// Runs `call` on a thread where it may block: a system call, a file, a foreign library. Threads
-    /// are started on demand, up to `Config::blocking_threads_max`; more calls than that wait.
+    /// Runs `call` on a thread where it may block: a system call, a file, a foreign library.
+    /// Threads are started on demand, up to `Config::blocking_threads_max`; more calls than that
+    /// wait.
     ///
     /// If no thread can be started and there is none, a worker runs the call, as a task: there, to
     /// wait for other tasks of the scheduler panics. If the scheduler ends first, the call is
@@ -242,7 +243,8 @@ impl Handle {
     }
 }
 
-// A panic of the user's code is caught before it comes to what a handle reaches, or leaves that whole.
+// A panic of the user's code is caught before it comes to what a handle reaches, or leaves that
+// whole.
 impl UnwindSafe for Handle {}
 impl RefUnwindSafe for Handle {}
 

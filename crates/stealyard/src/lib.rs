@@ -40,7 +40,8 @@ pub use stealyard_park::SpinConfig;
 pub use stealyard_topology::{Placement, Topology};
 pub use task::{AbortHandle, JoinError, JoinHandle, Payload, Task, TaskId, task_id, try_task_id};
 
-/// The parts behind the scheduler, for its own models and measurements. No promise is made about them.
+/// The parts behind the scheduler, for its own models and measurements. No promise is made about
+/// them.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::fork_join::{Boards, Crew, Entered, Jobs};

@@ -1,18 +1,18 @@
 //! Machines: the threads that run tasks (the M of G, M, P), and what stays with each of them.
 //!
-//! A machine is a worker's thread. It holds a P while it runs tasks, and keeps what cannot move with
-//! the P to another thread:
-//! - the parker, and what it learned about sleeping: how long to spin, what the barrier before a sleep
-//!   costs;
+//! A machine is a worker's thread. It holds a P while it runs tasks, and keeps what cannot move
+//! with the P to another thread:
+//! - the parker, and what it learned about sleeping: how long to spin, what the barrier before a
+//!   sleep costs;
 //! - the joins that are under way, whose frames are on its stack ([`MachineRemote`]);
 //! - local tasks, which only this thread may run ([`local_tasks`]);
 //! - its context: which scheduler it works for and in what role, and the P that it holds
 //!   ([`current`]);
 //! - the budget of the task that it runs.
 //!
-//! All of it is reached through one thread-local, the list of contexts in [`current`]. What a thread
-//! runs at this moment is beside it in a thread-local of the tasks' own (`task/running.rs`), because
-//! tasks must also run on threads that no scheduler knows.
+//! All of it is reached through one thread-local, the list of contexts in [`current`]. The task
+//! that a thread runs at this moment, and whether it may block, are in a thread-local of the tasks'
+//! own (`task/running.rs`), because tasks also run by hand on threads that no scheduler knows.
 
 pub(crate) mod current;
 pub(crate) mod local_tasks;
@@ -37,7 +37,8 @@ pub(crate) struct Machine {
     pub(crate) context: Context,
     pub(crate) remote: Arc<MachineRemote>,
     pub(crate) parker: Parker,
-    /// What the barrier on the way to sleep costs, as measured: it interrupts every core that runs this process.
+    /// What the barrier on the way to sleep costs, as measured: it interrupts every core that runs
+    /// this process.
     barrier: Cell<Spin>,
     /// When it was last woken to search, by the scheduler's clock.
     pub(crate) woken_at: Cell<Option<Duration>>,

@@ -1,7 +1,7 @@
 //! What other threads see of a machine: what stays with the thread, whichever P it holds.
 //!
-//! Thieves reach the joins of a thread through here, so that a P which moves does not hide them; wakers
-//! put the thread's local tasks here.
+//! Thieves reach the joins of a thread through here, so that a P which moves does not hide them;
+//! wakers put the thread's local tasks here.
 
 use stealyard_injector::Locked;
 use stealyard_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,7 +16,8 @@ pub(crate) struct MachineRemote {
     pub(crate) joins: Jobs,
     /// Local tasks that are ready: put by any thread, taken by this one (`machine/local_tasks.rs`).
     pub(crate) local_ready: Locked<Task>,
-    /// Local futures that have not been dropped (LT2 of `machine/local_tasks.rs`); written by the thread.
+    /// Local futures that have not been dropped (`local_tasks.rs`, LT2); written by the
+    /// thread.
     pub(crate) local_alive: AtomicUsize,
     /// Whether the thread runs nothing: it looks for a task, or sleeps. Written by the thread.
     idle: AtomicBool,
@@ -34,7 +35,8 @@ impl MachineRemote {
 
     /// Whether the thread runs nothing. A view of the moment.
     pub(crate) fn is_idle(&self) -> bool {
-        // Ordering: Relaxed; a worker that finds a task in this moment is waited for until it meets the close.
+        // Ordering: Relaxed; a worker that finds a task in this moment is waited for until it meets
+        // the close.
         self.idle.load(Ordering::Relaxed)
     }
 
@@ -44,7 +46,8 @@ impl MachineRemote {
         self.idle.store(idle, Ordering::Relaxed);
     }
 
-    /// Returns how many local futures have not been dropped. A view of the moment, but for the thread itself.
+    /// Returns how many local futures have not been dropped. A view of the moment, but for the
+    /// thread itself.
     pub(crate) fn local_alive(&self) -> usize {
         // Ordering: Relaxed; only the thread itself counts.
         self.local_alive.load(Ordering::Relaxed)

@@ -1,9 +1,12 @@
 //! What the scheduler counts, and how it is read.
 //!
-//! One counter has one writer: the worker that holds the P adds with a load and a store, which costs what
-//! adding to a plain variable costs, and whoever reads sums. A sum over workers is therefore not the state
-//! of one moment; each single counter only grows. What is not a worker's and rare (panics, threads that could
-//! not be started) is counted by read-modify-writes.
+//! A counter has one writer: the worker that holds the P adds with a load and a store, which costs
+//! no more than to add to a plain variable, and the reader sums. A sum over workers is therefore
+//! not the state of one moment; each single counter only grows. Events that belong to no worker and
+//! are rare (panics, threads that could not be started) are counted by read-modify-writes.
+//!
+//! Metrics are read, never relied on: counts that a protocol needs are fields of their own
+//! (`processor/remote.rs`), which metrics read.
 
 pub(crate) mod counter;
 pub(crate) mod histogram;
@@ -30,7 +33,7 @@ pub const DISTANCES: usize = 10;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// One worker's counters; written by whoever holds the P.
+        /// One worker's counters; written by the worker that holds the P.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)*
@@ -39,7 +42,7 @@ macro_rules! counters {
             pub(crate) wake_to_run: Recorder,
         }
 
-        /// What one worker did since the scheduler began, or the sum over all of them.
+        /// The counts of one worker since the scheduler began, or the sum over all of them.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct WorkerMetrics {
@@ -50,11 +53,11 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Successful steals by the distance of the victim; see `stealyard_topology::Matrix`.
             pub stolen_by_distance: [u64; DISTANCES],
-            /// How long tasks ran until they ended or waited; one in each interval of `Config::global_interval`
-            /// is measured.
+            /// How long tasks ran until they ended or waited; one in each interval of
+            /// `Config::global_interval` is measured.
             pub poll_time: Histogram,
-            /// How long it took from a submission from outside, which woke this sleeping worker, until it had a
-            /// task; where several are woken at once, only one of them is counted.
+            /// How long it took from a submission from outside, which woke this sleeping worker,
+            /// until it had a task. Where several are woken at once, only one of them is counted.
             pub wake_to_run: Histogram,
             /// Tasks in the worker's queue now, its run-next slot included.
             pub queue_depth: usize,
@@ -107,10 +110,11 @@ counters! {
     slots_stolen,
     /// Times the queue was full and gave half to the global queue.
     overflows,
-    /// Tasks that the worker gave to the global queue: by overflows, or because they yielded and its own queue is
-    /// last in, first out.
+    /// Tasks that the worker gave to the global queue: by overflows, or because they yielded and
+    /// its own queue is last in, first out.
     tasks_overflowed,
-    /// Times the worker went on looking after it had found nothing, instead of going to sleep at once.
+    /// Times the worker went on looking after it had found nothing, instead of going to sleep at
+    /// once.
     spins,
     /// Those of them that found nothing.
     spins_in_vain,
@@ -136,8 +140,8 @@ pub struct Metrics {
     pub workers: Vec<WorkerMetrics>,
     /// Tasks in the global queue now.
     pub injector_depth: usize,
-    /// Tasks that threads outside have put into the global queue; worked out from the other counts, so it is
-    /// exact at rest only.
+    /// Tasks that threads outside have put into the global queue; worked out from the other counts,
+    /// so it is exact at rest only.
     pub pushed_from_outside: u64,
     /// Sleeping workers that threads outside woke for what they put there.
     pub wakes_from_outside: u64,
@@ -153,16 +157,16 @@ pub struct Metrics {
     pub blocking_queued: usize,
     /// Threads that could not be started so far, workers' and blocking ones'.
     pub thread_start_failures: u64,
-    /// Panics caught so far: of tasks; of destructors of what no handle took or whose handle was dropped; of joiners'
-    /// wakers, hooks and policies.
+    /// Panics caught so far: of tasks; of destructors of what no handle took or whose handle was
+    /// dropped; of joiners' wakers, hooks and policies.
     pub panics: u64,
-    /// Tasks that were cancelled when they were spawned, because the scheduler had ended, was being drained and the
-    /// caller outside, or was the copy in a forked child.
+    /// Tasks that were cancelled when they were spawned, because the scheduler had ended, was being
+    /// drained and the caller outside, or was the copy in a forked child.
     pub refused: u64,
 }
 
 impl Metrics {
-    /// The sum over all workers.
+    /// Returns the sum over all workers.
     #[must_use]
     pub fn total(&self) -> WorkerMetrics {
         let mut total = WorkerMetrics::default();

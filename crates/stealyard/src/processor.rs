@@ -1,14 +1,14 @@
 //! Processors: the right to run tasks (the P of G, M, P), and what goes with it.
 //!
 //! There are as many as the scheduler has parallelism. A P is a value that moves: it is tied to no
-//! thread and kept in no thread-local, so that it can be handed on. A thread (M, `machine.rs`) holds it
-//! while it runs tasks. It owns
+//! thread and kept in no thread-local, so that it can be handed on. A thread (M, `machine.rs`)
+//! holds it while it runs tasks. It owns
 //! - the owner's end of its queue, and the order of tasks ([`order`]),
 //! - task memory,
 //! - random numbers and what the steal policy keeps about it.
 //!
-//! Its [`Remote`](remote::Remote) is what other threads see of it: the thieves' end, the run-next slot,
-//! the inbox, the counters.
+//! Its [`Remote`](remote::Remote) is what other threads see of it: the thieves' end, the run-next
+//! slot, the inbox, the counters.
 
 pub(crate) mod global_queue;
 mod interval;
@@ -30,8 +30,8 @@ use order::TaskOrder;
 use queue::Queue;
 use remote::Remote;
 
-/// A P; see the file's essay. `&self` methods with `Cell`s, because user code in the middle of one call
-/// may make another on the same thread.
+/// A P; see the file's essay. `&self` methods with `Cell`s, because user code in the middle of one
+/// call may make another on the same thread.
 pub(crate) struct Processor {
     pub(crate) index: usize,
     pub(crate) remote: Arc<Remote>,
@@ -99,28 +99,29 @@ impl Processor {
         }
     }
 
-    /// Whether a task that yields would be the next one again (P3 of [`order`]). Counts the task if so.
+    /// Whether a task that yields would be the next one again (`order.rs`, P3). Counts the task if
+    /// so.
     #[inline(always)]
     pub(crate) fn would_run_next_anyway(&self) -> bool {
         self.order
             .would_run_next_anyway(&self.remote.slot, &self.queue)
     }
 
-    /// Puts `task` into the run-next slot. Returns the task that was there, which is to go to the back
-    /// of the queue.
+    /// Puts `task` into the run-next slot. Returns the task that was there, which is to go to the
+    /// back of the queue.
     #[inline(always)]
     #[must_use = "a displaced task is still to run"]
     pub(crate) fn put_next(&self, task: Task) -> Option<Task> {
         self.order.put_next(&self.remote.slot, task)
     }
 
-    /// Whether a task that was woken is a collector, and others wait before it (P4 of [`order`]).
+    /// Whether a task that was woken is a collector, and others wait before it (`order.rs`, P4).
     #[inline(always)]
     pub(crate) fn is_collector(&self, task: &Task) -> bool {
         self.order.is_collector(task, &self.queue)
     }
 
-    /// Takes the next task of the slot or the queue (P1 of [`order`]).
+    /// Takes the next task of the slot or the queue (`order.rs`, P1).
     #[inline(always)]
     pub(crate) fn next_local(&self) -> Option<Task> {
         if self.order.ends_streak() {

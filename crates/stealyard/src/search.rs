@@ -10,7 +10,8 @@ use crate::machine::Machine;
 use crate::processor::Processor;
 use crate::state::SchedulerState;
 
-/// A worker: a machine with its P, for one step. It must not be kept across user code that a task runs.
+/// A worker: a machine with its P, for one step. It must not be kept across user code that a task
+/// runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Worker<'a> {
     pub(crate) shared: &'a SchedulerState,

@@ -1,8 +1,8 @@
 //! State: what all threads of a scheduler share, as plain data.
 //!
-//! Nothing here decides or acts. What decides and acts on this state is in `search` (how a task is made
-//! ready and found) and in `run` (how threads begin and end). What belongs to one thread is in
-//! `machine`, what goes with the right to run tasks in `processor`.
+//! Nothing here decides or acts. Rules that act on this state are in `search` (how a task is made
+//! ready and found) and in `run` (how threads begin and end). Things of one thread are in
+//! `machine`; things that go with the right to run tasks are in `processor`.
 //!
 //! A worker is a machine with a P. Here machine `i` holds P `i`, and both are found by the worker's
 //! number.
@@ -75,8 +75,8 @@ impl SchedulerState {
         self.idle.nudge_all();
     }
 
-    /// Calls code of the user's. Returns `None` if it panicked, which is counted and told to the panic
-    /// hook.
+    /// Calls code of the user's. Returns `None` if it panicked, which is counted and told to the
+    /// panic hook.
     pub(crate) fn call_user<R>(&self, code: Code, call: impl FnOnce() -> R) -> Option<R> {
         match running::within(code, || catch(call)) {
             Ok(result) => Some(result),
@@ -95,7 +95,8 @@ impl SchedulerState {
         }
     }
 
-    /// Counts a panic of the user's code that is no task's result, and tells the hook. Does not unwind.
+    /// Counts a panic of the user's code that is no task's result, and tells the hook. Does not
+    /// unwind.
     #[cold]
     pub(crate) fn caught(&self, panic: Panic) {
         self.count_panic(&*panic);
@@ -122,8 +123,8 @@ impl SchedulerState {
         }
     }
 
-    /// Cancels a task that came when the scheduler takes none. Without a handle to say so, an event does
-    /// where it could not be expected.
+    /// Cancels a task that came when the scheduler takes none. Without a handle to say so, an event
+    /// does where it could not be expected.
     #[cold]
     pub(crate) fn refuse(&self, task: Task, has_handle: bool) {
         self.counts.refused.add_shared(1);
@@ -139,8 +140,8 @@ impl SchedulerState {
         task.cancel();
     }
 
-    /// Ends a task that was not run, or not to its end: at once, or if this thread is deep inside of
-    /// destructors, when the innermost has returned (TR1 of `task/trampoline.rs`).
+    /// Ends a task that was not run, or not to its end: at once, or if this thread is deep inside
+    /// of destructors, when the innermost has returned (TR1 of `task/trampoline.rs`).
     pub(crate) fn cancel(&self, task: Task) {
         self.lifecycle.cancelled.add_shared(1);
         task.cancel();

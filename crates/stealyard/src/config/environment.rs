@@ -1,4 +1,4 @@
-//! What the environment may say: `STEALYARD_PROCS` and `STEALYARD_SCHEDTRACE`.
+//! Variables of the environment: `STEALYARD_PROCS` and `STEALYARD_SCHEDTRACE`.
 
 use stealyard_sync::time::Duration;
 
@@ -31,7 +31,7 @@ fn read(
     parse(variable, &value.to_string_lossy(), range, what)
 }
 
-/// An empty variable is as good as none.
+/// Reads the value of a variable. An empty one is as good as none.
 fn parse(
     variable: &'static str,
     value: &str,

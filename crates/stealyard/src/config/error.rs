@@ -1,5 +1,5 @@
-//! What can go wrong when a scheduler is built: the field or the thing that failed, its value, and what
-//! would be right.
+//! Errors when a scheduler is built: each names the field or the thing that failed, its value, and
+//! what would be right.
 
 use core::fmt;
 use std::io;
@@ -30,7 +30,8 @@ pub enum BuildError {
     },
     /// The workers cannot be placed as `Config::placement` asks.
     Placement(PlacementError),
-    /// A worker could not be bound to its CPUs, and `Config::on_pin_failure` says that this matters.
+    /// A worker could not be bound to its CPUs, and `Config::on_pin_failure` is
+    /// `PinFailure::Refuse`.
     Pin {
         /// The worker.
         worker: usize,
@@ -41,7 +42,7 @@ pub enum BuildError {
     NoThread {
         /// How many were wanted.
         wanted: usize,
-        /// What the system said to the first.
+        /// The system's answer to the first.
         error: io::Error,
     },
 }

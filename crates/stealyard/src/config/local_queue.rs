@@ -9,8 +9,8 @@ use stealyard_sync::Arc;
 use crate::config::validate::Row;
 use crate::task::Task;
 
-/// The largest ring takes 8 MiB for each worker; where more tasks than that are to stay with their worker, a
-/// `ChaseLev` grows as needed.
+/// The largest ring takes 8 MiB for each worker; where more tasks than that are to stay with their
+/// worker, a `ChaseLev` grows as needed.
 const RING_MAX: usize = 1 << 20;
 /// The most that its index can count.
 const SPLIT_MAX: usize = 1 << 15;
@@ -19,22 +19,22 @@ const SPLIT_MAX: usize = 1 << 15;
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum LocalQueue {
-    /// First in, first out, bounded: Go's. When it is full, half of it goes to the global queue. The
-    /// default, because it is fair: no task waits behind tasks that came later.
+    /// First in, first out, bounded: Go's. When it is full, half of it goes to the global queue.
+    /// The default, because it is fair: no task waits behind tasks that came later.
     Ring {
-        /// How many tasks it holds; a power of two from 2 to 2^20. Default: 256, as Go: 2 KiB, and an
-        /// overflow is rare.
+        /// How many tasks it holds; a power of two from 2 to 2^20. Default: 256, as Go: 2 KiB, and
+        /// an overflow is rare.
         capacity: usize,
     },
-    /// Last in, first out, bounded: the owner pays what a `Vec` costs, and thieves take the oldest. For
-    /// tasks that split further and are not waited for in order. Not fair: under a steady flood of new
-    /// tasks the old ones wait for a thief.
+    /// Last in, first out, bounded: the owner pays what a `Vec` costs, and thieves take the oldest.
+    /// For tasks that split further and are not waited for in order. Not fair: under a steady flood
+    /// of new tasks the old ones wait for a thief.
     Split {
         /// How many tasks it holds; a power of two from 2 to 2^15.
         capacity: usize,
     },
-    /// Without a bound: it grows, and nothing overflows to the global queue. Every task is visible to
-    /// thieves at once. First in, first out it is as fair as the ring.
+    /// Without a bound: it grows, and nothing overflows to the global queue. Every task is visible
+    /// to thieves at once. First in, first out it is as fair as the ring.
     ChaseLev {
         /// Which task the owner gets next.
         order: Order,
@@ -50,10 +50,13 @@ pub struct CustomQueue(Arc<Make>);
 type Make = Box<dyn Fn() -> Box<dyn AnyWorker> + Send + Sync>;
 
 impl LocalQueue {
-    /// A queue of one's own: any type that implements `stealyard_deque::Worker` for this crate's
-    /// [`Task`]. The conformance suite of `stealyard-deque` (feature `conformance`) tells whether it keeps
-    /// the promises that the scheduler relies on. Each operation costs an indirect call. It must not panic: a panic in
-    /// the worker's loop ends that worker's thread, and the others run its tasks; the last one's is the end.
+    /// Takes queues of the user's own kind: any type that implements `stealyard_deque::Worker` for
+    /// this crate's [`Task`]. The conformance suite of `stealyard-deque` (feature `conformance`)
+    /// tells whether it keeps the promises that the scheduler relies on. Each operation costs an
+    /// indirect call.
+    ///
+    /// It must not panic. A panic in the worker's loop ends that worker's thread, and the others
+    /// run its tasks; when the last worker's thread has ended so, the scheduler has ended.
     ///
     /// ```
     /// use stealyard::{Builder, LocalQueue, Task};
@@ -71,8 +74,8 @@ impl LocalQueue {
         Self::Custom(CustomQueue(Arc::new(Box::new(move || Box::new(make())))))
     }
 
-    /// Returns the row of its capacity, if it has one. Builds nothing: on a small machine there might
-    /// not be the memory for the largest.
+    /// Returns the row of its capacity, if it has one. Builds nothing: on a small machine there
+    /// might not be the memory for the largest.
     pub(super) fn row(&self) -> Option<Row> {
         let (capacity, max) = match *self {
             Self::Ring { capacity } => (capacity, RING_MAX),

@@ -37,8 +37,8 @@ impl Config {
     /// Checks the configuration without building anything.
     ///
     /// # Errors
-    /// [`BuildError::Config`] names the first field that makes no sense, its value and what would be
-    /// right.
+    /// [`BuildError::Config`] names the first field that makes no sense, its value and what would
+    /// be right.
     pub fn validate(&self) -> Result<(), BuildError> {
         match self.rows().into_iter().flatten().find(|row| !row.fits) {
             None => Ok(()),

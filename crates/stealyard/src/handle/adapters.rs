@@ -1,8 +1,8 @@
 //! Other crates' traits for spawning, each behind a feature of its name.
 //!
-//! Everything else needs no adapter: a future that is woken by a `Waker` works on any scheduler, those
-//! of the `async-*` crates of smol with their own reactor among them. A library that asks for a tokio
-//! runtime gets one lent: `examples/tokio_library.rs`.
+//! Everything else needs no adapter: a future that is woken by a `Waker` works on any scheduler,
+//! those of the `async-*` crates of smol with their own reactor among them. A library that asks for
+//! a tokio runtime gets one lent: `examples/tokio_library.rs`.
 
 use crate::handle::Handle;
 

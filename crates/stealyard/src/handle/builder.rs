@@ -34,7 +34,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// All defaults.
+    /// Starts from all defaults.
     pub fn new() -> Self {
         Self::default()
     }
@@ -44,7 +44,7 @@ impl Builder {
         Self { config }
     }
 
-    /// What has been set so far.
+    /// Returns what has been set so far.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
@@ -153,36 +153,39 @@ impl Builder {
         self
     }
 
-    /// Sets `on_start` of [`Config::hooks`]: called on each worker thread before its first task. What it spawns, with
-    /// `spawn_local` too, is run by that worker first; what it may do, and not, is a table at [`Hooks`](crate::Hooks).
+    /// Sets `on_start` of [`Config::hooks`]: called on each worker thread before its first task.
+    /// The worker runs first what the hook spawns, with `spawn_local` too. A table at
+    /// [`Hooks`](crate::Hooks) says what it may do.
     pub fn on_worker_start(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.config.hooks.on_start = Some(arc_dyn!(hook));
         self
     }
 
-    /// Sets `on_stop` of [`Config::hooks`]: called on each worker thread after its last task and its last destructor.
-    /// What it spawns and wakes is cancelled, `spawn_local` panics; see the table at [`Hooks`](crate::Hooks).
+    /// Sets `on_stop` of [`Config::hooks`]: called on each worker thread after its last task and
+    /// its last destructor. Tasks that it spawns and wakes are cancelled, `spawn_local` panics; see
+    /// the table at [`Hooks`](crate::Hooks).
     pub fn on_worker_stop(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.config.hooks.on_stop = Some(arc_dyn!(hook));
         self
     }
 
-    /// Sets `on_park` of [`Config::hooks`]: called on a worker thread before it sleeps. If it spawns or wakes something,
-    /// the worker runs that and does not sleep; see the table at [`Hooks`](crate::Hooks).
+    /// Sets `on_park` of [`Config::hooks`]: called on a worker thread before it sleeps. If it
+    /// spawns or wakes something, the worker runs that and does not sleep; see the table at
+    /// [`Hooks`](crate::Hooks).
     pub fn on_park(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.config.hooks.on_park = Some(arc_dyn!(hook));
         self
     }
 
-    /// Sets `on_unpark` of [`Config::hooks`]: called on a worker thread after it slept. What it spawns or wakes, that
-    /// worker runs next; see the table at [`Hooks`](crate::Hooks).
+    /// Sets `on_unpark` of [`Config::hooks`]: called on a worker thread after it slept. The
+    /// worker runs next what the hook spawns or wakes; see the table at [`Hooks`](crate::Hooks).
     pub fn on_unpark(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.config.hooks.on_unpark = Some(arc_dyn!(hook));
         self
     }
 
-    /// Sets `on_panic` of [`Config::hooks`]: called with each panic that was caught, on the thread that caught it, before
-    /// a joiner learns of it; see the table at [`Hooks`](crate::Hooks).
+    /// Sets `on_panic` of [`Config::hooks`]: called with each panic that was caught, on the thread
+    /// that caught it, before a joiner learns of it; see the table at [`Hooks`](crate::Hooks).
     pub fn on_task_panic(
         mut self,
         hook: impl Fn(&(dyn Any + Send)) + Send + Sync + 'static,
@@ -213,8 +216,8 @@ impl Builder {
     /// Starts the scheduler.
     ///
     /// # Errors
-    /// [`BuildError`] names the field or variable that makes no sense, the placement that is impossible,
-    /// or what the system said when not a single thread could be started.
+    /// [`BuildError`] names the field or variable that makes no sense, the placement that is
+    /// impossible, or what the system said when not a single thread could be started.
     pub fn build(self) -> Result<Scheduler, BuildError> {
         Scheduler::from_config(self.config)
     }

@@ -1,10 +1,11 @@
 //! Cooperation: yielding, and the budget that makes a task yield.
 //!
-//! A future that is always ready, because the channel it reads is never empty, would hold its worker for
-//! ever. So each time a task runs it gets a budget of operations (`Config::budget`). A source of readiness
-//! asks [`poll_proceed`] first; when the budget is used up, that wakes the task and says `Pending`, the
-//! task goes to the back of the queue, and the others have their turn. A loop of the user's own calls
-//! [`consume_budget`]; a future of somebody else's, which asks nobody, is wrapped in [`cooperative`].
+//! A future that is always ready, because the channel it reads is never empty, would hold its
+//! worker for ever. So each time a task runs it gets a budget of operations (`Config::budget`). A
+//! source of readiness asks [`poll_proceed`] first. When the budget is used up, that wakes the task
+//! and returns `Pending`: the task goes to the back of the queue, and the others have their turn.
+//! - A loop of the user's own calls [`consume_budget`].
+//! - A future of another crate, which does not ask, is wrapped in [`cooperative`].
 
 use core::pin::{Pin, pin};
 use core::task::{Context as PollContext, Poll};
@@ -45,8 +46,9 @@ impl Future for YieldNow {
     }
 }
 
-/// Uses up one operation of the running task's budget. `Pending` if there is none left: the task has been
-/// woken, and should return `Pending` as well. Always `Ready` where no task of a scheduler runs.
+/// Uses up one operation of the running task's budget. Returns `Pending` if there is none left: the
+/// task has been woken, and should return `Pending` as well. Returns `Ready` wherever no task of a
+/// scheduler runs.
 pub fn poll_proceed(context: &mut PollContext<'_>) -> Poll<()> {
     if change_budget(|left| left.saturating_sub(1)) > 0 {
         return Poll::Ready(());
@@ -55,7 +57,8 @@ pub fn poll_proceed(context: &mut PollContext<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-/// What is left of the running task's budget, before the change; always some where no task of a scheduler runs.
+/// Changes the running task's budget, and returns what it was before: some, wherever no task of a
+/// scheduler runs.
 fn change_budget(change: impl FnOnce(u32) -> u32) -> u32 {
     if !running::is_task() {
         // A hook or a destructor, whatever the last task left.
@@ -76,8 +79,9 @@ pub async fn consume_budget() {
     core::future::poll_fn(poll_proceed).await;
 }
 
-/// Awaits `future`, which uses up one operation of the running task's budget when it is ready, and yields before it if
-/// there is none left: for channels, sockets and timers that know nothing of this scheduler.
+/// Awaits `future`, which uses up one operation of the running task's budget when it is ready, and
+/// yields before it if there is none left: for channels, sockets and timers that know nothing of
+/// this scheduler.
 ///
 /// ```
 /// # let scheduler = stealyard::Builder::new().parallelism(1).build()?;

@@ -1,8 +1,9 @@
 //! Running a closure that borrows on a worker, while its caller waits.
 //!
-//! A caller that is a worker of another scheduler would stop that worker, and for ever if what it waits for comes
-//! back to it, so it panics, as `block_on` does. rayon lets such a caller run its own pool's work while it waits,
-//! in the frame of a task that does not expect it (T10 of `tests/risks.md`).
+//! A caller that is a worker of another scheduler would stop that worker, and for ever if the
+//! closure waits for that scheduler. So it panics, as `block_on` does. rayon lets such a caller run
+//! its own pool's work while it waits, in the frame of a task that does not expect it
+//! (`tests/risks.md`).
 
 use stealyard_park::SpinConfig;
 use stealyard_sync::Arc;
@@ -13,7 +14,8 @@ use crate::state::SchedulerState;
 use crate::task::{self, JoinError, wait_for};
 use crate::user_code::{NoBlocking, refuse};
 
-/// Ends the process if it is dropped: the caller's frame is borrowed by a worker and must not be left.
+/// Ends the process if it is dropped: the caller's frame is borrowed by a worker and must not be
+/// left.
 struct MustNotUnwind;
 
 impl Drop for MustNotUnwind {
@@ -22,7 +24,7 @@ impl Drop for MustNotUnwind {
     }
 }
 
-/// See `Handle::install`.
+/// Runs `call` on a worker and waits for it; see `Handle::install`.
 #[track_caller]
 pub(crate) fn install<R, F>(shared: &Arc<SchedulerState>, call: F) -> R
 where
@@ -52,9 +54,9 @@ where
              the fork",
         );
     }
-    // SAFETY: 1. the closure is `Send`; 2. so is its output; 3. what the closure borrows outlives the
-    // task: this frame is not left before the handle says that the task has ended, when the future is
-    // gone, and anything that would unwind through here first ends the process.
+    // SAFETY: 1. the closure is `Send`; 2. so is its output; 3. what the closure borrows outlives
+    // the task: this frame is not left before the handle says that the task has ended, when the
+    // future is gone, and anything that would unwind through here first ends the process.
     let (task, handle) = unsafe { task::spawn_unchecked(shared, None, async move { call() }) };
     let guard = MustNotUnwind;
     ready::submit(shared, task);

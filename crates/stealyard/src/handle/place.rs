@@ -14,15 +14,15 @@ use crate::task::Task;
 pub enum Place {
     /// The worker with this number, from 0.
     Worker(usize),
-    /// A worker of the NUMA node that the kernel calls by this number. Without a placement the scheduler
-    /// does not tell nodes apart: then this is the global queue, whatever the number.
+    /// A worker of the NUMA node that the kernel calls by this number. Without a placement the
+    /// scheduler does not tell nodes apart: then this is the global queue, whatever the number.
     Node(usize),
 }
 
 /// The scheduler has no such place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoSuchPlace {
-    /// What was asked for.
+    /// The place that was asked for.
     pub place: Place,
     /// Numbers below this one exist.
     pub count: usize,

@@ -59,15 +59,15 @@ impl Scheduler {
     /// Ends the scheduler in the given manner, and reports what was left. [`Shutdown`] says which
     /// threads may be left.
     ///
-    /// - *Inside one of its own tasks* it does not wait, because that task would wait for itself. The
-    ///   rest happens when the task returns, and a thread of its own carries on a `Drain`.
+    /// - *Inside one of its own tasks* it does not wait, because that task would wait for itself.
+    ///   The rest happens when the task returns, and a thread of its own carries on a `Drain`.
     /// - *Inside one of its own blocking calls* a thread of its own carries on a `Drain` as well,
     ///   which would have to wait for the call. A `Cancel` waits for the workers and for the idle
     ///   threads, as anywhere, and leaves the calling thread.
     ///
-    /// A `Drain` that is carried on reports nothing. After an end from inside a task, all threads end
-    /// by themselves: the calling one when its task has returned, the one that carries on when all
-    /// others have ended.
+    /// A `Drain` that is carried on reports nothing. After an end from inside a task, all threads
+    /// end by themselves: the calling one when its task has returned, the one that carries on when
+    /// all others have ended.
     pub fn shutdown(mut self, how: Shutdown) -> ShutdownReport {
         self.end(how)
     }
@@ -95,7 +95,8 @@ impl Deref for Scheduler {
     }
 }
 
-// A panic of the user's code is caught before it comes to what a handle reaches, or leaves that whole.
+// A panic of the user's code is caught before it comes to what a handle reaches, or leaves that
+// whole.
 impl UnwindSafe for Scheduler {}
 impl RefUnwindSafe for Scheduler {}
 

@@ -50,12 +50,12 @@ where
     }
 }
 
-/// Spawns `future`, which need not be `Send`, onto this worker; no other runs it. It begins when its
-/// turn comes.
+/// Spawns `future`, which need not be `Send`, onto this worker; no other runs it. It begins when
+/// its turn comes.
 ///
-/// A worker runs one local task each time the global queue has its turn (every 61 tasks by default),
-/// and more when it is idle. With many local tasks each progresses slowly: use [`spawn`] for any
-/// future that is `Send`.
+/// A worker runs one local task each time the global queue has its turn (every 61 tasks by
+/// default), and more when it is idle. With many local tasks each progresses slowly: use [`spawn`]
+/// for any future that is `Send`.
 ///
 /// When the scheduler ends, in whatever manner, the worker cancels its local tasks that have not
 /// ended.

@@ -1,50 +1,54 @@
 //! Which scheduler this thread works for, in what role, and whether it holds a P.
 //!
-//! The thread-local word is the address of a [`Context`] on the thread's own stack. It never holds the P
-//! itself: a runtime call from inside a task asks the context for the P each time, uses it for one step
-//! and forgets it, so a P can be taken from a thread while user code runs. From a worker's context the
-//! thread's [`Machine`] is reached.
+//! The thread-local word is the address of a [`Context`] on the thread's own stack. It never holds
+//! the P itself: a runtime call from inside a task asks the context for the P each time, uses it
+//! for one step and forgets it, so a P can be taken from a thread while user code runs. From a
+//! worker's context the thread's [`Machine`] is reached.
 //!
 //! Contexts form a list, from the innermost outwards, that is changed at its ends as calls nest. A
-//! user's guard ([`EnterGuard`]) has its context on the heap, because it can be forgotten, and may be
-//! dropped out of order. It says where spawns go and nothing else: what this thread is (a worker's, a
-//! blocking one) is said by the first context further out that is no guard's. Within a guard a
-//! worker's thread spawns and wakes through the global queue, so that the way without guards pays
-//! nothing for them.
+//! user's guard ([`EnterGuard`]) has its context on the heap, because it can be forgotten, and may
+//! be dropped out of order. It says where spawns go and nothing else: what this thread is (a
+//! worker's, a blocking one) is said by the first context further out that is no guard's. Within a
+//! guard a worker's thread spawns and wakes through the global queue, so that the way without
+//! guards pays nothing for them.
 //!
 //! # Invariants
-//! - **CT1** *Every context in the list lives.* One on the stack leaves the list before its frame ends,
-//!   with all that is further in. A guard takes its own out of the list, wherever it is, before it frees
-//!   it. A guard that is forgotten leaves its context for good.
-//! - **CT2** *No reference to a guard's context is kept* across user code, which could drop the guard.
+//! - **CT1** *Every context in the list lives.* One on the stack leaves the list before its frame
+//!   ends, with all that is further in. A guard takes its own out of the list, wherever it is,
+//!   before it frees it. A guard that is forgotten leaves its context for good.
+//! - **CT2** *No reference to a guard's context is kept* across user code, which could drop the
+//!   guard.
 //!
-//! The word needs no destructor, so it can be read from the destructors of other thread-locals: there,
-//! the context is gone already, and a spawn goes to the global queue.
+//! The word needs no destructor, so it can be read from the destructors of other thread-locals:
+//! there, the context is gone already, and a spawn goes to the global queue.
 //!
 //! # Several schedulers on one thread
-//! A thread can be inside of several at once: a blocking call of A's that blocks on a future of B's; a
-//! destructor that the end of A runs, which wakes a task of B's, whose end runs another destructor. What
-//! a thread remembers is therefore kept for each scheduler, or is the same whichever it is:
-//! - *What it works for*: a list of contexts, here. There is an entry for each scheduler. "Inside of A"
-//!   looks at all of them, "the current one" at the innermost.
+//! A thread can be inside of several at once: a blocking call of A's that blocks on a future of
+//! B's; a destructor that the end of A runs, which wakes a task of B's, whose end runs another
+//! destructor. All that a thread remembers is therefore kept for each scheduler, or is the same
+//! whichever it is:
+//! - *What it works for*: a list of contexts, here. There is an entry for each scheduler. "Inside
+//!   of A" looks at all of them, "the current one" at the innermost.
 //! - *The machine, and the P that it holds*: in the worker's context. A thread is one worker of one
 //!   scheduler. The P is asked for with the scheduler that it is to be of.
 //! - *That it must not block, that it runs a blocking call as a worker*: its duty, in
-//!   `task/running.rs`. It is set and put back with the contexts of workers, of calls and of `block_on`.
+//!   `task/running.rs`. It is set and put back with the contexts of workers, of calls and of
+//!   `block_on`.
 //! - *That it cancels a blocking call*: in the context of the scheduler whose call it is.
-//! - *The budget of the running task*: in the machine. It is the worker's, whatever was entered further
-//!   in.
+//! - *The budget of the running task*: in the machine. It is the worker's, whatever was entered
+//!   further in.
 //! - *What of the user's code it is inside of, that a task woke itself*: one word, in
 //!   `task/running.rs`, put back by each call. Addresses differ between schedulers.
 //! - *Cancellations under way*: in `task/trampoline.rs`; a few frames inside each other, whichever
-//!   scheduler each is of (TR2).
-//! - *Joins that are under way*: in `fork_join/jobs.rs`. Only the worker's loop sets them, so they are
-//!   the worker's own, also in a destructor of another scheduler's task: its thieves are workers, and
-//!   any worker can run a half.
-//! - *What it waits with*: in `task/wait.rs`. It is taken out for each wait: a wait further in makes its
-//!   own, and a token left over costs one poll.
-//! - *The spill, random numbers and policy memory of a P*: in the P. They are the scheduler's own, and
-//!   are borrowed for a step that calls no code of the user's but the policy, which is given them.
+//!   scheduler each is of.
+//! - *Joins that are under way*: in `fork_join/jobs.rs`. Only the worker's loop sets them, so they
+//!   are the worker's own, also in a destructor of another scheduler's task: its thieves are
+//!   workers, and any worker can run a half.
+//! - *What it waits with*: in `task/wait.rs`. It is taken out for each wait: a wait further in
+//!   makes its own, and a token left over costs one poll.
+//! - *The spill, random numbers and policy memory of a P*: in the P. They are the scheduler's own,
+//!   and are borrowed for a step that calls no code of the user's but the policy, which is given
+//!   them.
 
 use core::cell::Cell;
 use core::fmt;
@@ -64,7 +68,7 @@ const_thread_local! {
     static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
 }
 
-/// What kind of thread this is to its scheduler.
+/// The kind of thread that this is to its scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// A worker's thread: it must not block.
@@ -130,8 +134,8 @@ impl Context {
         f()
     }
 
-    /// Returns the P, if the thread holds one and works for `shared`. For one step: it must not be kept
-    /// across user code.
+    /// Returns the P, if the thread holds one and works for `shared`. For one step: it must not be
+    /// kept across user code.
     #[inline(always)]
     fn processor_of(&self, shared: &SchedulerState) -> Option<&Processor> {
         if !self.keeps(shared) {
@@ -143,15 +147,15 @@ impl Context {
     /// Returns the P, if the thread holds one in this context. For one step, as `processor_of`.
     #[inline(always)]
     pub(crate) fn processor(&self) -> Option<&Processor> {
-        // SAFETY: 1. `holding` put it there and keeps it borrowed until it takes it out; 2. `&self` is
-        // reached only on the thread that called `holding`.
+        // SAFETY: 1. `holding` put it there and keeps it borrowed until it takes it out; 2. `&self`
+        // is reached only on the thread that called `holding`.
         unsafe { self.processor.get().as_ref() }
     }
 
     /// Returns the thread's machine, if this is a worker's context.
     fn machine(&self) -> Option<&Machine> {
-        // SAFETY: 1. `enter_worker` put it there and keeps it borrowed until it takes it out; 2. `&self` is
-        // reached only on the thread that called `enter_worker`.
+        // SAFETY: 1. `enter_worker` put it there and keeps it borrowed until it takes it out; 2.
+        // `&self` is reached only on the thread that called `enter_worker`.
         unsafe { self.machine.get().as_ref() }
     }
 
@@ -168,7 +172,8 @@ impl Context {
             .find(|context| context.role != Role::Entered)
     }
 
-    /// Whether this thread keeps `shared` by itself until what runs now returns: a guard may go before.
+    /// Whether this thread keeps `shared` by itself until what runs now returns: a guard may go
+    /// before.
     #[inline(always)]
     pub(crate) fn keeps(&self, shared: &SchedulerState) -> bool {
         ptr::eq(self.keeps, shared)
@@ -225,8 +230,8 @@ pub(crate) fn role() -> Option<Role> {
     with(|context| Some(context?.base()?.role))
 }
 
-/// Whether this thread works for `shared`, in whatever role, in its own context or in one further out; a guard is no
-/// role.
+/// Whether this thread works for `shared`, in whatever role, in its own context or in one further
+/// out; a guard is no role.
 pub(crate) fn works_for(shared: &SchedulerState) -> bool {
     with_first(|context| context.keeps(shared), |context| context.is_some())
 }
@@ -260,7 +265,8 @@ pub(crate) fn cancels_a_call(shared: &SchedulerState) -> bool {
     )
 }
 
-/// Makes `machine` this thread's, and its context the thread's, until the returned value is dropped.
+/// Makes `machine` this thread's, and its context the thread's, until the returned value is
+/// dropped.
 pub(crate) fn enter_worker(machine: &Machine) -> Entered<'_> {
     machine.context.machine.set(machine);
     enter(&machine.context)
@@ -291,8 +297,8 @@ fn report(panic: Panic) {
     }
 }
 
-/// The context is this thread's as long as this exists. It nests as calls do: it is never given to users, who could
-/// drop it out of order; they get an [`EnterGuard`].
+/// The context is this thread's as long as this exists. It nests as calls do. It is never given to
+/// users, because they could drop it out of order: they get an [`EnterGuard`].
 #[derive(Debug)]
 #[must_use = "the context is left when it is dropped"]
 pub(crate) struct Entered<'a> {
@@ -302,20 +308,23 @@ pub(crate) struct Entered<'a> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        // What is further in are guards that outlive this call (CT1).
+        // Contexts further in are of guards that outlive this call (CT1).
         CURRENT.with(|current| current.set(self.context.outer.get()));
         self.context.machine.set(ptr::null());
     }
 }
 
-/// This thread spawns onto a scheduler as long as this exists; see [`Handle::enter`](crate::Handle::enter).
+/// This thread spawns onto a scheduler as long as this exists; see
+/// [`Handle::enter`](crate::Handle::enter).
 ///
 /// # Panics
-/// Dropping it panics if it is not the innermost guard, or if the task, `block_on` or blocking call has ended in which it
-/// was made; not while the thread unwinds already. The thread then goes on as if it had been dropped in order.
+/// Dropping it panics if it is not the innermost guard, or if the task, `block_on` or blocking call
+/// in which it was made has ended. It does not panic while the thread unwinds already. The thread
+/// then goes on as if it had been dropped in order.
 #[must_use = "the scheduler is left when the guard is dropped"]
 pub struct EnterGuard {
-    /// On the heap, and not moved: the list leads through it. A pointer, since a box must not be shared.
+    /// On the heap, and not moved: the list leads through it. A pointer, since a box must not be
+    /// shared.
     context: NonNull<Context>,
     /// The guard is its thread's.
     thread: PhantomData<*const ()>,
@@ -362,7 +371,8 @@ impl EnterGuard {
 impl Drop for EnterGuard {
     fn drop(&mut self) {
         let in_order = self.unlink();
-        // SAFETY: 1. leaked in `new`, out of the list (CT1), and no reference to it is in use (CT2).
+        // SAFETY: 1. leaked in `new`, out of the list (CT1), and no reference to it is in use
+        // (CT2).
         let context = unsafe { Box::from_raw(self.context.as_ptr()) };
         // Possibly the last reference to the scheduler's shared part.
         drop(context);

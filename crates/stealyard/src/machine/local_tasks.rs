@@ -1,18 +1,20 @@
 //! Local tasks: those that only the thread which spawned them may run.
 //!
-//! `spawn_local` puts a task into its machine's `local_ready` queue; only that machine's thread takes
-//! it from there. A worker looks there whenever the global queue has its turn (P2 of
-//! `processor/order.rs`), when it has nothing else, and after each sleep.
+//! `spawn_local` puts a task into its machine's `local_ready` queue; only that machine's thread
+//! takes it from there. A worker looks there whenever the global queue has its turn
+//! (`processor/order.rs`, P2), when it has nothing else, and after each sleep.
 //!
 //! # Invariants
-//! - **LT1** *A local task is touched by one thread.* The thread that made it is the only one that takes
-//!   from `local_ready`. Wakers and `abort` on other threads only put it there, and wake the worker. A
-//!   token is left each time, so the worker looks before its next sleep ends.
-//! - **LT2** *No local task outlives its worker.* A worker that leaves cancels its local tasks, queued
-//!   and asleep, until none is alive. Only the worker's own thread changes `local_alive`; it decrements
-//!   it when a future is dropped. A waker that is used later finds a completed task and does nothing.
+//! - **LT1** *A local task is touched by one thread.* The thread that made it is the only one that
+//!   takes from `local_ready`. Wakers and `abort` on other threads only put it there, and wake the
+//!   worker. A token is left each time, so the worker looks before its next sleep ends.
+//! - **LT2** *No local task outlives its worker.* A worker that leaves cancels its local tasks,
+//!   queued and asleep, until none is alive. Only the worker's own thread changes `local_alive`; it
+//!   decrements it when a future is dropped. A waker that is used later finds a completed task and
+//!   does nothing.
 //!
-//! Local tasks belong to the machine: when a P moves to another thread, they stay, and its inbox moves.
+//! Local tasks belong to the machine: when a P moves to another thread, they stay, and its inbox
+//! moves.
 //!
 //! # Why not …
 //! One queue for these and for the inbox: thieves would have to put back what they may not run. The
@@ -31,7 +33,8 @@ use crate::state::SchedulerState;
 use crate::task::{self, JoinHandle, Local, Memory, Schedule, Task, Why};
 use crate::user_code::refuse;
 
-/// What a worker's local tasks have in common: their memory, and where they are put when they are woken.
+/// What a worker's local tasks have in common: their memory, and where they are put when they are
+/// woken.
 pub(crate) struct LocalTasks {
     shared: Arc<SchedulerState>,
     worker: usize,
@@ -39,8 +42,8 @@ pub(crate) struct LocalTasks {
     memory: Memory<Self>,
 }
 
-// SAFETY: 1. the pool is a field, made for these tasks; 2. they never use a worker's own lists; 4. no code of the
-// user's is called, but by `SchedulerState::count_panic`, which catches its panics.
+// SAFETY: 1. the pool is a field, made for these tasks; 2. they never use a worker's own lists; 4.
+// no code of the user's is called, but by `SchedulerState::count_panic`, which catches its panics.
 unsafe impl Schedule for LocalTasks {
     fn schedule(&self, task: Task, _why: Why) {
         self.machine.local_ready.push(task);
@@ -95,8 +98,8 @@ impl<F: Future> Future for Counted<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        // SAFETY: 1. the future is pinned with `self`: it is never moved out, and `Counted` has no destructor
-        // of its own and no other way to reach it.
+        // SAFETY: 1. the future is pinned with `self`: it is never moved out, and `Counted` has no
+        // destructor of its own and no other way to reach it.
         let future = unsafe { self.map_unchecked_mut(|counted| &mut counted.future) };
         future.poll(context)
     }
@@ -129,8 +132,9 @@ where
             future,
             _alive: Alive::new(&machine.remote),
         };
-        // SAFETY: 1. its tasks go to `local_ready` alone, from where only this thread takes them (LT1), and none is
-        // left when it leaves (LT2); 2. a `JoinHandle` is `Send` only if the output is; 3. both are `'static`.
+        // SAFETY: 1. its tasks go to `local_ready` alone, from where only this thread takes them
+        // (LT1), and none is left when it leaves (LT2); 2. a `JoinHandle` is `Send` only if the
+        // output is; 3. both are `'static`.
         let (task, handle) = unsafe { task::spawn_unchecked(home, None, counted) };
         processor.counters().spawned.add(1);
         machine.remote.local_ready.push(task);
@@ -166,7 +170,8 @@ pub(crate) fn take(machine: &Machine) -> Option<Task> {
     machine.remote.local_ready.pop()
 }
 
-/// Cancels all local tasks, queued and asleep, until none is alive (LT2): the worker's thread leaves.
+/// Cancels all local tasks, queued and asleep, until none is alive (LT2): the worker's thread
+/// leaves.
 pub(crate) fn cancel_all(machine: &Machine, mut cancel: impl FnMut(Task)) {
     let Some(home) = machine.local_tasks.get() else {
         return;

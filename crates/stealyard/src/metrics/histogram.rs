@@ -34,7 +34,8 @@ impl Recorder {
 /// How many durations fell between two powers of two nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Histogram {
-    /// `counts[k]` counts durations below 2^k ns that are not below 2^(k-1) ns; the last also longer ones.
+    /// `counts[k]` counts durations below 2^k ns that are not below 2^(k-1) ns; the last also
+    /// longer ones.
     pub counts: [u64; BUCKETS],
 }
 
@@ -47,14 +48,14 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// How many durations were counted.
+    /// Returns how many durations were counted.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// A duration that at least this share of all were below; none if nothing was counted. Exact to a
-    /// factor of two.
+    /// Returns a duration that at least this share of all were below, or `None` if nothing was
+    /// counted. Exact to a factor of two.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let count = self.count();

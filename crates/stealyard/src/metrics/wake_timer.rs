@@ -4,8 +4,8 @@
 //! 2. The worker that wakes takes the time of its wake: `now`.
 //! 3. When that worker has a task, it takes the stamp, and records the time since: `ended`.
 //!
-//! There is one stamp for the scheduler. Where several workers are woken at once, only one of them is
-//! recorded. A stamp that is later than the wake belongs to another one, and is not recorded.
+//! There is one stamp for the scheduler. Where several workers are woken at once, only one of them
+//! is recorded. A stamp that is later than the wake belongs to another one, and is not recorded.
 
 use stealyard_sync::CachePadded;
 use stealyard_sync::atomic::{AtomicU64, Ordering};
@@ -43,7 +43,8 @@ impl WakeTimer {
         self.start.elapsed()
     }
 
-    /// Records the time since the submission that woke the caller at `woken`, who has a task now.
+    /// Records the time since the submission that woke the calling worker at `woken`: it has a task
+    /// now.
     pub(crate) fn ended(&self, woken: Duration, recorder: &Recorder) {
         if let Some(began) = self.take().filter(|&began| began <= woken) {
             recorder.record(self.start.elapsed().saturating_sub(began));

@@ -1,6 +1,7 @@
 //! The last victim that gave something first, then all in a random order.
 //!
-//! Where few workers produce and many consume, the queue that had work a moment ago is the best guess.
+//! Where few workers produce and many consume, the queue that had work a moment ago is the best
+//! guess.
 //!
 //! # References
 //! Taskflow's executor; oneTBB's affinity to the last victim.

@@ -1,21 +1,24 @@
 //! The global queue: one lane for each node that has workers.
 //!
-//! Tasks from outside and what overflows a worker's own queue wait here. With one node it is a single
-//! `stealyard_injector::Locked`. With several, a worker puts into its own node's lane and takes from it
-//! first, so that tasks and their memory stay near; a thread from outside uses the lane of the node it
-//! runs on. A worker whose lane is empty takes from the others in the order of their distance.
+//! Tasks from outside and what overflows a worker's own queue wait here. With one node it is a
+//! single `stealyard_injector::Locked`. With several, a worker puts into its own node's lane and
+//! takes from it first, so that tasks and their memory stay near; a thread from outside uses the
+//! lane of the node it runs on. A worker whose lane is empty takes from the others in the order of
+//! their distance.
 //!
-//! - **GL1** *No lane starves while any worker runs tasks*, though its own workers may all be busy or missing: every
-//!   fourth time that a worker looks at the global queue it begins with one of the other lanes, each in turn, and takes
-//!   one task. It looks once in an interval at least (P2), so with `n` lanes the head of any runs after at most
-//!   `4 · (n - 1)` intervals of any one worker.
+//! - **GL1** *No lane starves while any worker runs tasks*, though its own workers may all be busy
+//!   or missing: every fourth time that a worker looks at the global queue it begins with one of
+//!   the other lanes, each in turn, and takes one task. It looks once in an interval at least
+//!   (`processor/order.rs`, P2), so with `n` lanes the head of any runs after at most `4 · (n - 1)`
+//!   intervals of any one worker.
 
 use stealyard_injector::Locked;
 use stealyard_topology::current_cpu;
 
 use crate::task::Task;
 
-/// Every so many looks begin with another lane than the worker's own (GL1): seldom enough that what is near stays so.
+/// Every so many looks begin with another lane than the worker's own (GL1): seldom enough that what
+/// is near stays so.
 const FAR: usize = 4;
 
 /// A lane, by number.
@@ -32,7 +35,8 @@ pub(crate) struct GlobalQueue {
 }
 
 impl GlobalQueue {
-    /// One lane for each row of `orders`, which lists all lanes, nearest first, itself the first.
+    /// Makes a lane for each row of `orders`, which lists all lanes, nearest first, itself the
+    /// first.
     pub(crate) fn new(orders: Vec<Vec<usize>>, lane_of_node: Vec<usize>) -> Self {
         debug_assert!(!orders.is_empty(), "a global queue has at least one lane");
         Self {
@@ -42,7 +46,7 @@ impl GlobalQueue {
         }
     }
 
-    /// The lane of the node that the calling thread runs on.
+    /// Returns the lane of the node that the calling thread runs on.
     pub(crate) fn lane_here(&self) -> LaneId {
         if self.lanes.len() == 1 {
             return LaneId(0);
@@ -51,12 +55,12 @@ impl GlobalQueue {
         LaneId(self.lane_of_node.get(node).copied().unwrap_or(0))
     }
 
-    /// The lane of the node that the kernel calls by this number.
+    /// Returns the lane of the node that the kernel calls by this number.
     pub(crate) fn lane_of(&self, node: usize) -> Option<LaneId> {
         self.lane_of_node.get(node).copied().map(LaneId)
     }
 
-    /// Kernel nodes have numbers below this.
+    /// Returns a number that is greater than that of any kernel node.
     pub(crate) fn nodes(&self) -> usize {
         self.lane_of_node.len()
     }
@@ -69,7 +73,8 @@ impl GlobalQueue {
         self.lanes[lane.0].push_batch(tasks);
     }
 
-    /// Takes one task of the lane that a worker begins with the `look`th time, if that is not its own (GL1).
+    /// Takes one task of the lane that a worker begins with the `look`th time, if that is not its
+    /// own (GL1).
     #[inline]
     pub(crate) fn pop_far(&self, lane: LaneId, look: usize) -> Option<Task> {
         let first = first_of(look, self.lanes.len());
@@ -119,7 +124,7 @@ impl GlobalQueue {
     }
 }
 
-/// The lane, counted by distance, that a worker begins with the `look`th time (GL1).
+/// Returns the lane, counted by distance, that a worker begins with the `look`th time (GL1).
 #[inline]
 fn first_of(look: usize, lanes: usize) -> usize {
     if lanes > 1 && look % FAR == FAR - 1 {

@@ -1,5 +1,5 @@
-//! After how many tasks the global queue has its turn: a fixed number, or one that follows the length
-//! of tasks.
+//! After how many tasks the global queue has its turn: a fixed number, or one that follows the
+//! length of tasks.
 
 use core::cell::Cell;
 
@@ -18,7 +18,8 @@ pub(crate) struct Interval {
     mean_ns: Cell<u64>,
 }
 
-/// A self-tuned interval stays within these two, so that the bound on waiting can be stated in tasks.
+/// A self-tuned interval stays within these two, so that the bound on waiting can be stated in
+/// tasks.
 const TASKS_MIN: u32 = 2;
 const TASKS_MAX: u32 = 127;
 
@@ -45,9 +46,9 @@ impl Interval {
         }
     }
 
-    /// Returns how many tasks run before the global queue has its turn: at least one. With none, the own
-    /// queue would never have its turn while tasks that yield go through the global queue, as they do
-    /// where the own queue is last in, first out.
+    /// Returns how many tasks run before the global queue has its turn: at least one. With none,
+    /// the own queue would never have its turn while tasks that yield go through the global queue,
+    /// as they do where the own queue is last in, first out.
     pub(crate) fn tasks_before_global(&self) -> u32 {
         self.tasks.get().saturating_sub(1).max(1)
     }
@@ -64,7 +65,8 @@ impl Interval {
         self.tasks.set(tasks.clamp(TASKS_MIN, TASKS_MAX));
     }
 
-    /// Forgets when the interval began: one that was interrupted says nothing about the length of tasks.
+    /// Forgets when the interval began: one that was interrupted says nothing about the length of
+    /// tasks.
     pub(crate) fn restart(&self) {
         self.began.set(None);
     }

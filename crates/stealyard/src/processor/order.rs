@@ -1,27 +1,27 @@
 //! The order of tasks: whose turn it is at a P.
 //!
-//! The run-next slot comes first, then the queue, and every so many tasks the global queue comes before
-//! both, as in Go.
-//! - **P1** *Streaks end.* At most `slot_streak_max` tasks in a row come from the slot. Then the queue
-//!   has its turn, and the task in the slot goes to its back. With an empty queue the slot goes on,
-//!   because no task waits. A task from the slot thus inherits the time slice of the task that woke it,
-//!   and a pair of tasks that wake each other has one slice together.
-//! - **P2** *The global queue has its turn* every `interval` tasks, at most every 127 if the interval
-//!   tunes itself.
-//! - **P3** *A task that yields goes to the back of the queue*, or to the back of the global queue if
-//!   the own one is last in, first out, where "back" would be next. If that would make it the next one,
-//!   because no other task waits here and it is not the global queue's turn, it runs on without going
-//!   through the queue.
-//! - **P4** *A collector goes behind what it collects.* A woken task is a collector if it was also the
-//!   last task put into the slot: since its last run this worker has spawned or woken nothing else, so
-//!   the task handled one message and went back to sleep. (Children report to their parent; producers
-//!   to their consumer.) It goes to the back of the queue, and handles the messages of all tasks queued
-//!   before it in one run. Two tasks that wake each other, or one that spawns or wakes something each
-//!   time it runs, put others in between and keep the slot.
+//! The run-next slot comes first, then the queue, and every so many tasks the global queue comes
+//! before both, as in Go.
+//! - **P1** *Streaks end.* At most `slot_streak_max` tasks in a row come from the slot. Then the
+//!   queue has its turn, and the task in the slot goes to its back. With an empty queue the slot
+//!   goes on, because no task waits. A task from the slot thus inherits the time slice of the task
+//!   that woke it, and a pair of tasks that wake each other has one slice together.
+//! - **P2** *The global queue has its turn* every `interval` tasks, at most every 127 if the
+//!   interval tunes itself.
+//! - **P3** *A task that yields goes to the back of the queue*, or to the back of the global queue
+//!   if the own one is last in, first out, where "back" would be next. If that would make it the
+//!   next one, because no other task waits here and it is not the global queue's turn, it runs on
+//!   without going through the queue.
+//! - **P4** *A collector goes behind what it collects.* A woken task is a collector if it was also
+//!   the last task put into the slot: since its last run this worker has spawned or woken nothing
+//!   else, so the task handled one message and went back to sleep. (Children report to their
+//!   parent; producers to their consumer.) It goes to the back of the queue, and handles the
+//!   messages of all tasks queued before it in one run. Two tasks that wake each other, or one that
+//!   spawns or wakes something each time it runs, put others in between and keep the slot.
 //!
 //! So a task at place `k` of a queue that is first in, first out runs after at most
-//! `(k + 1) · (slot_streak_max + 1)` tasks of its worker, and as many more as the global queue takes
-//! turns.
+//! `(k + 1) · (slot_streak_max + 1)` tasks of its worker, and as many more as the global queue
+//! takes turns.
 
 use core::cell::Cell;
 
@@ -80,8 +80,8 @@ impl TaskOrder {
         is_turn
     }
 
-    /// Whether a task that yields would be the next one again: no other waits here, and it is not the
-    /// global queue's turn (P3). Counts the task if so.
+    /// Whether a task that yields would be the next one again: no other waits here, and it is not
+    /// the global queue's turn (P3). Counts the task if so.
     #[inline(always)]
     pub(crate) fn would_run_next_anyway(&self, slot: &Slot<Task>, queue: &Queue) -> bool {
         let left = self.until_global.get();
@@ -93,8 +93,8 @@ impl TaskOrder {
         true
     }
 
-    /// Puts `task` into the slot. Returns the task that was there, which is to go to the back of the
-    /// queue.
+    /// Puts `task` into the slot. Returns the task that was there, which is to go to the back of
+    /// the queue.
     #[inline(always)]
     #[must_use = "a displaced task is still to run"]
     pub(crate) fn put_next(&self, slot: &Slot<Task>, task: Task) -> Option<Task> {
@@ -102,15 +102,15 @@ impl TaskOrder {
         slot.put(task)
     }
 
-    /// Whether a task that was woken is a collector, and others wait before it (P4). A new task at the
-    /// address of one that is gone may be taken for it: it runs behind those others once.
+    /// Whether a task that was woken is a collector, and others wait before it (P4). A new task at
+    /// the address of one that is gone may be taken for it: it runs behind those others once.
     #[inline(always)]
     pub(crate) fn is_collector(&self, task: &Task, queue: &Queue) -> bool {
         self.last_put.get() == task.address() && !queue.is_empty()
     }
 
-    /// Takes the next task from the slot, unless its streak is over (P1). `None` means that the queue
-    /// has its turn; ask [`ends_streak`](Self::ends_streak) first.
+    /// Takes the next task from the slot, unless its streak is over (P1). `None` means that the
+    /// queue has its turn; ask [`ends_streak`](Self::ends_streak) first.
     #[inline(always)]
     pub(crate) fn take_from_slot(&self, slot: &Slot<Task>) -> Option<Task> {
         let task = slot.take();
@@ -145,8 +145,8 @@ impl TaskOrder {
         self.interval.restart();
     }
 
-    /// Notes that the worker looked at the global queue out of turn: the next look can wait the whole
-    /// interval.
+    /// Notes that the worker looked at the global queue out of turn: the next look can wait the
+    /// whole interval.
     pub(crate) fn looked_at_global(&self) {
         self.interval.restart();
         self.until_global.set(self.interval.tasks_before_global());

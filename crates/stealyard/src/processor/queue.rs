@@ -1,9 +1,9 @@
 //! The worker's own queue: which kind, chosen per scheduler.
 //!
-//! The kinds differ in type, and a scheduler is one type, so a queue is an enum and each operation a
-//! `match` whose branch is always the same in one program: it is predicted, and costs less than can be
-//! measured beside the operation itself. A type parameter of the scheduler would reach into every
-//! signature of its users. Only a queue of the user's own is behind a trait object.
+//! The kinds differ in type, and a scheduler is one type, so a queue is an enum and each operation
+//! a `match` whose branch is always the same in one program: it is predicted, and costs less than
+//! can be measured beside the operation itself. A type parameter of the scheduler would reach into
+//! every signature of its users. Only a queue of the user's own is behind a trait object.
 
 use core::fmt;
 
@@ -97,7 +97,7 @@ impl Queue {
         }
     }
 
-    /// Which task the owner gets next.
+    /// Returns which task the owner gets next.
     #[inline(always)]
     pub(crate) fn order(&self) -> Order {
         match self {
@@ -107,7 +107,7 @@ impl Queue {
         }
     }
 
-    /// How many tasks a batch from elsewhere may bring.
+    /// Returns how many tasks a batch from elsewhere may bring.
     pub(crate) fn room(&self) -> usize {
         let capacity = match self {
             Self::Ring(ring) => ring.capacity(),
@@ -155,7 +155,7 @@ impl QueueStealer {
         }
     }
 
-    /// How many tasks thieves can see.
+    /// Returns how many tasks thieves can see.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Ring(ring) => ring.len(),

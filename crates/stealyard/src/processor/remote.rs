@@ -6,8 +6,8 @@
 //! - `sleeps` counts the sleeps of its worker. With `asleep` it decides whether a drain is over.
 //!
 //! # Invariants
-//! - **SL1** *A worker whose word says "asleep" has nothing in its hands*, and takes nothing before it
-//!   says "awake".
+//! - **SL1** *A worker whose word says "asleep" has nothing in its hands*, and takes nothing before
+//!   it says "awake".
 //!
 //! # Orderings
 //! | label | operation                                                | partner | publishes                                |
@@ -33,8 +33,8 @@ pub(crate) struct Remote {
     pub(crate) stealer: QueueStealer,
     /// The run-next slot: set by the owner, taken by any worker.
     pub(crate) slot: Slot<Task>,
-    /// Tasks that would rather run here: put by any thread, taken by any worker (RD2 of
-    /// `search/ready.rs`).
+    /// Tasks that would rather run here: put by any thread, taken by any worker (`search/ready.rs`,
+    /// RD2).
     pub(crate) inbox: Locked<Task>,
     pub(crate) asleep: Asleep,
     /// What the owner counts, on lines of its own.
@@ -83,8 +83,8 @@ impl Remote {
     }
 }
 
-/// Whether a worker sleeps, with nothing in its hands (SL1). Written by the worker, read by threads that
-/// look for a worker to wake, and by the thread that drains (`run/shutdown.rs`).
+/// Whether a worker sleeps, with nothing in its hands (SL1). Written by the worker, read by threads
+/// that look for a worker to wake, and by the thread that drains (`run/shutdown.rs`).
 #[derive(Debug, Default)]
 pub(crate) struct Asleep(AtomicBool);
 
@@ -118,8 +118,8 @@ impl Ticks {
     /// Counts a task, by the owner.
     #[inline(always)]
     pub(crate) fn tick(&self) {
-        // Ordering: Relaxed on both; only the owner writes it, and a reader that sees it late takes the
-        // P for slower than it is, which costs a moment.
+        // Ordering: Relaxed on both; only the owner writes it, and a reader that sees it late takes
+        // the P for slower than it is, which costs a moment.
         let before = self.0.load(Ordering::Relaxed);
         self.0.store(before.wrapping_add(1), Ordering::Relaxed);
     }
@@ -132,15 +132,16 @@ impl Ticks {
     }
 }
 
-/// The sleeps of a worker. A worker that slept at two looks, and has the same count at both, slept all
-/// the time in between.
+/// The sleeps of a worker. A worker that slept at two looks, and has the same count at both, slept
+/// all the time in between.
 #[derive(Debug, Default)]
 pub(crate) struct Sleeps(AtomicU64);
 
 impl Sleeps {
     /// Counts a sleep that begins, by the worker, before it says that it is asleep.
     pub(crate) fn begin(&self) {
-        // Ordering: Relaxed on both; only the worker writes it, and `Asleep::asleep` publishes it (SL4).
+        // Ordering: Relaxed on both; only the worker writes it, and `Asleep::asleep` publishes it
+        // (SL4).
         let before = self.0.load(Ordering::Relaxed);
         self.0.store(before.wrapping_add(1), Ordering::Relaxed);
     }

@@ -1,20 +1,20 @@
 //! Calls that block, on threads of their own.
 //!
-//! A worker that blocks is a core that idles, so such calls run on `stealyard_park::ThreadPool`: started
-//! on demand, bounded, ended when idle. The call is a task like any other: its handle gives the value or
-//! the panic, and it is cancelled if the scheduler ends before its turn.
+//! A worker that blocks is a core that idles, so such calls run on `stealyard_park::ThreadPool`:
+//! started on demand, bounded, ended when idle. The call is a task like any other: its handle gives
+//! the value or the panic, and it is cancelled if the scheduler ends before its turn.
 //!
 //! # Invariants
-//! - **B1** *A call is never lost because a thread can't be started.* It waits for a thread of the pool,
-//!   and if there is none, a worker runs it, which is worse than a thread and better than nothing. Both
-//!   are reported once each time they happen, as an event.
-//! - **B2** *A worker that runs a call stays a worker, and the call is inside a task.* To block on the
-//!   scheduler's own tasks there panics, because it could block the only thread that would run them, and
-//!   an end does not wait for that worker.
+//! - **B1** *A call is never lost because a thread can't be started.* It waits for a thread of the
+//!   pool, and if there is none, a worker runs it, which is worse than a thread and better than
+//!   nothing. Both are reported once each time they happen, as an event.
+//! - **B2** *A worker that runs a call stays a worker, and the call is inside a task.* To block on
+//!   the scheduler's own tasks there panics, because it could block the only thread that would run
+//!   them, and an end does not wait for that worker.
 //! - **B3** *After an end only those threads are left that are inside a call.* The pool's `running`
-//!   counts them, from before the user's code begins to when it has returned, before a joiner learns of
-//!   it. The end waits until the pool has no others, and joins them. A call whose turn comes after the
-//!   close is cancelled on its thread, which the end waits for.
+//!   counts them, from before the user's code begins to when it has returned, before a joiner
+//!   learns of it. The end waits until the pool has no others, and joins them. A call whose turn
+//!   comes after the close is cancelled on its thread, which the end waits for.
 
 use stealyard_park::pool::{Placed, RefusedReason};
 use stealyard_sync::Arc;
@@ -115,8 +115,8 @@ where
     })
 }
 
-/// Waits until all threads have ended but those that are inside a call (B3), and the calling one. Once
-/// `deadline` is past, waits no longer for those that have not got rid of their call.
+/// Waits until all threads have ended but those that are inside a call (B3), and the calling one.
+/// Once `deadline` is past, waits no longer for those that have not got rid of their call.
 pub(crate) fn wait_for_idle(shared: &SchedulerState, deadline: Option<Instant>) {
     // A thread that is inside a call is among those that run.
     let own = usize::from(current::cancels_a_call(shared));

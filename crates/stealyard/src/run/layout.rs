@@ -1,5 +1,5 @@
-//! The layout of a scheduler on its machine: where each worker runs, how far the workers are from each
-//! other, and the lanes of the global queue.
+//! The layout of a scheduler on its machine: where each worker runs, how far the workers are from
+//! each other, and the lanes of the global queue.
 
 use stealyard_topology::{Distances, Matrix, Placement, Plan, Seat, Source, Topology};
 
@@ -44,7 +44,7 @@ impl Layout {
         })
     }
 
-    /// All workers equally near, one lane, no worker bound.
+    /// Makes a layout of equally near workers, with one lane and no worker bound.
     fn flat(workers: usize) -> Self {
         Self {
             seats: vec![None; workers],

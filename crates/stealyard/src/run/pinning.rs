@@ -16,7 +16,8 @@ pub(super) struct Pins {
 }
 
 impl Pins {
-    /// Binds the calling thread, before it touches the memory it will work on, and reports how that went.
+    /// Binds the calling thread, before it touches the memory it will work on, and reports how that
+    /// went.
     pub(super) fn take_seat(&self, worker: usize, seat: Option<&Seat>) {
         let result = take_seat(worker, seat);
         unpoisoned::lock(&self.results).push(result);

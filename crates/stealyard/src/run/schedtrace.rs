@@ -1,11 +1,16 @@
-//! A line about the scheduler's state on standard error, every so often, as Go's `GODEBUG=schedtrace=n`.
+//! A line about the scheduler's state on standard error, every so often, as Go's
+//! `GODEBUG=schedtrace=n`.
 //!
 //! ```text
-//! STEALYARD web 2013ms: parallelism=4 idle=2 threads=6 searching=1 blocking=2/0 global=0 [ 0 1 0 0 ] run=81234 stolen=310 parks=55
+//! STEALYARD web 2013ms: parallelism=4 idle=2 threads=6 searching=1 blocking=2/0 global=0
+//!   [ 0 1 0 0 ] run=81234 stolen=310 parks=55
 //! ```
-//! `blocking` is threads for blocking calls and calls that wait for one; the brackets hold what each worker
-//! has queued; `run`, `stolen` and `parks` are since the scheduler began. Printed by a thread of its own,
-//! which reads counters and stops nobody.
+//! It is one line, broken here.
+//! - `blocking` counts threads for blocking calls, and calls that wait for one.
+//! - The brackets hold how many tasks each worker has queued.
+//! - `run`, `stolen` and `parks` are counted since the scheduler began.
+//!
+//! A thread of its own prints the lines; it reads counters and stops no worker.
 
 use std::io::Write;
 
@@ -38,7 +43,7 @@ fn print(shared: &SchedulerState, every: Duration) {
         if shared.lifecycle.wait(next) == 0 {
             return;
         }
-        // Standard error may be closed: then there is nobody to tell.
+        // Standard error may be closed: then there is no reader.
         let _ = writeln!(std::io::stderr(), "{}", line(shared, began.elapsed()));
     }
 }

@@ -1,43 +1,46 @@
 //! The end of a scheduler: its steps, and why they come in that order.
 //!
-//! 1. *A drain only*: the phase becomes `Draining`; threads outside spawn no more. What comes from
+//! 1. *A drain only*: the phase becomes `Draining`; threads outside spawn no more. Work from
 //!    outside might never end.
-//! 2. *A drain only*: the thread that drains waits until nothing can run any more. The tasks' own work
-//!    comes first.
-//! 3. The thread that shuts down sets the phase to `Closed`, and wakes every worker. A worker that sleeps
-//!    would not see it.
-//! 4. Each worker stops at the next task boundary. It cancels what its slot, queue and inbox hold, and
-//!    its local tasks. Only the owner knows when it puts no more in.
+//! 2. *A drain only*: the thread that drains waits until nothing can run any more. The tasks' own
+//!    work comes first.
+//! 3. The thread that shuts down sets the phase to `Closed`, and wakes every worker. A worker that
+//!    sleeps would not see it.
+//! 4. Each worker stops at the next task boundary. It cancels what its slot, queue and inbox hold,
+//!    and its local tasks. Only the owner knows when it puts no more in.
 //! 5. Each worker gives its task memory back, and counts itself out. Its queue is empty for good.
-//! 6. The last worker sets the phase to `Gone`. It cancels what the global queue and the inboxes hold, and
-//!    every task that sleeps: no thread polls any more, so a task that sleeps now sleeps for ever.
+//! 6. The last worker sets the phase to `Gone`. It cancels what the global queue and the inboxes
+//!    hold, and every task that sleeps: no thread polls any more, so a task that sleeps now sleeps
+//!    for ever.
 //! 7. The thread that shuts down joins the threads, so that their thread-locals are destroyed.
 //!
 //! Destructors of cancelled tasks run on workers, as long as there is one. They may spawn and wake:
-//! before step 6 that goes to the global queue, which step 6 empties; afterwards a thread that puts a
-//! task into the global queue cancels it. A chain of destructors that do so takes no more stack than one
-//! (`task/trampoline.rs`), during the end and after it.
+//! before step 6 that goes to the global queue, which step 6 empties; afterwards a thread that puts
+//! a task into the global queue cancels it. A chain of destructors that do so takes no more stack
+//! than one (`task/trampoline.rs`), during the end and after it.
 //!
-//! The hook `on_worker_stop` comes after all that on its thread, between steps 6 and 7: it is the last
-//! code of the user's there but for destructors of thread-locals, and what it makes is cancelled.
+//! The hook `on_worker_stop` comes after all that on its thread, between steps 6 and 7: it is the
+//! last code of the user's there but for destructors of thread-locals, and what it makes is
+//! cancelled.
 //!
-//! A task cannot wait for itself. If shutdown is called inside one of the scheduler's own tasks, a helper
-//! thread does the draining (steps 1 and 2), and the threads are not joined (step 7). The helper also
-//! drains for a blocking call, because step 2 waits for blocking calls.
+//! A task cannot wait for itself. If shutdown is called inside one of the scheduler's own tasks, a
+//! helper thread does the draining (steps 1 and 2), and the threads are not joined (step 7). The
+//! helper also drains for a blocking call, because step 2 waits for blocking calls.
 //!
 //! # Invariants
-//! LC1 and LC2 of `state/lifecycle.rs`, and
-//! - **SD1** *A task is run or cancelled, never forgotten.* It is in a queue (cancelled in steps 4 and 6,
-//!   or by LC2), in the hands of a thread (which runs it or puts it into a queue), or asleep (step 6).
+//! LC1 and LC2 of `state/lifecycle.rs`, SL2 to SL5 of `processor/remote.rs`, and
+//! - **SD1** *A task is run or cancelled, never forgotten.* It is in a queue (cancelled in steps 4
+//!   and 6, or by LC2), in the hands of a thread (which runs it or puts it into a queue), or asleep
+//!   (step 6).
 //!
 //! # After a fork
-//! The child has a copy of all this and none of the workers. What a copy is given is cancelled, and
-//! ending it waits for nothing and touches nothing: the tasks, the threads and the locks are the
-//! parent's. What is left of it is leaked.
+//! The child has a copy of all this and none of the workers. Tasks that are given to a copy are
+//! cancelled. To end a copy waits for nothing and touches nothing, because the tasks, the threads
+//! and the locks are the parent's; the rest of the copy is leaked.
 //!
 //! # Why not …
-//! Running what is queued when the scheduler is dropped, as rayon does: a task may respawn itself for
-//! ever; `Shutdown::Drain` is for that. Killing threads whose task does not return: unsound.
+//! Running what is queued when the scheduler is dropped, as rayon does: a task may respawn itself
+//! for ever; `Shutdown::Drain` is for that. Killing threads whose task does not return: unsound.
 
 use stealyard_sync::thread::JoinHandle as ThreadHandle;
 use stealyard_sync::time::{Duration, Instant};
@@ -60,46 +63,60 @@ const LOOK_EVERY: Duration = Duration::from_micros(500);
 /// A worker that has nothing to run leaves within this time, unless a destructor holds it up.
 const WAKE_MAX: Duration = Duration::from_secs(1);
 
-/// In what manner a scheduler ends.
+/// The manner in which a scheduler ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
-    /// First runs everything that can run, and what that spawns and wakes, until nothing can run any more
-    /// and no blocking call is under way; then cancels the tasks that still sleep. New tasks from
-    /// outside are cancelled from the start. Takes as long as it takes: for ever, if tasks respawn themselves. All threads
-    /// have ended when it returns.
+    /// Lets the tasks finish.
+    ///
+    /// 1. From now on, new tasks from outside are cancelled.
+    /// 2. Everything that can run is run, with all that it spawns and wakes, until nothing can run
+    ///    any more and no blocking call is under way.
+    /// 3. Tasks that still sleep are cancelled.
+    ///
+    /// Takes as long as it takes: for ever, if tasks respawn themselves. All threads have ended
+    /// when it returns.
     Drain,
-    /// Cancels what is queued and what sleeps; waits for the tasks that are running at this moment to
-    /// return, and not for blocking calls. What dropping the scheduler does. Destructors of cancelled tasks run on workers;
-    /// one that spawns what has the same destructor keeps this from returning, and so does a task that waits, in the same
-    /// manner, for the end of another scheduler whose task waits for this one. All threads have ended when it returns, but
-    /// those that are inside a blocking call: each of them ends when its call returns.
+    /// Cancels tasks that are queued and tasks that sleep. Dropping the scheduler does this.
+    ///
+    /// Waits for the tasks that are running at this moment to return, and not for blocking calls.
+    /// Destructors of cancelled tasks run on workers. It does not return
+    /// - if such a destructor spawns a task with the same destructor, and so on,
+    /// - or if a task waits, in the same manner, for the end of another scheduler whose task waits
+    ///   for this one.
+    ///
+    /// All threads have ended when it returns, but those that are inside a blocking call: each of
+    /// them ends when its call returns.
     Cancel,
-    /// As `Drain`, for this long at the most; then as `Cancel`, but without waiting for tasks and blocking
-    /// calls that do not return: the report says how many are left, and how many tasks wait behind them. The way
-    /// out where the other two might not return; a limit of zero cancels at once. All threads have ended when it returns,
-    /// but those that the report counts: they end when their task or call returns.
-    /// (It may take a second more if a destructor of a cancelled task or call does not return.)
+    /// As `Drain`, for this long at the most, and then as `Cancel`, but without waiting for tasks
+    /// and blocking calls that do not return. This is the way out where the other two might not
+    /// return; a limit of zero cancels at once.
+    ///
+    /// The report says how many tasks and calls are left, and how many tasks wait behind them. All
+    /// threads have ended when it returns, but those that the report counts: they end when their
+    /// task or call returns. (It may take a second more if a destructor of a cancelled task or call
+    /// does not return.)
     DrainFor(Duration),
 }
 
-/// What a shutdown left.
+/// What is left after a shutdown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "tasks may have been cancelled"]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Tasks that were cancelled because they were queued or slept; none in a forked child, where they are the
-    /// parent's.
+    /// Tasks that were cancelled because they were queued or slept. None in a forked child, where
+    /// they are the parent's.
     pub cancelled: u64,
-    /// Tasks that have not ended, because not all workers have returned: queued, asleep, or running (the task
-    /// that shut down inside itself, too), but not blocking calls. The workers cancel the rest when they
-    /// return. They are counted one by one while the workers go on: exact if none of them ends or
-    /// spawns a task meanwhile. Zero if all workers have returned.
+    /// Tasks that have not ended, because not all workers have returned. Zero if all have.
+    ///
+    /// They are queued, asleep, or running (the task that shut down inside itself, too), but are
+    /// not blocking calls. The workers cancel the rest when they return. The tasks are counted one
+    /// by one while the workers go on: the number is exact if no task ends or is spawned meanwhile.
     pub tasks_left: usize,
-    /// Workers whose task, or whose destructor of a cancelled task, has not returned. Their threads end by themselves
-    /// when it does.
+    /// Workers whose task, or whose destructor of a cancelled task, has not returned. Their threads
+    /// end by themselves when it does.
     pub workers_running: usize,
-    /// Blocking calls that have not returned, or have not begun (those are cancelled when their turn
-    /// comes). So at most as many of the threads for blocking calls are left.
+    /// Blocking calls that have not returned, or have not begun (those are cancelled when their
+    /// turn comes). At most as many of the threads for blocking calls are left.
     pub blocking_running: usize,
 }
 
@@ -120,8 +137,8 @@ pub(crate) fn end(
     end_and_wait(&shared, threads, how)
 }
 
-/// Whether an end in this manner would wait for what this thread is inside of: a task, or a blocking
-/// call, for which only a drain waits. A thread inside `block_on` is not waited for.
+/// Whether an end in this manner would wait for what this thread is inside of: a task, or a
+/// blocking call, for which only a drain waits. A thread inside `block_on` is not waited for.
 fn waits_for_itself(shared: &SchedulerState, how: Shutdown) -> bool {
     current::is_inside(shared, Role::Worker)
         || (how != Shutdown::Cancel && current::is_inside(shared, Role::Blocking))
@@ -136,7 +153,8 @@ fn end_and_wait(
         Shutdown::DrainFor(time) => Instant::now().checked_add(time),
         Shutdown::Drain | Shutdown::Cancel => None,
     };
-    // What this thread has put off may be tasks of this scheduler (TR4 of `task/trampoline.rs`).
+    // Destructors that this thread has put off may be of tasks of this scheduler
+    // (`task/trampoline.rs`).
     trampoline::catch_up();
     if how != Shutdown::Cancel {
         // The report says what is left.
@@ -155,8 +173,9 @@ fn end_and_wait(
     report(shared, workers_running)
 }
 
-/// Waits until the workers have left, until `deadline` at the latest, but in any case for the `idle` ones
-/// that had nothing to run: they need no more than to wake. Returns how many have not left.
+/// Waits until the workers have left, until `deadline` at the latest, but in any case for the
+/// `idle` ones that had nothing to run: they need no more than to wake. Returns how many have not
+/// left.
 fn wait_for_workers(shared: &SchedulerState, idle: usize, deadline: Option<Instant>) -> usize {
     let running = shared.lifecycle.wait(deadline);
     if running == 0 {
@@ -218,8 +237,8 @@ pub(crate) fn close(shared: &SchedulerState) {
     shared.blocking.close();
 }
 
-/// Does steps 4 to 6, on the worker's thread, which does not hold the P any more: what destructors wake
-/// and spawn goes to the global queue. Then calls the hook.
+/// Does steps 4 to 6, on the worker's thread, which does not hold the P any more: what destructors
+/// wake and spawn goes to the global queue. Then calls the hook.
 pub(crate) fn worker_leaves(machine: &Machine, processor: &Processor) {
     let shared: &SchedulerState = machine.shared();
     let closed = shared.lifecycle.is_closed();
@@ -251,8 +270,8 @@ fn take_own(shared: &SchedulerState, processor: &Processor) -> Option<Task> {
     queued.or_else(|| remote.inbox.pop())
 }
 
-/// Takes the next task of the queue. A user's own queue may panic, which may be why the worker leaves; the
-/// tasks that it keeps are cancelled when it is dropped.
+/// Takes the next task of the queue. A user's own queue may panic, which may be why the worker
+/// leaves; the tasks that it keeps are cancelled when it is dropped.
 fn pop_queue(shared: &SchedulerState, processor: &Processor) -> Option<Task> {
     match catch(|| processor.queue.pop()) {
         Ok(task) => task,
@@ -306,23 +325,25 @@ fn report(shared: &SchedulerState, workers_running: usize) -> ShutdownReport {
     }
 }
 
-/// Returns how many tasks have not ended, those for blocking calls among them: the slabs know all but
-/// the local ones.
+/// Returns how many tasks have not ended, those for blocking calls among them: the slabs know all
+/// but the local ones.
 fn tasks_alive(shared: &SchedulerState) -> usize {
     let local = shared.machines.iter().map(|machine| machine.local_alive());
     shared.memory.alive() + local.sum::<usize>()
 }
 
-/// Whether nothing can run: every worker sleeps, every queue is empty, no blocking call is under way.
+/// Whether nothing can run: every worker sleeps, every queue is empty, no blocking call is under
+/// way.
 ///
 /// 1. Sum the `sleeps` of all workers; look at the queues, and which workers sleep.
 /// 2. Pass a fence for all cores.
 /// 3. Look again. All must be as before: no worker may have fallen asleep meanwhile.
 ///
-/// A worker says that it is awake before it takes anything (SL3), and one that fell asleep again is told
-/// by its count (SL4). So a worker that both looks show asleep slept from before the first to after the
-/// second; and all of it was true at the moment of the fence. What `Idle` counts as sleeping will not
-/// do: a worker in its last look, and the monitor, may have a task in their hands.
+/// A worker says that it is awake before it takes anything (SL3), and one that fell asleep again is
+/// told by its count (SL4). So a worker that both looks show asleep slept from before the first to
+/// after the second; and all of it was true at the moment of the fence. What `Idle` counts as
+/// sleeping will not do: a worker in its last look, and the monitor, may have a task in their
+/// hands.
 fn is_quiescent(shared: &SchedulerState) -> bool {
     let workers = shared.lifecycle.workers_running();
     let looks_so = || {
@@ -339,9 +360,9 @@ fn is_quiescent(shared: &SchedulerState) -> bool {
     if !looks_so() {
         return false;
     }
-    // Ordering: heavy (SL2), partner: the light fences of SL3. Unmodelled: a model of it would need a worker
-    // that wakes, runs and sleeps between any two of eight loads; the scenario `spawn` under shuttle finds
-    // the order of steps wrong, not the fence.
+    // Ordering: heavy (SL2), partner: the light fences of SL3. Unmodelled: a model of it would need
+    // a worker that wakes, runs and sleeps between any two of eight loads; the scenario `spawn`
+    // under shuttle finds the order of steps wrong, not the fence.
     asymmetric::heavy();
     looks_so() && sleeps() == before
 }

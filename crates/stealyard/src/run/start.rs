@@ -1,8 +1,8 @@
 //! How a scheduler is put together and its threads are started.
 //!
-//! Each P gets one thread, when the scheduler is built. A thread that can't be started is no reason to
-//! fail: those that exist do the work, and an event says so. Only if there is none at all, building
-//! fails.
+//! Each P gets one thread, when the scheduler is built. A thread that can't be started is no reason
+//! to fail: those that exist do the work, and an event says so. Only if there is none at all,
+//! building fails.
 
 use std::io;
 
@@ -72,7 +72,8 @@ fn parallelism(config: &Config) -> Result<usize, BuildError> {
     Ok(available_parallelism().get().clamp(1, PARALLELISM_MAX))
 }
 
-/// Returns the configured spin, or none on a single CPU, where it would keep the waker from running.
+/// Returns the configured spin, or none on a single CPU, where it would keep the waker from
+/// running.
 fn spin(config: &Config) -> SpinConfig {
     match config.spin {
         Some(spin) => spin,

@@ -20,8 +20,8 @@ pub(crate) fn run(shared: Arc<SchedulerState>, processor: Processor, parker: Par
     let machine = Machine::new(shared, processor.index, parker);
     let shared = machine.shared();
     let entered = current::enter_worker(&machine);
-    // SAFETY: 1. the machine is this thread's; 2. dropped below, when no task runs any more; 3. it is in
-    // `SchedulerState`, which every worker keeps until it has ended.
+    // SAFETY: 1. the machine is this thread's; 2. dropped below, when no task runs any more; 3. it
+    // is in `SchedulerState`, which every worker keeps until it has ended.
     let joining = unsafe { machine.remote.joins.enter(&**shared) };
     // Also if a queue of the user's panics: a shutdown must not wait for this worker for ever.
     let leave = Leave {
@@ -88,7 +88,7 @@ fn work(machine: &Machine, mut active: Active) {
     }
 }
 
-/// What became of the global queue's turn.
+/// How the global queue's turn ended.
 enum Turn<'a> {
     /// A task ran, or the P is gone.
     Taken,
@@ -132,7 +132,8 @@ fn run_one(machine: &Machine, processor: &Processor, mut task: Task) {
     }
 }
 
-/// Whether a task that yields would be the next one again, so that it need not go through a queue (P3).
+/// Whether a task that yields would be the next one again, so that it need not go through a queue
+/// (`order.rs`, P3).
 #[inline(always)]
 fn is_alone(shared: &SchedulerState, processor: &Processor) -> bool {
     // Where the own queue is last in, first out, others that yielded wait in the global queue.

@@ -22,12 +22,12 @@
 //! ```
 //!
 //! # Invariants
-//! - **FT1** *The last look covers every place that is announced* (RD1 of `search/ready.rs`): the global
-//!   queue, all queues and all inboxes.
-//! - **FT2** *A worker that moves more than one task into its own queue announces*: while they were in
-//!   its hands, no worker could see them.
-//! - **FT3** *A worker that has something of its own does not sleep.* Hooks and policies run after the
-//!   looks and may put something into its slot, which is not announced; so it looks there last.
+//! - **FT1** *The last look covers every place that is announced* (`search/ready.rs`, RD1): the
+//!   global queue, all queues and all inboxes.
+//! - **FT2** *A worker that moves more than one task into its own queue announces*: while they were
+//!   in its hands, no worker could see them.
+//! - **FT3** *A worker that has something of its own does not sleep.* Hooks and policies run after
+//!   the looks and may put something into its slot, which is not announced; so it looks there last.
 
 use core::ops::ControlFlow::{self, Break, Continue};
 
@@ -110,7 +110,8 @@ impl Worker<'_> {
         if let Some(task) = local_tasks::take(machine) {
             return Break(Outcome::Local(self.stop_searching(state), task));
         }
-        // In the slot and the queue is what hooks and policies made; there was none when the worker came here.
+        // In the slot and the queue is what hooks and policies made; there was none when the worker
+        // came here.
         let task = processor
             .next_local()
             .or_else(|| processor.remote.inbox.pop())
@@ -122,8 +123,8 @@ impl Worker<'_> {
     }
 
     /// Becomes a searcher, if that is possible, and searches. If that brings nothing, says that the
-    /// worker will sleep; or goes back to the top, with the state in `Err`, because something came that
-    /// is meant for this worker.
+    /// worker will sleep; or goes back to the top, with the state in `Err`, because something came
+    /// that is meant for this worker.
     fn look_at_others(self, state: Woken) -> Step<Result<Parking, Woken>> {
         let mut wait = None;
         let searching = match state {
@@ -214,12 +215,12 @@ impl Worker<'_> {
         self.machine.parker.end_spin_wait(wait, found);
     }
 
-    /// Becomes a searcher, waiting for that as long as a sleep and a wake would cost if enough search
-    /// already.
+    /// Becomes a searcher, waiting for that as long as a sleep and a wake would cost if enough
+    /// search already.
     ///
     /// Waiting does not help the search, which others are doing; it avoids the path to sleep, whose
-    /// barrier interrupts every core that runs this process. Two workers that take turns at short tasks
-    /// would otherwise pay for it on every task.
+    /// barrier interrupts every core that runs this process. Two workers that take turns at short
+    /// tasks would otherwise pay for it on every task.
     fn wait_to_search(
         self,
         active: Active,
@@ -272,8 +273,8 @@ impl Worker<'_> {
         outcome
     }
 
-    /// Goes through the others as often as configured, or until something else asks for attention: the
-    /// passes look at nothing but others' queues.
+    /// Goes through the others as often as configured, or until something else asks for attention:
+    /// the passes look at nothing but others' queues.
     fn steal_in_passes(self) -> Option<Task> {
         let passes = self.shared.config.steal_passes;
         let mut pass = 0;
@@ -287,7 +288,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Looks, before sleeping, in every place that is announced, whatever the policy says (FT1).
+    /// Takes a task, before the worker sleeps, from any place that is announced, whatever the
+    /// policy says (FT1).
     fn look_everywhere(self) -> Option<Task> {
         let Worker {
             shared, processor, ..
@@ -322,8 +324,8 @@ impl Worker<'_> {
         } = self;
         shared.call_hook(Code::OnPark, processor.index);
         if self.has_tasks() {
-            // The hook made work, or a policy did. No other worker need know of it, so the sleep is over before it
-            // begins (FT3).
+            // The hook made work, or a policy did. No other worker need know of it, so the sleep is
+            // over before it begins (FT3).
             shared.wake_worker(processor.index);
         }
         processor.remote.counts.sleeps.begin();

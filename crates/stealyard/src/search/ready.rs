@@ -11,18 +11,21 @@
 //! | `spawn_on` a node                   | the node's lane of the global queue | a sleeper, near if it can be |
 //!
 //! 1. The task that was there goes to the back of the queue, and a sleeper is told of that one.
-//! 2. Or nowhere, if it is next anyway; or the global queue, if the own one is last in, first out (P3).
+//! 2. Or nowhere, if it is next anyway; or the global queue, if the own one is last in, first out
+//!    (P3).
 //!
-//! No sleeper is told of a task alone in the slot: its worker will run it next, usually sooner than a
-//! sleeper could wake, and a wake costs its sender up to 15 µs. If the worker's present task turns out
-//! to be long, a searching worker takes it in its last pass, or the monitor does
+//! No sleeper is told of a task alone in the slot: its worker will run it next, usually sooner than
+//! a sleeper could wake, and a wake costs its sender up to 15 µs. If the worker's present task
+//! turns out to be long, a searching worker takes it in its last pass, or the monitor does
 //! (`search/monitor.rs`).
 //!
 //! # Invariants
+//! P3 and P4 are those of `processor/order.rs`, SL3 is of `processor/remote.rs`, LC2 of
+//! `state/lifecycle.rs`, FT1 of `search/find.rs`; and:
 //! - **RD1** *A task put where thieves and other workers look is announced afterwards.*
-//! - **RD2** *A task in an inbox is seen.* It is announced as any work (RD1), and the last look before a
-//!   sleep covers all inboxes (FT1 of `search/find.rs`). If its worker sleeps, that one is woken
-//!   instead: the wake leaves a token, so the worker will look.
+//! - **RD2** *A task in an inbox is seen.* It is announced as any work (RD1), and the last look
+//!   before a sleep covers all inboxes (FT1 of `search/find.rs`). If its worker sleeps, that one is
+//!   woken instead: the wake leaves a token, so the worker will look.
 
 use core::any::Any;
 
@@ -71,7 +74,8 @@ pub(crate) fn push_back(shared: &SchedulerState, processor: &Processor, task: Ta
     announce(shared, processor, 1);
 }
 
-/// Puts `task` at the back of this worker's queue and wakes no worker: there is no more work than before.
+/// Puts `task` at the back of this worker's queue and wakes no worker: there is no more work than
+/// before.
 #[inline(always)]
 pub(crate) fn push_quietly(shared: &SchedulerState, processor: &Processor, task: Task) {
     let mut spilled = None;
@@ -85,9 +89,9 @@ pub(crate) fn push_quietly(shared: &SchedulerState, processor: &Processor, task:
     }
 }
 
-/// Puts `task`, which yields, behind all that is queued here (P3), and wakes no worker: there is no more
-/// work than before. In a queue that is last in, first out it would be next again, so there it goes to
-/// the global queue.
+/// Puts `task`, which yields, behind all that is queued here (P3), and wakes no worker: there is no
+/// more work than before. In a queue that is last in, first out it would be next again, so there it
+/// goes to the global queue.
 #[inline(always)]
 pub(crate) fn push_behind(shared: &SchedulerState, processor: &Processor, task: Task) {
     match processor.queue.order() {
@@ -141,9 +145,9 @@ pub(crate) fn submit(shared: &SchedulerState, task: Task) {
 pub(crate) fn submit_to_worker(shared: &SchedulerState, worker: usize, task: Task) {
     let remote = &shared.remotes[worker];
     remote.inbox.push(task);
-    // Ordering: SeqCst (RD2); partner: the fence behind which a worker that says "awake" takes from its inbox (SL3):
-    // it is seen awake, or sees the task. Unmodelled: the inbox's own lock orders it on every machine
-    // that the models know.
+    // Ordering: SeqCst (RD2); partner: the fence behind which a worker that says "awake" takes from
+    // its inbox (SL3): it is seen awake, or sees the task. Unmodelled: the inbox's own lock orders
+    // it on every machine that the models know.
     fence(Ordering::SeqCst);
     // RD2; a worker that falls asleep in this moment looks at all inboxes before.
     if remote.asleep.get() {
@@ -217,9 +221,10 @@ impl Crew for SchedulerState {
     }
 }
 
-// SAFETY: 1. the pool is a field, made for this scheduler's tasks; 2. the lists belong to a P of this
-// scheduler, as `with_processor` checks; 3. a thread's context keeps what it belongs to, and is left after all
-// that runs within it; 4. what calls code of the user's catches its panics, and the rest has none.
+// SAFETY: 1. the pool is a field, made for this scheduler's tasks; 2. the lists belong to a P of
+// this scheduler, as `with_processor` checks; 3. a thread's context keeps what it belongs to, and
+// is left after all that runs within it; 4. what calls code of the user's catches its panics, and
+// the rest has none.
 unsafe impl Schedule for SchedulerState {
     #[inline]
     fn schedule(&self, task: Task, _why: Why) {

@@ -8,8 +8,8 @@ use crate::task::Task;
 /// At most this many tasks are taken from the global queue at once: half a ring of the usual size.
 const GLOBAL_BATCH_MAX: usize = 128;
 
-/// Takes a worker's share of the global queue: returns one task to run, and puts the others into its
-/// own queue.
+/// Takes a worker's share of the global queue: returns one task to run, and puts the others into
+/// its own queue.
 pub(crate) fn take_share(shared: &SchedulerState, processor: &Processor) -> Option<Task> {
     let lane = processor.remote.lane;
     let mut first = shared

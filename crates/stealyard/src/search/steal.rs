@@ -95,7 +95,8 @@ fn steal_join(shared: &SchedulerState, victim: usize) -> Option<Task> {
     job
 }
 
-/// Takes a task that the victim would run itself if it got to it: from its run-next slot or its inbox.
+/// Takes a task that the victim would run itself if it got to it: from its run-next slot or its
+/// inbox.
 fn steal_what_is_meant_for(
     shared: &SchedulerState,
     processor: &Processor,
@@ -126,9 +127,9 @@ fn steal_slot(shared: &SchedulerState, processor: &Processor, victim: &Remote) -
     Some(task)
 }
 
-/// Asks every other worker to offer its next join (J16 of `fork_join.rs`). This worker is about to sleep
-/// and cannot ask later; it may have come here without searching, or with a steal policy that skipped
-/// some workers.
+/// Asks every other worker to offer its next join (`fork_join.rs`). This worker is about to
+/// sleep and cannot ask later; it may have come here without searching, or with a steal policy that
+/// skipped some workers.
 pub(crate) fn ask_every_worker(shared: &SchedulerState, processor: &Processor) {
     for &(other, _) in &processor.remote.others {
         shared.machines[other].joins.want();

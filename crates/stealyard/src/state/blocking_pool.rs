@@ -1,6 +1,6 @@
 //! The threads for blocking calls, and how many calls they have.
 //!
-//! How a call comes to such a thread is in `run/blocking.rs`.
+//! How a call comes to such a thread is in `run/blocking.rs`, whose label is B3.
 
 use core::fmt;
 
@@ -50,9 +50,9 @@ impl BlockingPool {
 
     /// Returns how many calls wait or run.
     pub(crate) fn in_flight(&self) -> usize {
-        // Ordering: Acquire, partner: the Release in `call_ends`; when a call has ended, what it spawned
-        // and woke is visible. Unmodelled: a thread that drains looks in a loop with pauses, and a model
-        // has no time.
+        // Ordering: Acquire, partner: the Release in `call_ends`; when a call has ended, what it
+        // spawned and woke is visible. Unmodelled: a thread that drains looks in a loop with
+        // pauses, and a model has no time.
         self.in_flight.load(Ordering::Acquire)
     }
 
@@ -84,15 +84,15 @@ impl BlockingPool {
         self.pool.close();
     }
 
-    /// Waits until all threads have ended but those that are inside a call (B3), and `own` more. Once
-    /// `deadline` is past, waits no longer for those that have not got rid of their call.
+    /// Waits until all threads have ended but those that are inside a call (B3), and `own` more.
+    /// Once `deadline` is past, waits no longer for those that have not got rid of their call.
     pub(crate) fn wait_for_idle(&self, own: usize, deadline: Option<Instant>) {
         self.pool.shutdown_idle(|| {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return self.in_flight();
             }
-            // Ordering: Relaxed; the wait asks again and again, and a thread that is inside a call when it is closed
-            // stays inside.
+            // Ordering: Relaxed; the wait asks again and again, and a thread that is inside a call
+            // when it is closed stays inside.
             self.running.load(Ordering::Relaxed) + own
         });
     }

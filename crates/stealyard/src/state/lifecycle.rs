@@ -4,10 +4,9 @@
 //!
 //! # Invariants
 //! - **LC1** *The phase only grows*: `Running`, `Draining`, `Closed`, `Gone`.
-//! - **LC2** *A task in the global queue or an inbox of a scheduler that is `Gone` is cancelled.* The
-//!   thread that pushed it looks at the phase behind a light fence, and the last worker looks at the
-//!   queues behind a heavy one, after it has written `Gone` (A1 of `stealyard_sync::asymmetric`). One
-//!   of the two sees the other.
+//! - **LC2** *A task in the global queue or an inbox of a scheduler that is `Gone` is cancelled.*
+//!   The thread that pushed it looks at the phase behind a light fence, and the last worker looks
+//!   at the queues behind a heavy one, after it has written `Gone` (see `stealyard_sync::asymmetric`). One of the two sees the other.
 //!
 //! # Orderings
 //! | label | operation                                         | partner | publishes                           |
@@ -48,7 +47,7 @@ impl FencePassed for Announced {}
 pub(crate) struct FullFence(());
 
 impl FullFence {
-    /// To be called behind the fence.
+    /// Makes the proof. To be called behind the fence.
     pub(crate) fn passed() -> Self {
         Self(())
     }
@@ -85,8 +84,8 @@ impl Lifecycle {
     /// Whether workers are to stop.
     #[inline(always)]
     pub(crate) fn is_closed(&self) -> bool {
-        // Ordering: Relaxed; a worker that sleeps is woken with a token, which publishes it, and one that
-        // runs sees it at some task boundary soon.
+        // Ordering: Relaxed; a worker that sleeps is woken with a token, which publishes it, and
+        // one that runs sees it at some task boundary soon.
         self.phase.load(Ordering::Relaxed) >= Phase::Closed as usize
     }
 
@@ -104,8 +103,8 @@ impl Lifecycle {
         self.phase.load(Ordering::Relaxed) == Phase::Gone as usize
     }
 
-    /// Whether this is a forked child's copy: the workers are in the parent, and locks that they held
-    /// at that moment are held for ever.
+    /// Whether this is a forked child's copy: the workers are in the parent, and locks that they
+    /// held at that moment are held for ever.
     #[inline]
     pub(crate) fn is_copy(&self) -> bool {
         fork::generation() != self.born
@@ -127,7 +126,8 @@ impl Lifecycle {
         }
     }
 
-    /// Moves the phase to its end: pushes that do not see it are seen by the caller's next look (LC2).
+    /// Moves the phase to its end: pushes that do not see it are seen by the caller's next look
+    /// (LC2).
     pub(crate) fn raise_to_gone(&self) {
         self.raise(Phase::Gone);
         // Ordering: LC4, partner: the light fence of LC3.
@@ -151,10 +151,10 @@ impl Lifecycle {
 
     /// Counts out a worker that puts no more tasks into queues. Returns whether it was the last.
     pub(crate) fn worker_stopped(&self) -> bool {
-        // Ordering: AcqRel (LC5); the last one sees what the others put into the global queue, and the tasks that
-        // fell asleep on them. Unmodelled: the models with two workers pass without it, at 0 preemptions and
-        // at 1, since leaving `Idle` before happens to order the same; kept so that the end does not rest on
-        // the inside of another crate.
+        // Ordering: AcqRel (LC5); the last one sees what the others put into the global queue, and
+        // the tasks that fell asleep on them. Unmodelled: the models with two workers pass without
+        // it, at 0 preemptions and at 1, since leaving `Idle` before happens to order the same;
+        // kept so that the end does not rest on the inside of another crate.
         self.running.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
@@ -172,13 +172,14 @@ impl Lifecycle {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Waits until all workers have ended, until `deadline` at the latest. Returns how many have not.
+    /// Waits until all workers have ended, until `deadline` at the latest. Returns how many have
+    /// not.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> usize {
         self.wait_for_all_but(0, deadline)
     }
 
-    /// Waits until at most `rest` workers have not ended, until `deadline` at the latest. Returns how
-    /// many have not.
+    /// Waits until at most `rest` workers have not ended, until `deadline` at the latest. Returns
+    /// how many have not.
     pub(crate) fn wait_for_all_but(&self, rest: usize, deadline: Option<Instant>) -> usize {
         let mut alive = unpoisoned::lock(&self.alive);
         while *alive > rest {

@@ -1,6 +1,7 @@
 //! The monitor's post: the word that names the worker which monitors.
 //!
-//! What the monitor does, and the invariants and orderings of the word, are in `search/monitor.rs`.
+//! The monitor's work, and the invariants and orderings of the word, are in `search/monitor.rs`:
+//! MP1 and MO1 to MO6 are its labels.
 
 use stealyard_sync::atomic::{AtomicUsize, Ordering};
 use stealyard_sync::time::Duration;
@@ -16,7 +17,7 @@ pub(crate) struct MonitorPost {
 }
 
 impl MonitorPost {
-    /// A vacant post. It stays so if there is one worker, no time, or no wish for a monitor.
+    /// Makes a vacant post. It stays so if there is one worker, no time, or no wish for a monitor.
     pub(crate) fn new(workers: usize, first_pause: Duration) -> Self {
         Self {
             monitor: AtomicUsize::new(VACANT),
@@ -52,8 +53,8 @@ impl MonitorPost {
             .is_ok()
     }
 
-    /// Vacates the post, unless the thread that named the worker took it back and named another since
-    /// (MP1).
+    /// Vacates the post, unless the thread that named the worker took it back and named another
+    /// since (MP1).
     pub(crate) fn clear(&self, worker: usize) {
         // Ordering: Relaxed on both; the callers fence, or have named the worker themselves.
         let _by_us =
