@@ -1,5 +1,5 @@
-//! Models of the scheduler's parts, named after the invariants they check; each folder file says its
-//! goal and method.
+//! Models of the scheduler's parts, named after the invariants they check; each folder file says
+//! its goal and method.
 #![cfg(stealyard_loom)]
 
 #[path = "loom/fork_join.rs"]

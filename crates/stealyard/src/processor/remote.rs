@@ -10,12 +10,15 @@
 //!   it says "awake".
 //!
 //! # Orderings
-//! | label | operation                                                | partner | publishes                                |
-//! |-------|----------------------------------------------------------|---------|------------------------------------------|
-//! | SL2    | a drain: looks at queues; heavy fence; which workers sleep | SL3    | an empty queue, or else the worker awake |
-//! | SL3    | a worker: says "awake"; light fence; takes from a queue  | SL2      | "awake", or else the task                |
-//! | SL4    | a worker: counts its sleep; says "asleep", Release       | SL5      | the count                                |
-//! | SL5    | a drain: which workers sleep, Acquire; the counts        | SL4      | –                                        |
+//! | label | operation                                                  | partner | publishes       |
+//! |-------|------------------------------------------------------------|---------|-----------------|
+//! | SL2   | a drain: looks at queues; heavy fence; which workers sleep | SL3     | (1)             |
+//! | SL3   | a worker: says "awake"; light fence; takes from a queue    | SL2     | (2)             |
+//! | SL4   | a worker: counts its sleep; says "asleep", Release         | SL5     | the count       |
+//! | SL5   | a drain: which workers sleep, Acquire; the counts          | SL4     | –               |
+//!
+//! 1. An empty queue, or else the worker is seen awake.
+//! 2. "Awake", or else the task is seen.
 
 use stealyard_deque::Slot;
 use stealyard_injector::Locked;

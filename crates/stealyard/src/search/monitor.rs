@@ -43,14 +43,18 @@
 //!   looks whether that one still sleeps after naming it.
 //!
 //! # Orderings
-//! | label | operation                                                    | partner | publishes                                   |
-//! |-------|--------------------------------------------------------------|---------|---------------------------------------------|
-//! | MO1   | `wanted`: the put; light fence; load of the post             | MO2     | a worker is awake, or a vacant post is seen |
-//! | MO2   | `resign`: vacates the post; heavy fence; which workers are awake | MO1 | a vacant post, or the worker is seen        |
-//! | MO3   | `sleep`: says "asleep"; full fence; load of the post         | MO4     | the sleeper, or a vacant post is seen       |
-//! | MO4   | `worker_left`: vacates the post; full fence; which workers sleep | MO3 | a vacant post, or the sleeper is seen       |
-//! | MO5   | `appoint`: names a sleeper; full fence; whether it sleeps    | MO6     | the name, or "awake" is seen                |
-//! | MO6   | `sleep`: says "awake"; full fence; before it looks at the post | MO5   | "awake", or the name is seen                |
+//! | label | operation                                                       | partner | publishes    |
+//! |-------|-----------------------------------------------------------------|---------|--------------|
+//! | MO1   | `wanted`: the put; light fence; load of the post                | MO2     | awake (1)    |
+//! | MO2   | `resign`: vacates the post; heavy fence; which workers are awake | MO1    | vacant (1)   |
+//! | MO3   | `sleep`: says "asleep"; full fence; load of the post            | MO4     | asleep (2)   |
+//! | MO4   | `worker_left`: vacates the post; full fence; which workers sleep | MO3    | vacant (2)   |
+//! | MO5   | `appoint`: names a sleeper; full fence; whether it sleeps       | MO6     | the name (3) |
+//! | MO6   | `sleep`: says "awake"; full fence; before it looks at the post  | MO5     | awake (3)    |
+//!
+//! 1. The monitor sees the worker awake, or the worker sees a vacant post.
+//! 2. The worker that leaves the post sees the sleeper, or the sleeper sees a vacant post.
+//! 3. The worker that appoints sees the other awake, or that one sees its name.
 //!
 //! # Why not …
 //! A thread of its own, as Go's `sysmon`: it would wake on an idle machine, and needs a core beside

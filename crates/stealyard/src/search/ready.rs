@@ -1,18 +1,19 @@
 //! Making a task visible, and waking a worker if that is needed.
 //!
-//! | made ready by                       | goes to                            | told                     |
-//! |-------------------------------------|------------------------------------|--------------------------|
-//! | a task on a worker                  | the run-next slot (1)              | a sleeper (1), or none   |
-//! | several tasks in turn, the same one | the back of the queue (P4)         | a sleeper                |
-//! | a task that yields                  | the back of the queue (2)          | none: no more to do      |
-//! | a thread outside                    | the global queue                   | a sleeper                |
-//! | a full queue                        | half of it to the global queue     | sleepers                 |
-//! | `spawn_on` a worker                 | that worker's inbox                | that worker, or a sleeper |
-//! | `spawn_on` a node                   | the node's lane of the global queue | a sleeper, near if it can be |
+//! | made ready by                       | goes to                             | told           |
+//! |-------------------------------------|-------------------------------------|----------------|
+//! | a task on a worker                  | the run-next slot (1)               | (1)            |
+//! | several tasks in turn, the same one | the back of the queue (P4)          | a sleeper      |
+//! | a task that yields                  | the back of the queue (2)           | none (3)       |
+//! | a thread outside                    | the global queue                    | a sleeper      |
+//! | a full queue                        | half of it to the global queue      | sleepers       |
+//! | `spawn_on` a worker                 | that worker's inbox                 | it, or another |
+//! | `spawn_on` a node                   | the node's lane of the global queue | a near sleeper |
 //!
 //! 1. The task that was there goes to the back of the queue, and a sleeper is told of that one.
 //! 2. Or nowhere, if it is next anyway; or the global queue, if the own one is last in, first out
 //!    (P3).
+//! 3. There is no more work than before.
 //!
 //! No sleeper is told of a task alone in the slot: its worker will run it next, usually sooner than
 //! a sleeper could wake, and a wake costs its sender up to 15 µs. If the worker's present task

@@ -6,14 +6,15 @@
 //! - **LC1** *The phase only grows*: `Running`, `Draining`, `Closed`, `Gone`.
 //! - **LC2** *A task in the global queue or an inbox of a scheduler that is `Gone` is cancelled.*
 //!   The thread that pushed it looks at the phase behind a light fence, and the last worker looks
-//!   at the queues behind a heavy one, after it has written `Gone` (see `stealyard_sync::asymmetric`). One of the two sees the other.
+//!   at the queues behind a heavy one, after it has written `Gone` (see
+//!   `stealyard_sync::asymmetric`). One of the two sees the other.
 //!
 //! # Orderings
-//! | label | operation                                         | partner | publishes                           |
-//! |-------|---------------------------------------------------|---------|-------------------------------------|
-//! | LC3    | a submission: push; light fence; load `phase`     | LC4      | the task, or else `Gone` is seen    |
-//! | LC4    | the last worker: store `Gone`; heavy fence; sweep | LC3      | `Gone`, or else the task is seen    |
-//! | LC5    | a worker stops: `running` minus one, AcqRel       | itself  | what a worker did, to the last one  |
+//! | label | operation                                         | partner | publishes                        |
+//! |-------|---------------------------------------------------|---------|----------------------------------|
+//! | LC3   | a submission: push; light fence; load `phase`     | LC4     | the task, or else `Gone` is seen |
+//! | LC4   | the last worker: store `Gone`; heavy fence; sweep | LC3     | `Gone`, or else the task is seen |
+//! | LC5   | a worker stops: `running` minus one, AcqRel       | itself  | its work, to the last one        |
 
 use core::fmt;
 
