@@ -197,6 +197,7 @@ fn examples() -> Outcome {
         "stealyard-deque",
         "stealyard-injector",
         "stealyard-park",
+        "stealyard-task",
         "stealyard",
     ] {
         let folder = run::crate_folder(package).join("examples");

@@ -30,7 +30,14 @@ pub(crate) fn page(root: &Path) -> Result<String, String> {
          one necessary. A label such as `O1` is defined in the file's\nopening essay. No line numbers, \
          so that an edit elsewhere does not change this page.\n",
     );
-    for folder in ["sync", "deque", "injector", "park", "stealyard"] {
+    for folder in [
+        "sync",
+        "deque",
+        "injector",
+        "park",
+        "stealyard-task",
+        "stealyard",
+    ] {
         for path in source::files(&root.join("crates").join(folder).join("src"), "rs") {
             let source = Source::read(&path)?;
             let rows = rows(&source);

@@ -37,18 +37,22 @@ pub(crate) fn cargo_loom() -> Command {
 pub(crate) const LOOM_FLAGS: &str = "--cfg stealyard_loom --cfg crossbeam_loom";
 
 /// The crates that have models.
-pub(crate) const MODELLED: [&str; 4] = [
+pub(crate) const MODELLED: [&str; 5] = [
     "stealyard-deque",
     "stealyard-injector",
     "stealyard-park",
+    "stealyard-task",
     "stealyard",
 ];
 
 /// The folder of a users' crate.
 pub(crate) fn crate_folder(package: &str) -> PathBuf {
-    root()
-        .join("crates")
-        .join(package.strip_prefix("stealyard-").unwrap_or(package))
+    let crates = root().join("crates");
+    let own_name = crates.join(package);
+    if own_name.is_dir() {
+        return own_name;
+    }
+    crates.join(package.strip_prefix("stealyard-").unwrap_or(package))
 }
 
 /// A step of `ci` that has not ended by then hangs: the slowest takes a tenth of it on two cores.

@@ -6,7 +6,6 @@ compile_error!("`--cfg stealyard_loom` needs `--features loom`");
 compile_error!("`--cfg stealyard_shuttle` needs `--features shuttle`");
 
 mod config;
-mod fork_join;
 mod handle;
 mod machine;
 mod machine_remote;
@@ -16,14 +15,12 @@ mod processor;
 mod run;
 mod search;
 mod state;
-mod task;
 mod user_code;
 
 pub use config::error::BuildError;
 pub use config::hooks::{Hooks, PanicHook, WorkerHook};
 pub use config::local_queue::{CustomQueue, LocalQueue};
 pub use config::{Config, GlobalInterval, PARALLELISM_MAX, PinFailure};
-pub use fork_join::{Scope, join, scope};
 pub use handle::builder::Builder;
 pub use handle::coop::{self, YieldNow, yield_now};
 pub use handle::place::{NoSuchPlace, Place};
@@ -37,16 +34,10 @@ pub use policy::{Longest, Nearest, Random, StealAmount, StealPolicy, Sticky, Wei
 pub use run::shutdown::{Shutdown, ShutdownReport};
 pub use stealyard_deque::Order;
 pub use stealyard_park::SpinConfig;
+pub use stealyard_task::{
+    AbortHandle, JoinError, JoinHandle, Payload, Scope, Task, TaskId, join, scope, task_id,
+    try_task_id,
+};
 pub use stealyard_topology::{Placement, Topology};
-pub use task::{AbortHandle, JoinError, JoinHandle, Payload, Task, TaskId, task_id, try_task_id};
 
-/// The parts behind the scheduler, for its own models and measurements. No promise is made about
-/// them.
-#[doc(hidden)]
-pub mod internals {
-    pub use crate::fork_join::{Boards, Crew, Entered, Jobs};
-    pub use crate::task::{
-        Farewell, Local, Memory, Ran, Schedule, StackJob, Task, Why, spawn, spawn_call,
-        spawn_call_detached, spawn_detached, spawn_unchecked,
-    };
-}
+use stealyard_task::{self as task, fork_join};

@@ -8,7 +8,15 @@ use crate::source::{self, Source};
 
 /// Collects the labels each crate's sources define, then looks up every one that a comment cites.
 pub(super) fn check(root: &Path, report: &mut Report) -> Result<(), String> {
-    for folder in ["sync", "deque", "injector", "park", "topology", "stealyard"] {
+    for folder in [
+        "sync",
+        "deque",
+        "injector",
+        "park",
+        "topology",
+        "stealyard-task",
+        "stealyard",
+    ] {
         let paths = source::files(&root.join("crates").join(folder).join("src"), "rs");
         let sources: Vec<Source> = paths
             .iter()

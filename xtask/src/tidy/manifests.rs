@@ -5,12 +5,16 @@ use std::path::Path;
 use super::Report;
 
 /// Which of our crates each of our crates may depend on.
-const LAYERS: [(&str, &[&str]); 6] = [
+const LAYERS: [(&str, &[&str]); 7] = [
     ("sync", &[]),
     ("deque", &["stealyard-sync"]),
     ("injector", &["stealyard-sync"]),
     ("park", &["stealyard-sync"]),
     ("topology", &[]),
+    (
+        "stealyard-task",
+        &["stealyard-deque", "stealyard-park", "stealyard-sync"],
+    ),
     (
         "stealyard",
         &[
@@ -18,6 +22,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "stealyard-injector",
             "stealyard-park",
             "stealyard-sync",
+            "stealyard-task",
             "stealyard-topology",
         ],
     ),

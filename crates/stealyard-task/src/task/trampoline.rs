@@ -149,7 +149,7 @@ impl Frame {
 /// Does what the frames of this thread have left, because it is about to wait for something (TR4). True if there was
 /// anything. A load where there is no frame.
 #[inline(always)]
-pub(crate) fn catch_up() -> bool {
+pub fn catch_up() -> bool {
     frames().next().is_some() && catch_up_now()
 }
 

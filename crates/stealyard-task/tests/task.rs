@@ -5,9 +5,9 @@
 //! their drops; after each test the memory must be back in the pool and the scheduler gone.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
-#[path = "task/by_hand.rs"]
+#[path = "support/by_hand.rs"]
 mod by_hand;
-#[path = "task/quietly.rs"]
+#[path = "support/quietly.rs"]
 mod quietly;
 
 use std::future::{pending, poll_fn};
@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 
 use by_hand::{Counted, Counter, Scheduler};
 use quietly::quietly;
-use stealyard::JoinError;
+use stealyard_task::JoinError;
 
 /// A future that is woken by hand: it hands out its waker each time it is polled.
 fn wait_for(slot: &Slot, polls: u32) -> impl Future<Output = u32> + Send + use<> {
@@ -195,7 +195,7 @@ fn a_task_that_aborts_itself_ends_when_it_next_waits() {
     let handle = Arc::new(Mutex::new(None));
     let own = Arc::clone(&handle);
     let task = scheduler.spawn(async move {
-        let handle: stealyard::JoinHandle<()> = own.lock().unwrap().take().unwrap();
+        let handle: stealyard_task::JoinHandle<()> = own.lock().unwrap().take().unwrap();
         handle.abort();
         pending::<()>().await;
         drop(handle);

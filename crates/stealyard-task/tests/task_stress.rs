@@ -7,7 +7,7 @@
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[expect(dead_code, reason = "it serves `task.rs`, too")]
-#[path = "task/by_hand.rs"]
+#[path = "support/by_hand.rs"]
 mod by_hand;
 
 use std::future::poll_fn;
@@ -18,8 +18,8 @@ use std::task::{Poll, Waker};
 use std::thread;
 
 use by_hand::{Counted, Counter, Scheduler};
-use stealyard::{JoinError, JoinHandle};
 use stealyard_sync::seed::Rng;
+use stealyard_task::{JoinError, JoinHandle};
 
 fn rounds(base: usize) -> usize {
     let soak = std::env::var("STEALYARD_SOAK").map_or(1, |text| text.parse().unwrap());

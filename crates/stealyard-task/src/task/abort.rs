@@ -71,12 +71,12 @@ impl Drop for Reference {
 /// until the last clone is dropped. It keeps neither the future nor the output: those are dropped as if it were not there.
 ///
 /// ```
-/// let scheduler = stealyard::Builder::new().parallelism(1).build()?;
-/// let task = scheduler.spawn(std::future::pending::<()>());
-/// let abort = task.abort_handle();
-/// std::thread::spawn(move || abort.abort());
-/// assert!(task.join().unwrap_err().is_cancelled());
-/// # Ok::<(), stealyard::BuildError>(())
+/// # use stealyard_task::JoinHandle;
+/// fn give_up(task: JoinHandle<()>) {
+///     let abort = task.abort_handle();
+///     std::thread::spawn(move || abort.abort());
+///     assert!(task.join().unwrap_err().is_cancelled());
+/// }
 /// ```
 #[derive(Clone)]
 pub struct AbortHandle {

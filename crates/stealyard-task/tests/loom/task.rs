@@ -11,11 +11,11 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-use stealyard::internals::{Local, Memory, Ran, Schedule, Task, Why, spawn, spawn_detached};
-use stealyard::{JoinError, JoinHandle};
 use stealyard_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use stealyard_sync::cell::UnsafeCell;
 use stealyard_sync::{Arc, Mutex, model, thread};
+use stealyard_task::{JoinError, JoinHandle};
+use stealyard_task::{Local, Memory, Ran, Schedule, Task, Why, spawn, spawn_detached};
 
 struct Shared {
     /// Empty, or closed.
@@ -614,7 +614,11 @@ fn id1_an_abort_handle_races_with_the_end() {
     model::check(2, || {
         let (shared, outputs) = (Shared::new(), drops());
         let output = Watched::new(&outputs);
-        let (task, handle) = spawn(&shared, None, async move { (output, stealyard::task_id()) });
+        let (task, handle) = spawn(
+            &shared,
+            None,
+            async move { (output, stealyard_task::task_id()) },
+        );
         let abort = handle.abort_handle();
         let other = {
             let shared = Arc::clone(&shared);

@@ -7,11 +7,12 @@
 
 use std::collections::VecDeque;
 
-use stealyard::internals::{self, Boards, Jobs, Ran, Task};
-use stealyard::{join, scope};
 use stealyard_sync::atomic::{AtomicBool, Ordering};
 use stealyard_sync::cell::UnsafeCell;
 use stealyard_sync::{Arc, Mutex, model, thread};
+use stealyard_task::fork_join::{self, Boards, Jobs};
+use stealyard_task::{Ran, Task};
+use stealyard_task::{join, scope};
 
 struct Crew {
     boards: Arc<Boards>,
@@ -19,7 +20,7 @@ struct Crew {
     queue: Mutex<VecDeque<Task>>,
 }
 
-impl internals::Crew for Crew {
+impl fork_join::Crew for Crew {
     fn offered(&self) {}
 
     fn hungry(&self) -> bool {

@@ -112,7 +112,7 @@ pub struct Scope<'scope> {
 /// # Examples
 /// ```
 /// let mut counts = [0; 3];
-/// stealyard::scope(|scope| {
+/// stealyard_task::scope(|scope| {
 ///     for (index, count) in counts.iter_mut().enumerate() {
 ///         scope.spawn(move |_| *count = index * 10);
 ///     }

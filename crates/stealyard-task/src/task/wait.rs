@@ -79,7 +79,7 @@ impl Waiting {
 /// Polls `future` on this thread until it is ready, asleep in between.
 ///
 /// A waker that a past wait gave out may still leave a token: then there is one poll more.
-pub(crate) fn wait_for<F: Future>(future: F, spin: SpinConfig) -> F::Output {
+pub fn wait_for<F: Future>(future: F, spin: SpinConfig) -> F::Output {
     let mut future = pin!(future);
     let waiting = Waiting::take(spin);
     let mut context = Context::from_waker(&waiting.waker);

@@ -7,9 +7,10 @@
 
 use std::collections::VecDeque;
 
-use stealyard::internals::{self, Boards, Jobs, Ran, Task};
-use stealyard::{Scope, scope};
 use stealyard_sync::{Arc, Condvar, Mutex, model, thread};
+use stealyard_task::fork_join::{self, Boards, Jobs};
+use stealyard_task::{Ran, Task};
+use stealyard_task::{Scope, scope};
 
 struct Crew {
     boards: Arc<Boards>,
@@ -25,7 +26,7 @@ struct Queue {
     closed: bool,
 }
 
-impl internals::Crew for Crew {
+impl fork_join::Crew for Crew {
     fn offered(&self) {}
 
     fn hungry(&self) -> bool {

@@ -53,17 +53,17 @@ mod header;
 mod id;
 mod join;
 mod memory;
-pub(crate) mod running;
+pub mod running;
 mod state;
-pub(crate) mod trampoline;
+pub mod trampoline;
 mod wait;
 mod waker;
 
 pub use abort::AbortHandle;
 pub use id::{TaskId, task_id, try_task_id};
 pub use join::{JoinError, JoinHandle, Payload};
-pub use memory::{Farewell, Local, Memory};
-pub(crate) use wait::wait_for;
+pub use memory::{Local, Memory};
+pub use wait::wait_for;
 
 use cell::{Async, Body, Call};
 use header::Header;
@@ -172,7 +172,7 @@ impl Task {
 
     /// Tells tasks apart as long as they live.
     #[inline(always)]
-    pub(crate) fn address(&self) -> usize {
+    pub fn address(&self) -> usize {
         self.0.addr().get()
     }
 

@@ -200,7 +200,7 @@ impl<B: FnOnce() -> RB, RB> Drop for Retract<'_, B, RB> {
 ///     if n < 2 {
 ///         return u64::from(n);
 ///     }
-///     let (a, b) = stealyard::join(|| fib(n - 1), || fib(n - 2));
+///     let (a, b) = stealyard_task::join(|| fib(n - 1), || fib(n - 2));
 ///     a + b
 /// }
 /// assert_eq!(fib(20), 6765);

@@ -59,11 +59,10 @@ impl fmt::Debug for TaskId {
 /// The number of the task that this code runs in.
 ///
 /// ```
-/// let scheduler = stealyard::Builder::new().parallelism(1).build()?;
-/// let task = scheduler.spawn(async { stealyard::task_id() });
-/// let id = task.id();
-/// assert_eq!(task.join().unwrap(), id);
-/// # Ok::<(), stealyard::BuildError>(())
+/// # use stealyard_task::task_id;
+/// async fn log(message: &str) {
+///     println!("task {}: {message}", task_id());
+/// }
 /// ```
 ///
 /// # Panics

@@ -5,9 +5,9 @@
 //! the same calls on a thread that is no worker.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
-#[path = "fork_join/crew.rs"]
+#[path = "support/crew.rs"]
 mod crew;
-#[path = "task/quietly.rs"]
+#[path = "support/quietly.rs"]
 mod quietly;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crew::Crew;
 use quietly::quietly;
-use stealyard::{join, scope};
+use stealyard_task::{join, scope};
 
 fn fib(n: u32) -> u64 {
     if n < 2 {

@@ -256,7 +256,7 @@ impl fmt::Debug for Local {
 /// The pool's reference to its scheduler, when the last block has come back (M2). It may be the last
 /// there is: drop it when no reference into the scheduler is in use any more.
 #[must_use = "dropping it may drop the scheduler: do so where nothing of it is borrowed"]
-pub struct Farewell<S>(Option<Arc<S>>);
+pub(super) struct Farewell<S>(Option<Arc<S>>);
 
 impl<S> fmt::Debug for Farewell<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

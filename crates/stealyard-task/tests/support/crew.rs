@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 
-use stealyard::internals::{self, Boards, Jobs, Ran, Task};
+use stealyard_task::fork_join::{self, Boards, Jobs};
+use stealyard_task::{Ran, Task};
 
 thread_local! {
     /// The number of the worker that this thread is.
@@ -31,7 +32,7 @@ fn count(rounds: &AtomicUsize) -> usize {
     rounds.load(Ordering::Acquire)
 }
 
-impl internals::Crew for Shared {
+impl fork_join::Crew for Shared {
     fn offered(&self) {}
 
     fn hungry(&self) -> bool {

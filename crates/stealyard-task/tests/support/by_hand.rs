@@ -5,10 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
 
-use stealyard::JoinHandle;
-use stealyard::internals::{
-    Local, Memory, Ran, Schedule, Task, Why, spawn, spawn_call, spawn_unchecked,
-};
+use stealyard_task::JoinHandle;
+use stealyard_task::{Local, Memory, Ran, Schedule, Task, Why, spawn, spawn_call, spawn_unchecked};
 
 /// What the tasks know.
 pub(crate) struct Shared {
@@ -86,7 +84,7 @@ impl Scheduler {
     }
 
     /// # Safety
-    /// As for `stealyard::internals::spawn_unchecked`.
+    /// As for `stealyard_task::spawn_unchecked`.
     pub(crate) unsafe fn spawn_unchecked<F: Future>(&self, future: F) -> JoinHandle<F::Output> {
         // SAFETY: 1. to 3. as the caller promises.
         let (task, handle) = unsafe { spawn_unchecked(&self.0, None, future) };

@@ -43,7 +43,7 @@ const_thread_local! {
 
 /// What a thread owes to others while it runs code of the user's: whether that code may block it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Duty {
+pub enum Duty {
     /// No executor runs tasks on this thread. A task that is run here is run by hand.
     None,
     /// The thread is a worker's, and must not block: others rely on it.
@@ -57,7 +57,7 @@ pub(crate) enum Duty {
 /// The duty that a thread had before; it has that again when this is dropped.
 #[derive(Debug)]
 #[must_use = "the duty ends when this is dropped"]
-pub(crate) struct DutyGuard {
+pub struct DutyGuard {
     outer: Duty,
     /// The guard is its thread's.
     thread: PhantomData<*const ()>,
@@ -71,7 +71,7 @@ impl Drop for DutyGuard {
 }
 
 /// Gives this thread a duty, until the returned value is dropped.
-pub(crate) fn enter_duty(duty: Duty) -> DutyGuard {
+pub fn enter_duty(duty: Duty) -> DutyGuard {
     let outer = THREAD.try_with(|thread| thread.duty.replace(duty));
     DutyGuard {
         outer: outer.unwrap_or(Duty::None),
@@ -80,7 +80,7 @@ pub(crate) fn enter_duty(duty: Duty) -> DutyGuard {
 }
 
 /// Returns the duty of this thread.
-pub(crate) fn duty() -> Duty {
+pub fn duty() -> Duty {
     THREAD
         .try_with(|thread| thread.duty.get())
         .unwrap_or(Duty::None)
@@ -90,19 +90,19 @@ pub(crate) fn duty() -> Duty {
 ///
 /// There is one such function for each thread, the last that was set: it finds out by itself which
 /// executor the thread works for, if any.
-pub(crate) fn report_to(report: fn(Panic)) {
+pub fn report_to(report: fn(Panic)) {
     let _ = THREAD.try_with(|thread| thread.report.set(Some(report)));
 }
 
 /// Returns what is to be called with a panic that is no task's result.
-pub(crate) fn reporter() -> Option<fn(Panic)> {
+pub fn reporter() -> Option<fn(Panic)> {
     THREAD.try_with(|thread| thread.report.get()).ok().flatten()
 }
 
 /// Code of the user's that is not a task's poll. Even numbers that are no addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub(crate) enum Code {
+pub enum Code {
     /// The destructor of something that the library drops.
     Destructor = 2,
     /// A steal policy, or its order of waking.
@@ -134,7 +134,7 @@ const CODES: [Code; 8] = [
 
 /// What this thread is inside of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Inside {
+pub enum Inside {
     /// None of the user's code that the library called.
     Nothing,
     /// A task, or half of a join.
@@ -192,7 +192,7 @@ pub(super) fn leave(outer: Outer) -> bool {
 }
 
 /// Calls `f`, which is or calls code of the user's of this kind. It may unwind.
-pub(crate) fn within<R>(code: Code, f: impl FnOnce() -> R) -> R {
+pub fn within<R>(code: Code, f: impl FnOnce() -> R) -> R {
     struct Restore(*mut Header);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -222,12 +222,12 @@ pub(super) fn wake_if_running(task: NonNull<Header>) -> bool {
 
 /// Whether this thread is inside a task, and not in a hook or a destructor further in.
 #[inline(always)]
-pub(crate) fn is_task() -> bool {
+pub fn is_task() -> bool {
     word().addr() > Code::Subscriber as usize
 }
 
 /// What this thread is inside of, innermost.
-pub(crate) fn inside() -> Inside {
+pub fn inside() -> Inside {
     match word().addr() {
         0 => Inside::Nothing,
         word => match CODES.into_iter().find(|&code| code as usize == word) {
