@@ -1,12 +1,12 @@
-//! An executor of another kind: one queue under a lock, and threads that take from it. What it needs
-//! of this crate is an implementation of `Schedule` and a loop that runs what it takes.
+//! An executor of another kind: one queue under a lock, and threads that take from it. What it
+//! needs of this crate is an implementation of `Schedule` and a loop that runs what it takes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle as Thread;
 
 use stealyard_task::running::{Duty, enter_duty};
-use stealyard_task::{JoinHandle, Local, Memory, Ran, Schedule, Task, Why};
+use stealyard_task::{JoinHandle, LocalMemory, Ran, Schedule, Task, TaskMemory, Why};
 
 /// What the tasks know of their executor.
 #[derive(Debug)]
@@ -14,11 +14,11 @@ struct Shared {
     /// None once the executor is closed.
     queue: Mutex<Option<VecDeque<Task>>>,
     is_filled: Condvar,
-    memory: Memory<Self>,
+    memory: TaskMemory<Self>,
 }
 
-// SAFETY: 1. the memory is a field; 2. no worker's memory is lent; 3. no thread says that it keeps the
-// executor; 4. nothing here unwinds.
+// SAFETY: 1. the memory is a field; 2. no worker's memory is lent; 3. no thread says that it keeps
+// the executor; 4. nothing here unwinds.
 unsafe impl Schedule for Shared {
     fn schedule(&self, task: Task, _why: Why) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -33,11 +33,11 @@ unsafe impl Schedule for Shared {
         self.is_filled.notify_one();
     }
 
-    fn memory(&self) -> &Memory<Self> {
+    fn memory(&self) -> &TaskMemory<Self> {
         &self.memory
     }
 
-    fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R {
+    fn with_local<R>(&self, f: impl FnOnce(Option<&LocalMemory>) -> R) -> R {
         f(None)
     }
 }
@@ -82,7 +82,7 @@ impl Executor {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Some(VecDeque::new())),
             is_filled: Condvar::new(),
-            memory: Memory::new(),
+            memory: TaskMemory::new(),
         });
         let start = |_| {
             let shared = Arc::clone(&shared);

@@ -11,7 +11,7 @@ pub mod user_code;
 
 pub use fork_join::{Scope, join, scope};
 pub use task::{
-    AbortHandle, JoinError, JoinHandle, Local, Memory, Payload, Ran, Schedule, StackJob, Task,
-    TaskId, Why, running, spawn, spawn_call, spawn_call_detached, spawn_detached, spawn_unchecked,
-    task_id, trampoline, try_task_id, wait_for,
+    AbortHandle, JoinError, JoinHandle, LocalMemory, Payload, Ran, Schedule, StackJob, Task,
+    TaskId, TaskMemory, Why, running, spawn, spawn_call, spawn_call_detached, spawn_detached,
+    spawn_unchecked, task_id, trampoline, try_task_id, wait_for,
 };

@@ -1,42 +1,44 @@
 //! Tasks: what a queue holds (the G of G, M, P).
 //!
-//! A [`Task`] is one pointer. Behind it lies a block of task memory with a future or a closure in it,
-//! or, told apart by the lowest bit, half of a join on the stack of the thread that joins. Holding a
-//! `Task` is the right and the duty to run it: there is one for each task that is queued or running,
-//! and none for a task that sleeps, which lives on in its wakers. Dropping a `Task` cancels it.
+//! A [`Task`] is one pointer. Behind it lies a block of task memory with a future or a closure in
+//! it, or, told apart by the lowest bit, half of a join on the stack of the thread that joins.
+//! Holding a `Task` is the right and the duty to run it. There is one for each task that is queued
+//! or running, and none for a task that sleeps, which lives on in its wakers. Dropping a `Task`
+//! cancels it.
 //!
-//! | part                          | what it holds                                      |
-//! |-------------------------------|----------------------------------------------------|
+//! | part                          | what it holds                                       |
+//! |-------------------------------|-----------------------------------------------------|
 //! | [`state`](self::state)        | the state machine: one word, its changes, orderings |
-//! | [`header`](self::header)      | what every task begins with                        |
-//! | [`cell`](self::cell)          | the future or closure, its output, the vtable      |
-//! | [`waker`](self::waker)        | wakers                                             |
-//! | [`join`](self::join)          | the handle                                         |
-//! | [`abort`](self::abort)        | the handle that only aborts                        |
-//! | [`id`](self::id)              | numbers, given when they are asked for             |
-//! | [`memory`](self::memory)      | blocks, slabs, and the register of all tasks       |
-//! | [`running`](self::running)    | the self-wake flag; what a thread is inside of     |
+//! | [`header`](self::header)      | what every task begins with                         |
+//! | [`cell`](self::cell)          | the future or closure, its output, the vtable       |
+//! | [`waker`](self::waker)        | wakers                                              |
+//! | [`join`](self::join)          | the handle                                          |
+//! | [`abort`](self::abort)        | the handle that only aborts                         |
+//! | [`id`](self::id)              | numbers, given when they are asked for              |
+//! | [`memory`](self::memory)      | blocks, slabs, and the register of all tasks        |
+//! | [`running`](self::running)    | what a thread runs, and whether it may block        |
 //! | [`trampoline`](self::trampoline) | destructors one after the other, not one in the other |
-//! | [`wait`](self::wait)          | blocking a thread on a future                      |
+//! | [`wait`](self::wait)          | blocking a thread on a future                       |
 //!
 //! # Operations
-//! | operation                | caller      | cost                                               |
-//! |--------------------------|-------------|----------------------------------------------------|
-//! | [`spawn_detached`]       | anyone      | on a worker: no RMW, no lock but once in a batch   |
-//! | [`spawn`]                | anyone      | the same                                           |
-//! | [`Task::run`], to the end | the holder | no RMW if there is neither handle nor waker, else one |
-//! | [`Task::run`], to Pending | the holder | no RMW if there is neither, or if it woke itself, else one |
-//! | a wake by reference      | anyone      | one RMW; a store from inside the task's own poll   |
-//! | a wake that uses the waker up | anyone | one RMW on a thread of the scheduler, else two     |
-//! | taking a result          | the handle  | no RMW if the task ended before and no waker is out |
+//! | operation                   | caller     | cost                                             |
+//! |-----------------------------|------------|--------------------------------------------------|
+//! | [`spawn_detached`]          | any thread | on a worker: no RMW, no lock but once in a batch |
+//! | [`spawn`]                   | any thread | the same                                         |
+//! | [`Task::run`], to the end   | the holder | no RMW without handle and waker, else one        |
+//! | [`Task::run`], to Pending   | the holder | the same; no RMW either if it woke itself        |
+//! | a wake by reference         | any thread | one RMW; a store from inside the task's own poll |
+//! | a wake that uses up a waker | any thread | one RMW on a thread of the scheduler, else two   |
+//! | taking a result             | the handle | no RMW if the task has ended and no waker is out |
 //!
 //! # Invariants
-//! The labels S, M are those of [`state`](self::state) and [`memory`](self::memory).
+//! The labels S are those of [`state`](self::state), M those of [`memory`](self::memory).
 //!
 //! # Why not …
-//! `async-task`: an allocation from the global allocator, a reference count and several RMWs for each
-//! task: 52 ns to spawn and run, against less than 15. A pointer to the scheduler counted for each
-//! task: an RMW on a line that all workers share; here the memory pool counts whole batches.
+//! - *`async-task`:* an allocation from the global allocator, a reference count and several RMWs
+//!   for each task, 52 ns to spawn and run against less than 15.
+//! - *A pointer to the scheduler, counted for each task:* an RMW on a line that all workers share.
+//!   Here the memory pool counts whole batches.
 
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -62,7 +64,7 @@ mod waker;
 pub use abort::AbortHandle;
 pub use id::{TaskId, task_id, try_task_id};
 pub use join::{JoinError, JoinHandle, Payload};
-pub use memory::{Local, Memory};
+pub use memory::{LocalMemory, TaskMemory};
 pub use wait::wait_for;
 
 use cell::{Async, Body, Call};
@@ -89,43 +91,48 @@ pub enum Ran {
     Again(Task),
 }
 
-/// What tasks need of their scheduler; implemented by its shared part.
+/// What tasks need of their scheduler; implemented by the part that its threads share.
+///
+/// The example `one_queue.rs` of this crate is a whole scheduler on this trait.
 ///
 /// # Safety
-/// 1. `memory` always gives the same [`Memory`], which is used for this scheduler's tasks only.
-/// 2. `with_local` gives a [`Local`] that is used with this scheduler's memory only.
-/// 3. If `is_kept_by_this_thread`, the scheduler exists until the code that asked returns, whatever becomes of
-///    its tasks.
-/// 4. None of them unwinds.
+/// 1. `memory` always returns the same [`TaskMemory`], which is used for this scheduler's tasks
+///    only.
+/// 2. `with_local` lends a [`LocalMemory`] that is used with this scheduler's memory only.
+/// 3. If `is_kept_by_this_thread` returns true, the scheduler exists until the code that asked
+///    returns, whatever becomes of its tasks.
+/// 4. No method unwinds.
 pub unsafe trait Schedule: Send + Sync + Sized + 'static {
-    /// Takes a task that was woken or aborted. Any thread calls it, also inside a worker, also when
-    /// the scheduler is closed: it then drops the task.
+    /// Takes a task that was woken or aborted, and sees to it that it is run. Any thread calls
+    /// this, also inside a task of this scheduler. When the scheduler is closed, this drops the
+    /// task.
     fn schedule(&self, task: Task, why: Why);
 
-    /// Whether this thread keeps the scheduler by itself, as its workers do: a wake then gives up the waker's
-    /// reference and makes the task active in one step.
+    /// Whether this thread keeps the scheduler by itself, as its workers do. A wake then gives up
+    /// the waker's reference and makes the task active in one step.
     fn is_kept_by_this_thread(&self) -> bool {
         false
     }
 
-    /// The pool that this scheduler's tasks live in.
-    fn memory(&self) -> &Memory<Self>;
+    /// Returns the pool that this scheduler's tasks live in.
+    fn memory(&self) -> &TaskMemory<Self>;
 
-    /// Calls `f` with the task memory of this thread's worker, if it is a worker of this scheduler
-    /// and holds its P.
-    fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R;
+    /// Calls `f` with the task memory of the calling worker; with `None` on any other thread.
+    fn with_local<R>(&self, f: impl FnOnce(Option<&LocalMemory>) -> R) -> R;
 
-    /// How long a thread that waits for one of the tasks spins before it sleeps.
+    /// Returns how long a thread that waits for one of the tasks spins before it sleeps.
     fn spin(&self) -> SpinConfig {
         SpinConfig::OFF
     }
 
-    /// A task panicked, on this thread, or what was dropped of it. A joiner will get the payload afterwards, if there
-    /// is one. Does not unwind.
+    /// Takes note of a panic of a task, or of something of the task's that was dropped. It is
+    /// called on the thread that caught the panic. A joiner, if there is one, gets the payload
+    /// afterwards.
     fn task_panicked(&self, _payload: &(dyn core::any::Any + Send)) {}
 }
 
-/// Half of a join, on the stack of the thread that joins. It is the first field of the whole.
+/// What a job begins with that is no block of task memory, such as half of a join on the stack of
+/// the thread that joins. It is the first field of the whole, which is `repr(C)`.
 #[derive(Debug)]
 #[repr(C, align(8))]
 pub struct StackJob {
@@ -141,13 +148,13 @@ const _: () = assert!(align_of::<Header>() > JOB && align_of::<StackJob>() > JOB
 
 /// The right and the duty to run a task; one word.
 ///
-/// Dropping it cancels the task: its future is dropped unpolled, and its handle gives
+/// Dropping it cancels the task: its future is dropped unpolled, and its handle returns
 /// [`JoinError::Cancelled`].
 #[must_use = "dropping a task cancels it"]
 pub struct Task(NonNull<()>);
 
-// SAFETY: 1. what it points to was `Send` when it was spawned, or is bound to a thread by a scheduler
-// that promised so (`spawn_unchecked`).
+// SAFETY: 1. what it points to was `Send` when it was spawned, or is bound to a thread by a
+// scheduler that promised so (`spawn_unchecked`).
 unsafe impl Send for Task {}
 
 enum Kind {
@@ -156,6 +163,8 @@ enum Kind {
 }
 
 impl Task {
+    /// Makes the `Task` of a block of task memory.
+    ///
     /// # Safety
     /// 1. The block holds an active task of which no `Task` exists.
     #[inline(always)]
@@ -163,14 +172,20 @@ impl Task {
         Self(header.cast())
     }
 
+    /// Makes a task of a job that lies elsewhere, usually on a stack. Running and cancelling it
+    /// both execute the job.
+    ///
     /// # Safety
-    /// 1. The job stays where it is until it was executed, and no other `Task` of it exists.
+    /// 1. The job stays where it is until it was executed, which any thread may do.
+    /// 2. No other `Task` of it exists.
+    /// 3. Its `execute` does not unwind.
     #[inline(always)]
     pub unsafe fn from_job(job: NonNull<StackJob>) -> Self {
         Self(job.cast().map_addr(|address| address | JOB))
     }
 
-    /// Tells tasks apart as long as they live.
+    /// Returns a number that tells this task from all others that exist at the same time. Once it
+    /// has ended, another may have the same.
     #[inline(always)]
     pub fn address(&self) -> usize {
         self.0.addr().get()
@@ -186,9 +201,9 @@ impl Task {
         }
     }
 
-    /// Runs the task: to its end, or until it waits.
+    /// Runs the task to its end, or until it waits.
     ///
-    /// The user's code runs in here. Panics do not come out.
+    /// The user's code runs in here. Its panics do not come out.
     #[inline(always)]
     pub fn run(self) -> Ran {
         match self.kind() {
@@ -205,9 +220,11 @@ impl Task {
         }
     }
 
-    /// Ends the task without running it, on this thread: now, or deep inside other destructors that cancel tasks, when
-    /// the innermost has returned. Half of a join cannot be cancelled, since its owner
-    /// waits for the result: it is run. Panics do not come out.
+    /// Ends the task without running it, on this thread. Deep inside other destructors that cancel
+    /// tasks, this is put off until the innermost of them has returned.
+    ///
+    /// Half of a join cannot be cancelled, since its owner waits for the result: it is run. Panics
+    /// do not come out.
     #[cold]
     pub fn cancel(self) {
         match self.kind() {
@@ -218,8 +235,8 @@ impl Task {
     }
 }
 
-// SAFETY: 1. the word is the pointer with its kind; 2. `into_word` forgets the `Task` without dropping
-// it; 3. a pointer that is copied and forgotten has no effect.
+// SAFETY: 1. the word is the pointer with its kind; 2. `into_word` forgets the `Task` without
+// dropping it; 3. a pointer that is copied and forgotten has no effect.
 unsafe impl Word for Task {
     #[inline(always)]
     fn into_word(self) -> NonNull<()> {
@@ -241,11 +258,12 @@ fn clear_job_bit(address: NonZero<usize>) -> NonZero<usize> {
 fn execute(job: NonNull<StackJob>) {
     // SAFETY: 1. the job stays where it is until it was executed.
     let execute = unsafe { job.as_ref() }.execute;
-    // No task's address: nobody wakes a job, but what runs in it runs inside a task.
+    // Not the address of a task: no waker leads to a job, but what runs in it runs inside a task.
     let outer = running::enter_job(job);
     // SAFETY: 1. called once, since its only `Task` is used up.
     unsafe { execute(job) };
-    let _nobody_wakes_a_job = running::leave(outer);
+    // A job has no waker, so it has not woken itself.
+    let _: bool = running::leave(outer);
 }
 
 impl Drop for Task {
@@ -260,10 +278,15 @@ impl fmt::Debug for Task {
     }
 }
 
-/// A task for a future, and its handle. The caller schedules the task. `local` is the task memory of
-/// this thread's worker, if it is a worker of this scheduler.
+/// Makes a task of a future, and its handle. The caller schedules the task.
+///
+/// `local` is the task memory of this thread's worker, if it is a worker of this scheduler.
 #[inline(always)]
-pub fn spawn<F, S>(home: &Arc<S>, local: Option<&Local>, future: F) -> (Task, JoinHandle<F::Output>)
+pub fn spawn<F, S>(
+    home: &Arc<S>,
+    local: Option<&LocalMemory>,
+    future: F,
+) -> (Task, JoinHandle<F::Output>)
 where
     F: Future<Output: Send> + Send + 'static,
     S: Schedule,
@@ -271,9 +294,9 @@ where
     with_handle(home, local, Async(future))
 }
 
-/// A task for a future that nobody joins; its output is dropped. See [`spawn`].
+/// Makes a task of a future, without a handle: its output is dropped. See [`spawn`].
 #[inline(always)]
-pub fn spawn_detached<F, S>(home: &Arc<S>, local: Option<&Local>, future: F) -> Task
+pub fn spawn_detached<F, S>(home: &Arc<S>, local: Option<&LocalMemory>, future: F) -> Task
 where
     F: Future + Send + 'static,
     S: Schedule,
@@ -281,9 +304,13 @@ where
     cell::create(home, local, Async(future), false)
 }
 
-/// A task for a closure, and its handle. See [`spawn`].
+/// Makes a task of a closure, and its handle. See [`spawn`].
 #[inline(always)]
-pub fn spawn_call<T, F, S>(home: &Arc<S>, local: Option<&Local>, call: F) -> (Task, JoinHandle<T>)
+pub fn spawn_call<T, F, S>(
+    home: &Arc<S>,
+    local: Option<&LocalMemory>,
+    call: F,
+) -> (Task, JoinHandle<T>)
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
@@ -292,9 +319,9 @@ where
     with_handle(home, local, Call(call))
 }
 
-/// A task for a closure that nobody joins; its output is dropped. See [`spawn`].
+/// Makes a task of a closure, without a handle: its output is dropped. See [`spawn`].
 #[inline(always)]
-pub fn spawn_call_detached<T, F, S>(home: &Arc<S>, local: Option<&Local>, call: F) -> Task
+pub fn spawn_call_detached<T, F, S>(home: &Arc<S>, local: Option<&LocalMemory>, call: F) -> Task
 where
     F: FnOnce() -> T + Send + 'static,
     S: Schedule,
@@ -302,18 +329,19 @@ where
     cell::create(home, local, Call(call), false)
 }
 
-/// A task for a future that may be bound to a thread or borrow, and its handle. See [`spawn`].
+/// Makes a task of a future that may borrow, or be bound to this thread, and its handle. See
+/// [`spawn`].
 ///
 /// # Safety
-/// 1. If the future is not `Send`, every `Task` made for it, now and by `schedule`, is run or dropped
-///    on this thread.
-/// 2. If its output is not `Send`, so is the handle used on this thread only.
-/// 3. What the future borrows outlives the task; what its output borrows does, too, and the handle is not dropped
-///    with an output in it, unless no destructor is running on this thread.
+/// 1. If the future is not `Send`, every `Task` made for it, now and by `schedule`, is run or
+///    dropped on this thread.
+/// 2. If its output is not `Send`, the handle is used on this thread only.
+/// 3. What the future borrows outlives the task, and so does what its output borrows. The handle is
+///    not dropped with such an output in it while a destructor runs on this thread.
 #[inline(always)]
 pub unsafe fn spawn_unchecked<F, S>(
     home: &Arc<S>,
-    local: Option<&Local>,
+    local: Option<&LocalMemory>,
     future: F,
 ) -> (Task, JoinHandle<F::Output>)
 where
@@ -326,7 +354,7 @@ where
 #[inline(always)]
 fn with_handle<B: Body, S: Schedule>(
     home: &Arc<S>,
-    local: Option<&Local>,
+    local: Option<&LocalMemory>,
     body: B,
 ) -> (Task, JoinHandle<B::Output>) {
     let task = cell::create(home, local, body, true);

@@ -2,13 +2,15 @@
 //!
 //! An executor calls much that it did not write: polls, closures, destructors, hooks. This file has
 //! what such calls need: a panic becomes a value or is told to the executor, a value is dropped
-//! without its destructor's panic going further, and a call that would block says where it was made.
+//! without its destructor's panic going further, and a call that would block says where it was
+//! made.
 //!
 //! # Invariants
-//! - **UC1** *Nothing unwinds out of a dropped value.* [`discard`] and [`dispose`] catch, also what the payload of the
-//!   panic throws when it is dropped, and what that payload's throws, a few times over; what still throws then is
-//!   leaked.
-//! - **UC2** *No lock is held* while code of the user's runs, and no reference into what it could change.
+//! - **UC1** *Nothing unwinds out of a dropped value.* [`discard`] and [`dispose`] catch what a
+//!   destructor throws, also what the payload of that panic throws when it is dropped, and what the
+//!   next payload throws, a few times over. What still throws then is leaked.
+//! - **UC2** *No lock is held* while code of the user's runs, and no reference into what it could
+//!   change.
 
 use core::any::Any;
 use core::mem::ManuallyDrop;
@@ -21,10 +23,13 @@ use crate::task::running::{self, Code, Duty, Inside};
 /// What a panic carries.
 pub type Panic = Box<dyn Any + Send>;
 
-/// How many payloads are dropped that come out of each other's destructors, before the next one is leaked.
+/// How many payloads are dropped that come out of each other's destructors. The next one is leaked.
 const PAYLOADS_MAX: u32 = 16;
 
-/// Calls code of the user's; a panic is the result.
+/// Calls code of the user's, and returns its result.
+///
+/// # Errors
+/// The payload of its panic.
 #[inline(always)]
 pub fn catch<R>(call: impl FnOnce() -> R) -> Result<R, Panic> {
     catch_unwind(AssertUnwindSafe(call))
@@ -43,23 +48,34 @@ pub fn dispose(payload: Panic) {
     core::mem::forget(payload);
 }
 
-/// Drops what the user's code left. Gives what its destructor panicked with. Does not unwind (UC1).
+/// Drops what the user's code left, and returns what its destructor panicked with. Does not unwind
+/// (UC1).
 pub fn discard<T>(value: T) -> Option<Panic> {
     catch(|| drop(value)).err()
 }
 
-/// Drops what the user's code left. A panic of its destructor is the business of the scheduler that this thread works
-/// for, if it does. Does not unwind (UC1).
+/// Drops what the user's code left. A panic of its destructor is told to the executor that this
+/// thread works for, if it has one ([`report_to`](running::report_to)). Does not unwind (UC1).
 pub fn drop_unwanted<T>(value: T) {
     if let Some(panic) = discard(value) {
-        match running::reporter() {
-            Some(report) => report(panic),
-            None => dispose(panic),
-        }
+        report(panic);
     }
 }
 
-/// Tells a subscriber of something: code of the user's, on a thread that others rely on.
+#[cold]
+fn report(panic: Panic) {
+    match running::reporter() {
+        Some(report) => {
+            if let Err(panic) = catch(|| report(panic)) {
+                dispose(panic);
+            }
+        }
+        None => dispose(panic),
+    }
+}
+
+/// Tells a subscriber of an event: code of the user's, on a thread that others rely on. A panic of
+/// it is swallowed.
 pub fn tell(event: impl FnOnce()) {
     if let Err(panic) = running::within(Code::Subscriber, || catch(event)) {
         dispose(panic);
@@ -116,7 +132,7 @@ pub enum NoBlocking {
 }
 
 impl NoBlocking {
-    /// Where this thread is, if it must not block there.
+    /// Returns where this thread is, if it must not block there.
     pub fn here() -> Option<Self> {
         let duty = running::duty();
         let worker = matches!(duty, Duty::Worker | Duty::CallOnWorker);
@@ -135,7 +151,8 @@ impl NoBlocking {
         }
     }
 
-    /// What to say of `call`, which was called here; `wait` says how to wait for the same thing in a task.
+    /// Returns what to say of `call`, which was called here. `wait` says how to wait for the same
+    /// thing in a task.
     #[cold]
     pub fn message(self, call: &str, wait: &str) -> String {
         let instead = match self {
@@ -184,8 +201,11 @@ impl NoBlocking {
     }
 }
 
-/// Panics with `message`, after `value`, which a caller passed in vain, was dropped: a panic in its destructor would
-/// end the process if it came while this one unwinds.
+/// Panics with `message`, after it has dropped `value`, which a caller passed in vain: a panic in
+/// its destructor would end the process if it came while this one unwinds.
+///
+/// # Panics
+/// Always.
 #[cold]
 #[track_caller]
 pub fn refuse<T>(value: T, message: impl Into<Cow<'static, str>>) -> ! {

@@ -1,8 +1,9 @@
-//! Goal: both halves of a join, and all jobs of a scope, end before it returns, wherever they run and
-//! whichever of them panics; a thread that waits runs nothing foreign; depth does not pile frames.
+//! Goal: both halves of a join, and all jobs of a scope, end before it returns, wherever they run
+//! and whichever of them panics. A thread that waits runs nothing foreign, and depth does not pile
+//! frames.
 //!
-//! Method: a crew of threads that do nothing but ask for jobs and run them, driven by the test; and
-//! the same calls on a thread that is no worker.
+//! Method: a crew of threads that do nothing but ask for halves and run them, driven by the test,
+//! and the same calls on a thread that is no worker.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/crew.rs"]
@@ -28,7 +29,7 @@ fn fib(n: u32) -> u64 {
 
 /// Waits for another thread to do something, within a join.
 fn wait_for(flag: &AtomicBool) {
-    // Ordering: Acquire; pairs with the Release of who sets it.
+    // Ordering: Acquire; pairs with the Release in `set`.
     while !flag.load(Ordering::Acquire) {
         std::thread::yield_now();
     }
@@ -40,7 +41,7 @@ fn set(flag: &AtomicBool) {
 }
 
 #[test]
-fn outside_of_a_scheduler_both_run_here_in_order() {
+fn outside_of_an_executor_both_run_on_this_thread_in_order() {
     let order = Mutex::new(Vec::new());
     let here = std::thread::current().id();
     let run = |name| {
@@ -60,7 +61,7 @@ fn outside_of_a_scheduler_both_run_here_in_order() {
 }
 
 #[test]
-fn fib_with_any_number_of_thieves() {
+fn fib_is_right_with_any_number_of_thieves() {
     for thieves in [0, 1, 3] {
         let crew = Crew::new(thieves);
         let sum = crew.install(|| fib(20));
@@ -69,7 +70,7 @@ fn fib_with_any_number_of_thieves() {
 }
 
 #[test]
-fn a_half_is_stolen_when_somebody_is_hungry() {
+fn a_half_is_offered_to_an_idle_worker_and_stolen() {
     let crew = Crew::new(1);
     crew.only_offers();
     crew.install(|| {
@@ -95,7 +96,7 @@ fn a_half_behind_a_long_leaf_is_forced_out() {
         let stolen = AtomicBool::new(false);
         join(
             || {
-                // Nobody was hungry when the join began, and this leaf joins no more.
+                // No worker was idle when the join began, and this leaf joins no more.
                 crew.pause_thieves(false);
                 wait_for(&stolen);
             },
@@ -105,7 +106,7 @@ fn a_half_behind_a_long_leaf_is_forced_out() {
 }
 
 #[test]
-fn nothing_is_offered_when_nobody_is_hungry() {
+fn nothing_is_offered_when_no_worker_is_idle() {
     let crew = Crew::new(0);
     crew.install(|| fib(15));
     assert_eq!(crew.offers(), 0);
@@ -223,8 +224,8 @@ fn t9_depth_does_not_pile_frames() {
     }
 }
 
-/// The half that waits holds a lock; unrelated work that wants it is offered; it must not be run
-/// inside the wait.
+/// The half that waits holds a lock. Unrelated work that wants the lock is offered, and must not be
+/// run inside the wait.
 #[test]
 fn t10_a_waiting_thread_runs_nothing_foreign() {
     let crew = Crew::new(2);
@@ -354,7 +355,7 @@ fn a_thread_of_the_users_own_may_spawn_on_a_scope() {
 }
 
 #[test]
-fn joins_of_many_sizes_give_the_right_sums_with_hungry_thieves() {
+fn joins_of_many_sizes_give_the_right_sums_with_idle_thieves() {
     fn sum(values: &[u64]) -> u64 {
         if values.len() <= 3 {
             return values.iter().sum();

@@ -1,5 +1,5 @@
-//! Models of tasks and of fork-join, named after the invariants they check; each folder file says its
-//! goal and method.
+//! Models of tasks and of fork-join, named after the invariants they check; each folder file says
+//! its goal and method.
 #![cfg(stealyard_loom)]
 
 #[path = "loom/fork_join.rs"]
@@ -8,3 +8,5 @@ mod fork_join;
 mod scope;
 #[path = "loom/task.rs"]
 mod task;
+#[path = "loom/waker.rs"]
+mod waker;

@@ -1,8 +1,9 @@
-//! Goal: a task runs to its end exactly once, is dropped exactly once whatever happens to its wakers
-//! and its handle, reports its panic to whom it may concern, and gives its memory back.
+//! Goal: a task runs to its end exactly once, is dropped exactly once whatever happens to its
+//! wakers and its handle, reports its panic to its joiner or its scheduler, and gives its memory
+//! back.
 //!
-//! Method: the task parts under a queue that the test drives by hand; futures and outputs count
-//! their drops; after each test the memory must be back in the pool and the scheduler gone.
+//! Method: the task parts under a queue that the test drives by hand. Futures and outputs count
+//! their drops. After each test the memory must be back in the pool and the scheduler gone.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/by_hand.rs"]
@@ -250,12 +251,13 @@ fn t5_panics_are_caught_wherever_they_happen() {
         }));
         scheduler.run();
         assert_eq!(message(handle.join().unwrap_err()), "first");
-        // In the destructor of an output that nobody awaits: the hook hears it.
+        // In the destructor of an output that no handle takes: the scheduler is told.
         let heard = scheduler.panics();
         drop(scheduler.spawn(async { Bomb("output") }));
         scheduler.run();
         assert_eq!(scheduler.panics(), heard + 1);
-        // In the destructor of an output that the handle drops: the hook hears it, and the dropper does not.
+        // In the destructor of an output that the handle drops: the hook hears it, and the dropper
+        // does not.
         let heard = scheduler.panics();
         let handle = scheduler.spawn(async { Bomb("handle") });
         scheduler.run();
@@ -348,7 +350,8 @@ fn t3_a_waker_may_call_back_into_anything() {
 
 #[test]
 fn t4_a_destructor_may_call_back_into_the_scheduler() {
-    // Run by a cancelled sleeper, while the scheduler closes, and by an output that nobody awaits.
+    // Run by a cancelled sleeper, while the scheduler closes, and by an output that no handle
+    // takes.
     struct CallsBack(Scheduler, Counter);
     impl Drop for CallsBack {
         fn drop(&mut self) {
@@ -376,7 +379,8 @@ fn t4_a_destructor_may_call_back_into_the_scheduler() {
 
 #[test]
 fn t4_a_task_bound_to_its_thread_is_dropped_there() {
-    // A scheduler for local tasks sends what is aborted elsewhere home; the abort itself drops nothing.
+    // A scheduler for local tasks sends what is aborted elsewhere home; the abort itself drops
+    // nothing.
     struct Bound(std::thread::ThreadId, Counter);
     impl Drop for Bound {
         fn drop(&mut self) {
@@ -388,7 +392,8 @@ fn t4_a_task_bound_to_its_thread_is_dropped_there() {
     let counter = Counter::new();
     let bound = Bound(std::thread::current().id(), counter.clone());
     let rc = std::rc::Rc::new(bound);
-    // SAFETY: 1. run and dropped on this thread only; 2. the output is `Send`; 3. nothing is borrowed.
+    // SAFETY: 1. run and dropped on this thread only; 2. the output is `Send`; 3. nothing is
+    // borrowed.
     let handle = unsafe {
         scheduler.spawn_unchecked(async move {
             let _rc = rc;
@@ -410,9 +415,9 @@ fn t4_a_task_bound_to_its_thread_is_dropped_there() {
 
 #[test]
 fn t13_a_large_future_does_not_pass_over_the_stack_more_often_than_it_must() {
-    // A future of 24 KiB. Optimised it is copied once or twice; otherwise the compiler copies a value for
-    // each call that it is passed through, 14 times as measured. Three more must fit, and 16 KiB for the
-    // rest; five more would not.
+    // A future of 24 KiB. Optimised it is copied once or twice; otherwise the compiler copies a
+    // value for each call that it is passed through, 14 times as measured. Three more must fit, and
+    // 16 KiB for the rest; five more would not.
     const LARGE: usize = 24 * 1024;
     const COPIES: usize = if cfg!(debug_assertions) { 14 } else { 2 };
     std::thread::Builder::new()

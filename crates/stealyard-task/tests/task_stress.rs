@@ -1,9 +1,9 @@
-//! Goal: under wakes, aborts, joins, detaching and shutdown from many threads at once, every future and
-//! every output is dropped exactly once, no wake is lost, and all memory comes back.
+//! Goal: under wakes, aborts, joins, detaching and shutdown from many threads at once, every future
+//! and every output is dropped exactly once, no wake is lost, and all memory comes back.
 //!
-//! Method: the task parts under a queue that several threads run; other threads do to the tasks what
-//! can be done, chosen at random; counts must add up at the end. Worth running under the sanitizers.
-//! `STEALYARD_SOAK` multiplies the rounds.
+//! Method: the task parts under a queue that several threads run. Other threads do to the tasks
+//! what can be done, chosen at random. Counts must add up at the end. Worth running under the
+//! sanitizers. `STEALYARD_SOAK` multiplies the rounds.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[expect(dead_code, reason = "it serves `task.rs`, too")]
@@ -26,7 +26,7 @@ fn rounds(base: usize) -> usize {
     base * soak
 }
 
-/// What a task and those who wake it share.
+/// What a task and the threads that wake it share.
 #[derive(Default)]
 struct Bell {
     rung: AtomicBool,
@@ -34,7 +34,7 @@ struct Bell {
 }
 
 impl Bell {
-    /// Waits until it is rung; the ring is read relaxed, so only the wake orders it.
+    /// Waits until it is rung. The ring is read relaxed, so only the wake orders it.
     fn wait(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
         let bell = Arc::clone(self);
         poll_fn(move |context| {
@@ -95,11 +95,11 @@ fn with_runners<R>(scheduler: &Scheduler, count: usize, f: impl FnOnce() -> R) -
 enum Work {
     Ring(Arc<Bell>),
     Handle(JoinHandle<Counted>),
-    /// The handle of a task that nobody rings: only an abort ends it.
+    /// The handle of a task that is never rung: only an abort ends it.
     Silent(JoinHandle<Counted>),
 }
 
-/// Does something to each task that it is given; says how many results it saw, and how many
+/// Does something to each task that it is given. Returns how many results it saw, and how many
 /// cancellations.
 fn interfere(work: &Receiver<Work>, seed: u64) -> (usize, usize) {
     let mut rng = Rng::new(seed);
@@ -216,7 +216,8 @@ fn s7_every_task_that_is_woken_ends() {
     scheduler.finish();
 }
 
-/// T1, T2: foreign threads wake, clone and drop wakers while the scheduler is closed and dropped.
+/// Foreign threads wake, clone and drop wakers while the scheduler is closed and dropped (risks T1,
+/// T2).
 #[test]
 fn t1_wakes_meet_the_end_of_the_scheduler() {
     for round in 0..rounds(2_000) {
@@ -257,7 +258,7 @@ fn t1_wakes_meet_the_end_of_the_scheduler() {
 
 /// Blocks go round between threads that only allocate and threads that only free.
 #[test]
-fn m1_memory_comes_back_whoever_frees_it() {
+fn m1_memory_comes_back_whichever_thread_frees_it() {
     let scheduler = Scheduler::new();
     let (sender, receiver) = channel::<JoinHandle<u64>>();
     let tasks = rounds(50_000) as u64;

@@ -6,14 +6,14 @@
 use stealyard_injector::Locked;
 use stealyard_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::fork_join::Jobs;
+use crate::fork_join::JoinStack;
 use crate::task::Task;
 
 /// What other threads see of a machine.
 #[derive(Debug)]
 pub(crate) struct MachineRemote {
     /// Joins that are under way on the thread. Their frames are on its stack and cannot move.
-    pub(crate) joins: Jobs,
+    pub(crate) joins: JoinStack,
     /// Local tasks that are ready: put by any thread, taken by this one (`machine/local_tasks.rs`).
     pub(crate) local_ready: Locked<Task>,
     /// Local futures that have not been dropped (`local_tasks.rs`, LT2); written by the
@@ -26,7 +26,7 @@ pub(crate) struct MachineRemote {
 impl MachineRemote {
     pub(crate) fn new() -> Self {
         Self {
-            joins: Jobs::new(),
+            joins: JoinStack::new(),
             local_ready: Locked::new(),
             local_alive: AtomicUsize::new(0),
             idle: AtomicBool::new(true),

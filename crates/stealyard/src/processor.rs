@@ -25,7 +25,7 @@ use stealyard_sync::seed::Rng;
 use crate::config::Config;
 use crate::metrics::Counters;
 use crate::policy::PolicyMemory;
-use crate::task::{Local, Task};
+use crate::task::{LocalMemory, Task};
 use order::TaskOrder;
 use queue::Queue;
 use remote::Remote;
@@ -37,7 +37,7 @@ pub(crate) struct Processor {
     pub(crate) remote: Arc<Remote>,
     pub(crate) queue: Queue,
     pub(crate) order: TaskOrder,
-    pub(crate) memory: Local,
+    pub(crate) memory: LocalMemory,
     /// Tasks that overflow the queue are collected here, so that they go on as one batch.
     pub(crate) spill: Cell<Vec<Task>>,
     pub(crate) rng: RefCell<Rng>,
@@ -69,7 +69,8 @@ impl Processor {
             remote,
             queue,
             order: TaskOrder::new(config),
-            memory: Local::new(),
+            // SAFETY: 1. it is lent, passed on and flushed with the pool of the scheduler that this P is of.
+            memory: unsafe { LocalMemory::new() },
             spill: Cell::new(Vec::new()),
             rng: RefCell::new(rng),
             policy_memory: Cell::new([0; 4]),

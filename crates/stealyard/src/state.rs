@@ -25,7 +25,7 @@ use crate::metrics::{Metrics, SharedCounts, WorkerMetrics};
 use crate::processor::global_queue::GlobalQueue;
 use crate::processor::remote::Remote;
 use crate::task::running::{self, Code};
-use crate::task::{Memory, Task};
+use crate::task::{Task, TaskMemory};
 use crate::user_code::{Panic, Quiet, catch, discard, dispose, tell};
 use blocking_pool::BlockingPool;
 use lifecycle::Lifecycle;
@@ -45,7 +45,7 @@ pub(crate) struct SchedulerState {
     pub(crate) monitor: MonitorPost,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) blocking: BlockingPool,
-    pub(crate) memory: Memory<Self>,
+    pub(crate) memory: TaskMemory<Self>,
     pub(crate) wake_timer: WakeTimer,
     pub(crate) counts: SharedCounts,
 }

@@ -1,8 +1,10 @@
 //! Goal: wherever code of the user's runs, a call that would block a worker panics instead, with a
-//! message that names the place and says what to do; and every other message names the state it is
-//! given in. Method: one probe, which tries `JoinHandle::join`, `block_on` and `install` on
-//! something that never ends and notes what they said, in each place where the library calls code
-//! of the user's, with one worker and with several.
+//! message that names the place and says what to do. Every other message names the state it is
+//! given in.
+//!
+//! Method: one probe, which tries `JoinHandle::join`, `block_on` and `install` on something that
+//! never ends and notes what they said, in each place where the library calls code of the user's,
+//! with one worker and with several.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]

@@ -1,8 +1,9 @@
 //! Goal: whatever panics in code of the user's, and whatever the payload of that panic does when it
 //! is dropped, no worker ends, no joiner waits, nothing comes out of a `drop`, and the panic is
-//! counted and told. Method: payloads whose destructors panic, a few times over or for ever, in
-//! each place where the library drops something; the scheduler must have all its workers and run
-//! tasks afterwards, and end.
+//! counted and told.
+//!
+//! Method: payloads whose destructors panic, a few times over or for ever, in each place where the
+//! library drops something. Afterwards the scheduler must have all its workers, run tasks, and end.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]

@@ -1,8 +1,8 @@
 //! Puts a waiting thread to sleep and wakes it, whatever it waits for.
 //!
 //! The thread that waits says that it is about to sleep, looks once more at what it waits for, and
-//! sleeps. Who changes that thing looks whether somebody sleeps. Both have a full fence between their
-//! write and their read, so one of the two sees the other.
+//! sleeps. The thread that changes that thing looks afterwards whether a thread sleeps. Both have a
+//! full fence between their write and their read, so one of the two sees the other.
 //!
 //! # Orderings
 //! | label | operation                                   | partner | publishes             |
@@ -16,8 +16,8 @@ use stealyard_sync::atomic::{AtomicBool, Ordering, fence};
 use stealyard_sync::hint::spin_loop;
 use stealyard_sync::time::Duration;
 
-/// What wakes one thread that waits; the thread itself has the parker that came with it, and spins by what that
-/// has learned before it comes here.
+/// What wakes one thread that waits. The thread itself has the parker that came with it, and spins
+/// by what that has learned before it comes here.
 #[derive(Debug)]
 pub(super) struct Sleeper {
     asleep: AtomicBool,
@@ -34,8 +34,8 @@ impl Sleeper {
         (sleeper, parker)
     }
 
-    /// Sleeps until woken, unless `awake` holds. It may return for no reason: a wake that came when
-    /// the thread was awake already is taken by its next sleep.
+    /// Sleeps until woken, unless `awake` holds. It may return for no reason: a wake that came
+    /// while the thread was awake is taken by its next sleep.
     pub(super) fn sleep_unless(&self, parker: &Parker, awake: impl Fn() -> bool) {
         // Ordering: Relaxed; the fence below orders it (Z1).
         self.asleep.store(true, Ordering::Relaxed);
@@ -67,8 +67,9 @@ impl Sleeper {
 /// Pauses between two looks.
 const PAUSES: u32 = 4;
 
-/// The spin of a thread that looks for something to do while it waits, before it sleeps: as long as a sleep and a
-/// wake cost, where that pays (`Spin` of `stealyard-park`), and anew after each thing that it found.
+/// The spin of a thread that looks for something to do while it waits, before it sleeps. It takes
+/// as long as a sleep and a wake cost, where that pays (`Spin` of `stealyard-park`), and begins
+/// anew after each thing that the thread found.
 pub(super) struct Spinning<'a> {
     parker: &'a Parker,
     wait: Option<SpinWait>,
@@ -84,8 +85,9 @@ impl<'a> Spinning<'a> {
         }
     }
 
-    /// Pauses, if the thread is to look again before it sleeps. A model sleeps at once, but lets the others run
-    /// first, or a thread that waits for the end of a claim would look for ever.
+    /// Pauses, if the thread is to look again before it sleeps. In a model the thread sleeps at
+    /// once, but lets the others run first, or one that waits for the end of a claim would look for
+    /// ever.
     pub(super) fn goes_on(&mut self) -> bool {
         if MODELLED {
             spin_loop();
@@ -102,7 +104,8 @@ impl<'a> Spinning<'a> {
         goes_on
     }
 
-    /// The thread `found` something, or what it waits for has come; or it has not.
+    /// Ends the spin. `found` says whether the thread found something, or what it waits for has
+    /// come.
     pub(super) fn end(&mut self, found: bool) {
         self.has_yielded = false;
         if let Some(wait) = self.wait.take() {

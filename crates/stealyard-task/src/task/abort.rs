@@ -28,13 +28,14 @@ pub(super) unsafe fn abort(task: NonNull<Header>) {
 #[derive(Debug)]
 pub(super) struct Reference(NonNull<Header>);
 
-// SAFETY: 1. it reaches the state, which is atomic, and the functions that anyone with a reference may call.
+// SAFETY: 1. it reaches the state, which is atomic, and the functions that any holder of a
+// reference may call.
 unsafe impl Send for Reference {}
 // SAFETY: 1. as above.
 unsafe impl Sync for Reference {}
 
 impl Reference {
-    /// One more.
+    /// Takes one more reference.
     ///
     /// # Safety
     /// 1. The caller has a reference to the task.
@@ -64,11 +65,12 @@ impl Drop for Reference {
     }
 }
 
-/// Aborts a task; from [`JoinHandle::abort_handle`](crate::JoinHandle::abort_handle). Cheap to clone, and not tied to the
-/// type of the output.
+/// Aborts a task; from [`JoinHandle::abort_handle`](crate::JoinHandle::abort_handle). Cheap to
+/// clone, and not tied to the type of the output.
 ///
-/// It keeps the task's block of memory, whose size is that of the future or the output, and the scheduler's shared part,
-/// until the last clone is dropped. It keeps neither the future nor the output: those are dropped as if it were not there.
+/// It keeps the task's block of memory, whose size is that of the future or the output, and the
+/// scheduler's shared part, until the last clone is dropped. It keeps neither the future nor the
+/// output: those are dropped as if it were not there.
 ///
 /// ```
 /// # use stealyard_task::JoinHandle;
@@ -103,7 +105,8 @@ impl AbortHandle {
         }
     }
 
-    /// Whether the task has ended: it has given its output, panicked, or was cancelled, and its future is gone.
+    /// Whether the task has ended: it has returned its output, has panicked, or was cancelled. Its
+    /// future is gone then.
     ///
     /// Wait-free.
     pub fn is_finished(&self) -> bool {
@@ -112,10 +115,10 @@ impl AbortHandle {
             .is_none_or(|task| task.state().is_complete())
     }
 
-    /// The number of the task; see [`JoinHandle::id`](crate::JoinHandle::id).
+    /// Returns the number of the task; see [`JoinHandle::id`](crate::JoinHandle::id).
     ///
     /// # Panics
-    /// If it was made of a handle that had given its result.
+    /// If it was made of a handle that had returned its result.
     pub fn id(&self) -> TaskId {
         let Some(task) = &self.task else {
             panic!("AbortHandle::id: it was made of a handle that had given its result");

@@ -3,13 +3,17 @@
 //!
 //! # Panics of the user's code
 //! A panic is caught where it happens and becomes the task's result: in a poll or a closure; in the
-//! destructor of a future that is done, which loses the output; in the destructor of a future that is
-//! cancelled. A future that panicked is dropped while the panic unwinds, as the locals of a function are, so its
-//! destructors see `std::thread::panicking()` (`docs/decisions/0007-*.md`).
-//! Panics that can be no result go to the scheduler's counter and hook only: a second one, while something that
-//! panicked is dropped; one of an output that no handle took, or whose handle was dropped; one of the joiner's waker.
-//! What a payload's destructor throws ends there (UC1). So nothing in here unwinds. A panic that leaves a
-//! destructor which itself runs because of a panic is an abort, as everywhere in Rust.
+//! destructor of a future that is done, which loses the output; in the destructor of a future that
+//! is cancelled. A future that panicked is dropped while the panic unwinds, as the locals of a
+//! function are, so its destructors see `std::thread::panicking()` (`docs/decisions/0007-*.md`).
+//!
+//! Some panics can be no result, and go to the scheduler's counter and hook only:
+//! - a second one, while something that panicked is dropped;
+//! - one of an output that no handle took, or whose handle was dropped;
+//! - one of the joiner's waker.
+//!
+//! What a payload's destructor throws ends there (UC1), so nothing in here unwinds. A panic that
+//! leaves a destructor which itself runs because of a panic is an abort, as everywhere in Rust.
 
 use core::alloc::Layout;
 use core::marker::PhantomData;
@@ -25,7 +29,7 @@ use stealyard_sync::cell::UnsafeCell;
 use super::header::{Header, Joiner, Link, Vtable};
 use super::id::TaskId;
 use super::join::{JoinError, Payload, take_waker};
-use super::memory::{Class, Farewell, Local};
+use super::memory::{Class, LastReference, LocalMemory};
 use super::running::Code;
 use super::state::{Begin, Complete, Pause, Release, Wake, WakeAndRelease};
 use super::{Ran, Schedule, Task, Why, running, waker};
@@ -34,12 +38,13 @@ use crate::user_code::{Panic, catch, discard, dispose};
 /// What a task runs.
 ///
 /// # Safety
-/// An implementer of `advance` never unwinds, leaves the body as it is when it returns `Pending`, and
-/// has dropped it or moved out of it when it returns `Ready`.
+/// An implementer of `advance` never unwinds, leaves the body as it is when it returns `Pending`,
+/// and has dropped it or moved out of it when it returns `Ready`.
 pub(super) unsafe trait Body {
     type Output;
 
-    /// Tells `second` of a panic that comes after the one that is the result.
+    /// Runs the body to its end, or until it waits. Tells `second` of a panic that comes after the
+    /// one that is the result.
     ///
     /// # Safety
     /// 1. `body` is valid, pinned, and the caller's alone.
@@ -60,7 +65,7 @@ pub(super) struct Async<F>(pub(super) F);
 #[repr(transparent)]
 pub(super) struct Call<F>(pub(super) F);
 
-/// Drops a future that panicked while the panic unwinds; keeps the panic of its destructor.
+/// Drops a future that panicked while the panic unwinds, and keeps the panic of its destructor.
 struct DropFuture<'a, F> {
     future: *mut F,
     second: &'a mut Option<Panic>,
@@ -75,8 +80,8 @@ impl<F> Drop for DropFuture<'_, F> {
     }
 }
 
-// SAFETY: all panics are caught, and `second` does not unwind (3); the future stays where it is on `Pending`, and is
-// dropped otherwise.
+// SAFETY: all panics are caught, and `second` does not unwind (3). The future stays where it is on
+// `Pending`, and is dropped otherwise.
 unsafe impl<F: Future> Body for Async<F> {
     type Output = F::Output;
 
@@ -161,7 +166,7 @@ struct Cell<B: Body, S> {
 #[inline(always)]
 pub(super) fn create<B: Body, S: Schedule>(
     home: &Arc<S>,
-    local: Option<&Local>,
+    local: Option<&LocalMemory>,
     body: B,
     with_handle: bool,
 ) -> Task {
@@ -210,6 +215,8 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         id: Self::id,
     };
 
+    /// Returns what lies behind the header.
+    ///
     /// # Safety
     /// 1. The task is of this type, and the caller keeps it for `'a`.
     #[inline(always)]
@@ -219,6 +226,8 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         unsafe { &(*cell.as_ptr()).rest }
     }
 
+    /// Moves the output out.
+    ///
     /// # Safety
     /// 1. The task is of this type, and its stage is the caller's (S2, S4) and an output.
     /// 2. The output is not read again.
@@ -230,7 +239,7 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         stage.with_mut(|stage| unsafe { stage.cast::<Result<B::Output, JoinError>>().read() })
     }
 
-    /// Called on the stage of an active task that its runner has not completed.
+    /// Advances the body. Called on the stage of an active task that its runner has not completed.
     #[inline(always)]
     fn advance(
         task: NonNull<Header>,
@@ -241,8 +250,8 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         let body = unsafe { NonNull::new_unchecked(stage.cast::<B>()) };
         // SAFETY: 1. an active task has a reference of its own.
         let second = |panic| unsafe { Self::report(task, panic) };
-        // SAFETY: 1. valid and pinned in its cell, ours by S2; 2. the runner finishes after `Ready`; 3. `report`
-        // does not.
+        // SAFETY: 1. valid and pinned in its cell, ours by S2; 2. the runner finishes after
+        // `Ready`; 3. `report` does not unwind.
         unsafe { B::advance(body, context, second) }
     }
 
@@ -270,15 +279,17 @@ impl<B: Body, S: Schedule> Cell<B, S> {
             }
         };
         let result = result.map_err(|panic| JoinError::Panic(Payload::new(panic)));
-        // Still inside the task: an output without a handle and the joiner's waker are the user's code. None of
-        // that runs once the memory is given back and may be another task's.
+        // Still inside the task: an output without a handle and the joiner's waker are the user's
+        // code. None of that runs once the memory is given back and may be another task's.
         // SAFETY: 1. we hold the `Task` and use it up; the body is gone.
         unsafe { Self::finish(task, result) };
-        let _it_is_complete = running::leave(outer);
+        // It is complete: whether it woke itself does not matter.
+        let _: bool = running::leave(outer);
         Ran::Done
     }
 
-    /// The poll gave `Pending`; `again` if the task woke itself.
+    /// Decides what becomes of a task whose poll returned `Pending`; `again` says that it woke
+    /// itself.
     ///
     /// # Safety
     /// 1. The caller holds the `Task`, which is used up.
@@ -322,6 +333,8 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         });
     }
 
+    /// Completes the task, and wakes its joiner.
+    ///
     /// # Safety
     /// 1. The caller holds the `Task`, which is used up.
     /// 2. The body is gone.
@@ -378,7 +391,7 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         }
     }
 
-    /// Drops an output that nobody awaits.
+    /// Drops an output that no handle will take.
     ///
     /// # Safety
     /// 1. The caller has a reference.
@@ -407,6 +420,8 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         dispose(panic);
     }
 
+    /// Returns the scheduler.
+    ///
     /// # Safety
     /// 1. The caller has a reference, which keeps the scheduler.
     #[inline(always)]
@@ -523,18 +538,19 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         unsafe { rest.drop_in_place() };
         // SAFETY: 1. headers stay valid (M4).
         unsafe { Header::state(task) }.vacate();
-        let farewell: Farewell<S> = {
-            // SAFETY: 1. the block is still out, which keeps the scheduler (M2), or whoever lends the
-            // worker's memory does.
+        let last: LastReference<S> = {
+            // SAFETY: 1. the block is still out, which keeps the scheduler (M2), or the worker that
+            // lends its memory does.
             let home = unsafe { home.as_ref() };
             home.with_local(|local| match local {
-                // SAFETY: 1. vacant and ours; 2. it came from this memory, by `Schedule`'s contract.
+                // SAFETY: 1. vacant and ours; 2. it came from this memory, by `Schedule`'s
+                // contract.
                 Some(local) => unsafe { local.free(home.memory(), Self::CLASS, task) },
                 // SAFETY: 1. and 2. as above.
                 None => unsafe { home.memory().free(Self::CLASS, task) },
             })
         };
         // Possibly the last reference to the scheduler: no reference into it is left here.
-        drop(farewell);
+        drop(last);
     }
 }

@@ -1,8 +1,8 @@
 //! What every task begins with, whatever its future: the vtable, the way home, the state.
 //!
-//! The header stays in its block of memory when the task is gone: its state then says "vacant", and
-//! its first two words link free blocks. So a block's state may be read at any time while the slab it
-//! lies in is known to exist, which is how shutdown finds the tasks that sleep (see
+//! The header stays in its block of memory when the task is gone. Its state then says "vacant", and
+//! its first two words link free blocks. So a block's state may be read at any time while the slab
+//! it lies in is known to exist, which is how shutdown finds the tasks that sleep (see
 //! [`memory`](super::memory)).
 //!
 //! # Layout
@@ -32,13 +32,15 @@ use crate::user_code::Panic;
 /// # Safety
 /// Each takes the header of a task of the kind that the table was made for, and:
 /// 1. `run` and `cancel` are called by the holder of the task's only `Task`, which they use up;
-/// 2. `schedule` is called by who has just made the task active (S1), and `wake` by the holder of a waker, which
-///    it uses up;
-/// 3. one of `output` and `drop_output` is called, by the handle, once, after completion (S4); `output` gives
-///    the place of a `Result<T, JoinError>`, which the handle moves out before it gives up its reference;
-/// 4. `joiner`, `spin` and `id` may be called by anyone with a reference, `id` also by who runs the task;
+/// 2. `schedule` is called by the thread that has just made the task active (S1), and `wake` by the
+///    holder of a waker, which it uses up;
+/// 3. one of `output` and `drop_output` is called, by the handle, once, after completion (S4);
+///    `output` returns the place of a `Result<T, JoinError>`, which the handle moves out before it
+///    gives up its reference;
+/// 4. `joiner`, `spin` and `id` may be called by any holder of a reference, `id` also by the thread
+///    that runs the task;
 /// 5. `vacate` is called by the thread that gave up the last reference (S5);
-/// 6. `report` may be called by anyone with a reference.
+/// 6. `report` may be called by any holder of a reference.
 ///
 /// None of them unwinds.
 pub(super) struct Vtable {
@@ -85,17 +87,17 @@ impl Header {
         }
     }
 
-    /// The state word of a block.
+    /// Returns the state word of a block.
     ///
     /// # Safety
     /// 1. The block stays valid for `'a`.
     #[inline(always)]
     pub(super) unsafe fn state<'a>(block: NonNull<Self>) -> &'a State {
-        // SAFETY: 1. valid (1); the state is shared by all who know the block.
+        // SAFETY: 1. valid (1); all threads that know the block share the state.
         unsafe { &(*block.as_ptr()).state }
     }
 
-    /// The vtable of the task in a block.
+    /// Returns the vtable of the task in a block.
     ///
     /// # Safety
     /// 1. The block holds a task, and the caller holds its `Task` or a reference to it.
@@ -109,7 +111,7 @@ impl Header {
         unsafe { link.task }.0
     }
 
-    /// The scheduler of the task in a block.
+    /// Returns the scheduler of the task in a block.
     ///
     /// # Safety
     /// 1. The block holds a task, and the caller holds its `Task` or a reference to it.
@@ -123,7 +125,7 @@ impl Header {
         unsafe { link.task }.1
     }
 
-    /// The block after this one in a list of free blocks.
+    /// Returns the block after this one in a list of free blocks.
     ///
     /// # Safety
     /// 1. The block is free, and the caller owns the list it is in.

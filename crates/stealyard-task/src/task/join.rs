@@ -41,6 +41,8 @@ impl<T> RefUnwindSafe for JoinHandle<T> {}
 impl<T> Unpin for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
+    /// Makes the handle of a task.
+    ///
     /// # Safety
     /// 1. The task was created with a handle, its output is a `T`, and this is its only handle.
     #[inline(always)]
@@ -65,8 +67,8 @@ impl<T> JoinHandle<T> {
     }
 
     /// Asks that the task be dropped at the next moment it is not running. The future is dropped
-    /// without being polled again, on a worker, and the handle gives [`JoinError::Cancelled`]. A task
-    /// that completes before that keeps its result; a closure that runs is not stopped.
+    /// without being polled again, on a worker, and the handle returns [`JoinError::Cancelled`]. A
+    /// task that completes before that keeps its result. A closure that runs is not stopped.
     ///
     /// Lock-free; may be called more than once.
     pub fn abort(&self) {
@@ -76,12 +78,13 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// The number of the task. It is given when it is asked for the first time, here or elsewhere.
+    /// Returns the number of the task, which is given when it is asked for the first time, here or
+    /// elsewhere.
     ///
     /// Takes a lock; the first time it allocates now and then.
     ///
     /// # Panics
-    /// If the handle was polled and gave its result.
+    /// If the handle was polled and has returned its result.
     pub fn id(&self) -> TaskId {
         let Some(task) = self.task else {
             panic!("JoinHandle::id: the handle has given its result; ask for the number before");
@@ -90,8 +93,8 @@ impl<T> JoinHandle<T> {
         unsafe { id::of(task) }
     }
 
-    /// A handle that can only abort the task, which may be cloned and sent, whatever the task's output is. It works
-    /// also when this handle is gone.
+    /// Returns a handle that can only abort the task. It may be cloned and sent, whatever the
+    /// task's output is, and works also when this handle is gone.
     ///
     /// Lock-free.
     pub fn abort_handle(&self) -> AbortHandle {
@@ -106,10 +109,11 @@ impl<T> JoinHandle<T> {
     /// [`JoinError::Panic`] if it panicked.
     ///
     /// # Panics
-    /// Where it would stop a worker, even if the task has ended: inside a task (`.await` the handle there), in a
-    /// destructor that a worker runs, and in a hook. Within `spawn_blocking` it is allowed, unless a worker runs the
-    /// call because no thread could be started. The message says where it was called, and what to do. And if a poll of
-    /// the handle has given the result already.
+    /// - Where it would stop a worker, even if the task has ended: inside a task (`.await` the
+    ///   handle there), in a destructor that a worker runs, and in a hook. Within `spawn_blocking`
+    ///   it is allowed, unless a worker runs the call because no thread could be started. The
+    ///   message says where it was called, and what to do.
+    /// - If a poll of the handle has returned the result already.
     #[track_caller]
     pub fn join(mut self) -> Result<T, JoinError> {
         if let Some(here) = NoBlocking::here() {
@@ -131,10 +135,11 @@ impl<T> JoinHandle<T> {
         wait_for(&mut self, spin)
     }
 
-    /// The result, if the task has ended and it was not taken before.
+    /// Takes the result, if the task has ended and the result was not taken before.
     ///
-    /// Inlined into the caller's future, and the result read where the task left it: a result that is passed through
-    /// memory in pieces of different sizes costs as much as the rest of a join.
+    /// Inlined into the caller's future, and the result is read where the task left it: a result
+    /// that is passed through memory in pieces of different sizes costs as much as the rest of a
+    /// join.
     #[inline]
     fn try_take(&mut self) -> Option<Result<T, JoinError>> {
         if !self.state()?.is_complete() {
@@ -205,7 +210,7 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     /// # Panics
-    /// If it is polled after it gave its result.
+    /// If it is polled after it has returned its result.
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         assert!(
@@ -224,15 +229,17 @@ impl<T> Future for JoinHandle<T> {
 /// # Safety
 /// 1. There is a waker in the slot, and it is the caller's (S3).
 pub(super) unsafe fn take_waker(slot: &Joiner) -> Waker {
-    // SAFETY: 1. nobody writes to it, it is the caller's (1).
+    // SAFETY: 1. no other thread writes to it, it is the caller's (1).
     let waker = slot.with(|slot| unsafe { slot.read() });
     // SAFETY: 1. there is one (1).
     unsafe { waker.assume_init() }
 }
 
 impl<T> Drop for JoinHandle<T> {
-    /// A panic in the destructor of an output that was not taken, or of a waker that the handle was polled with, is
-    /// told to the scheduler's panic hook and counted; it does not come out.
+    /// Detaches the task, or drops its output.
+    ///
+    /// A panic in the destructor of an output that was not taken, or of a waker that the handle was
+    /// polled with, is told to the scheduler's panic hook and counted. It does not come out.
     fn drop(&mut self) {
         let Some(task) = self.task.take() else { return };
         // SAFETY: 1. the handle's reference keeps the task.
@@ -279,10 +286,10 @@ pub enum JoinError {
 }
 
 impl JoinError {
-    /// What the task panicked with.
+    /// Returns what the task panicked with.
     ///
     /// # Errors
-    /// Gives itself back if the task was cancelled.
+    /// Returns itself if the task was cancelled.
     pub fn into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
         match self {
             Self::Panic(payload) => Ok(payload.into_inner()),
@@ -290,7 +297,7 @@ impl JoinError {
         }
     }
 
-    /// Goes on with the task's panic in this thread, without calling the panic hook again.
+    /// Resumes the task's panic in this thread, without calling the panic hook again.
     ///
     /// # Panics
     /// With the task's payload if it panicked, with a message if it was cancelled.
@@ -306,8 +313,8 @@ impl JoinError {
         matches!(self, Self::Cancelled)
     }
 
-    /// The number of the task, if it panicked. A task that was cancelled leaves no more than that it was: ask its
-    /// handle for the number, before it is joined.
+    /// Returns the number of the task, if it panicked. An error of a task that was cancelled does
+    /// not know the task: ask the handle for the number before it is joined.
     pub fn id(&self) -> Option<TaskId> {
         match self {
             Self::Cancelled => None,
@@ -363,17 +370,17 @@ impl Payload {
         self.0.id = Some(id);
     }
 
-    /// The number of the task that panicked.
+    /// Returns the number of the task that panicked.
     pub fn id(&self) -> Option<TaskId> {
         self.0.id
     }
 
-    /// The payload itself.
+    /// Returns the payload itself.
     pub fn into_inner(self) -> Box<dyn Any + Send> {
         self.0.payload
     }
 
-    /// The message, if the panic had one.
+    /// Returns the message, if the panic had one.
     pub fn message(&self) -> Option<&str> {
         match self.0.payload.downcast_ref::<&'static str>() {
             Some(message) => Some(message),
@@ -381,7 +388,7 @@ impl Payload {
         }
     }
 
-    /// For the scheduler's hook, on the thread that caught the panic.
+    /// Returns the payload for the scheduler's hook, on the thread that caught the panic.
     pub(super) fn as_any(&self) -> &(dyn Any + Send) {
         &*self.0.payload
     }

@@ -1,26 +1,27 @@
 //! Where tasks live: blocks of 64, 128 and 256 bytes out of slabs, and a slab of its own for
 //! anything larger.
 //!
-//! A worker allocates from and frees to lists of its own, without an atomic operation, and exchanges
-//! whole batches with the scheduler's pool when a list runs empty or full. So memory that is freed on
-//! another core than it was allocated on flows back by the batch (Bonwick's magazines, Go's lists of
-//! dead goroutines). Threads that are no workers take and give single blocks, under the pool's lock.
+//! A worker allocates from and frees to lists of its own, without an atomic operation. It exchanges
+//! whole batches with the scheduler's pool when a list runs empty or full. So memory that is freed
+//! on another core than it was allocated on flows back by the batch (Bonwick's magazines, Go's
+//! lists of dead goroutines). Threads that are no workers take and give single blocks, under the
+//! pool's lock.
 //!
 //! The slabs are also the register of all tasks. A block keeps its state word when it is free, so
-//! shutdown walks the slabs and claims every idle task it meets; spawning and completing pay nothing
-//! for that. And they keep the scheduler's shared part alive: the pool holds one reference to it
-//! while any block is out, so a task reaches its scheduler as long as there is a waker or a handle,
-//! and no spawn counts a reference.
+//! shutdown walks the slabs and claims every idle task it meets. Spawning and completing pay
+//! nothing for that. And the slabs keep the scheduler's shared part alive: the pool holds one
+//! reference to it while any block is out. So a task reaches its scheduler as long as there is a
+//! waker or a handle, and no spawn counts a reference.
 //!
 //! # Operations
-//! | operation          | caller            | cost                                             |
-//! |--------------------|-------------------|--------------------------------------------------|
-//! | `Local::allocate`  | the worker        | two loads, two stores; the lock once in a batch  |
-//! | `Local::free`      | the worker        | two loads, three stores; the lock once in a batch |
-//! | `Memory::allocate` | anyone            | the lock                                         |
-//! | `Memory::free`     | anyone            | the lock                                         |
-//! | `Memory::claim_idle` | shutdown        | the lock, a read of every block ever used        |
-//! | `Memory::alive`    | shutdown          | the same                                         |
+//! | operation                | caller     | cost                                              |
+//! |--------------------------|------------|---------------------------------------------------|
+//! | `LocalMemory::allocate`  | the worker | two loads, two stores; the lock once in a batch   |
+//! | `LocalMemory::free`      | the worker | two loads, three stores; the lock once in a batch |
+//! | `TaskMemory::allocate`   | any thread | the lock                                          |
+//! | `TaskMemory::free`       | any thread | the lock                                          |
+//! | `TaskMemory::claim_idle` | shutdown   | the lock, a read of every block ever used         |
+//! | `TaskMemory::alive`      | shutdown   | the same                                          |
 //!
 //! # Layout
 //! ```text
@@ -35,16 +36,17 @@
 //! # Invariants
 //! - **M1** A block is in one place: a task's, one worker's list, or the pool (in a chain or in its
 //!   slab's list).
-//! - **M2** `out` is the number of blocks not in the pool; the pool holds a reference to the scheduler
-//!   if and only if it is not zero.
-//! - **M3** A slab is given back only when all blocks carved from it are in the pool; under the lock,
-//!   so that no walk over the slabs meets one that is gone.
+//! - **M2** `out` is the number of blocks not in the pool; the pool holds a reference to the
+//!   scheduler if and only if it is not zero.
+//! - **M3** A slab is given back only when all blocks carved from it are in the pool; under the
+//!   lock, so that no walk over the slabs meets one that is gone.
 //! - **M4** Every carved block has a valid header, whether it holds a task or not.
 //!
 //! # Why not …
-//! An intrusive list of all tasks per worker: two words a task, two neighbours written on spawn and
-//! completion, and a way to leave a list that another worker owns. A block from the allocator for
-//! each task: 10 to 50 ns, 130 to 200 when it is freed on another core, and 16 bytes more.
+//! - *An intrusive list of all tasks, one for each worker:* two words a task, two neighbours
+//!   written on spawn and completion, and a way to leave a list that another worker owns.
+//! - *A block from the allocator for each task:* 10 to 50 ns, 130 to 200 when it is freed on
+//!   another core, and 16 bytes more.
 //!
 //! # References
 //! J. Bonwick, J. Adams, *Magazines and Vmem*, 2001. Go, `runtime/proc.go` (`gfput`).
@@ -71,8 +73,8 @@ const SIZES: [usize; 3] = if stealyard_sync::MODELLED {
 } else {
     [64, 128, 256]
 };
-/// How much memory a batch is, in bytes: large enough that the lock is noise (512 blocks of 64), small
-/// enough that an idle worker keeps little (two of them for each size).
+/// How much memory a batch is, in bytes: large enough that the lock is noise (512 blocks of 64),
+/// small enough that an idle worker keeps little (two of them for each size).
 const BATCH_BYTES: usize = 32 * 1024;
 /// Free blocks in the pool, in bytes, that are never worth giving back.
 const SPARE_BYTES: usize = 1024 * 1024;
@@ -87,7 +89,7 @@ pub(super) enum Class {
 }
 
 impl Class {
-    /// The class for a task of this layout.
+    /// Returns the class for a task of this layout.
     pub(super) const fn of(layout: Layout) -> Self {
         let mut index = 0;
         while index < SIZES.len() {
@@ -108,7 +110,7 @@ const fn batch(index: usize) -> usize {
     }
 }
 
-/// A list of free blocks, owned by whoever holds it.
+/// A list of free blocks, which belong to the holder of this value.
 #[derive(Clone, Copy, Debug)]
 struct Chain {
     first: *mut Header,
@@ -131,6 +133,8 @@ impl Chain {
         Some(block)
     }
 
+    /// Puts a block in front.
+    ///
     /// # Safety
     /// 1. `block` is free, and the caller owns it.
     unsafe fn push(&mut self, block: NonNull<Header>) {
@@ -143,17 +147,23 @@ impl Chain {
     }
 }
 
-/// A worker's own free blocks. Give them back with [`Local::flush`] before the worker ends.
-pub struct Local {
+/// A worker's own free blocks of task memory. Give them back with [`flush`](Self::flush) before the
+/// worker ends.
+pub struct LocalMemory {
     lists: [Cell<Chain>; SIZES.len()],
 }
 
 // SAFETY: 1. the blocks in the lists are owned by this value alone (M1) and tied to no thread.
-unsafe impl Send for Local {}
+unsafe impl Send for LocalMemory {}
 
-impl Local {
+impl LocalMemory {
     /// Empty lists.
-    pub fn new() -> Self {
+    ///
+    /// # Safety
+    /// 1. It is used with one [`TaskMemory`] only. That scheduler's
+    ///    [`with_local`](Schedule::with_local) may lend it, the spawning functions get it with that
+    ///    scheduler only, and it is flushed to that memory only.
+    pub unsafe fn new() -> Self {
         Self {
             lists: [const { Cell::new(Chain::EMPTY) }; SIZES.len()],
         }
@@ -181,16 +191,18 @@ impl Local {
         block
     }
 
+    /// Takes a block back.
+    ///
     /// # Safety
     /// 1. `block` is of `class`, vacant, and the caller owns it.
     /// 2. It came from this `memory`, and so did all blocks in these lists.
     #[inline(always)]
     pub(super) unsafe fn free<S: Schedule>(
         &self,
-        memory: &Memory<S>,
+        memory: &TaskMemory<S>,
         class: Class,
         block: NonNull<Header>,
-    ) -> Farewell<S> {
+    ) -> LastReference<S> {
         let Class::Small(index) = class else {
             // SAFETY: 1. and 2. as the caller promises.
             return unsafe { memory.free(class, block) };
@@ -200,14 +212,14 @@ impl Local {
         unsafe { list.push(block) };
         self.lists[index].set(list);
         if list.len < 2 * batch(index) {
-            return Farewell(None);
+            return LastReference(None);
         }
         self.hand_back(memory, index)
     }
 
     /// Gives the older half of a full list to the pool.
     #[cold]
-    fn hand_back<S: Schedule>(&self, memory: &Memory<S>, index: usize) -> Farewell<S> {
+    fn hand_back<S: Schedule>(&self, memory: &TaskMemory<S>, index: usize) -> LastReference<S> {
         let mut rest = self.lists[index].get();
         let mut chain = Chain::EMPTY;
         for _ in 0..batch(index) {
@@ -220,7 +232,7 @@ impl Local {
     }
 
     /// Gives all blocks back to the pool they came from. The caller keeps the scheduler alive.
-    pub fn flush<S: Schedule>(&self, memory: &Memory<S>) {
+    pub fn flush<S: Schedule>(&self, memory: &TaskMemory<S>) {
         for index in 0..SIZES.len() {
             let chain = self.lists[index].replace(Chain::EMPTY);
             if chain.len > 0 {
@@ -230,13 +242,7 @@ impl Local {
     }
 }
 
-impl Default for Local {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Drop for Local {
+impl Drop for LocalMemory {
     fn drop(&mut self) {
         debug_assert!(
             self.lists.iter().all(|list| list.get().len == 0)
@@ -246,26 +252,28 @@ impl Drop for Local {
     }
 }
 
-impl fmt::Debug for Local {
+impl fmt::Debug for LocalMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let free = self.lists.each_ref().map(|list| list.get().len);
-        f.debug_struct("Local").field("free", &free).finish()
+        f.debug_struct("LocalMemory").field("free", &free).finish()
     }
 }
 
-/// The pool's reference to its scheduler, when the last block has come back (M2). It may be the last
-/// there is: drop it when no reference into the scheduler is in use any more.
+/// The pool's reference to its scheduler, if the last block has come back (M2). It may be the last
+/// reference there is, so drop it when nothing of the scheduler is borrowed any more.
 #[must_use = "dropping it may drop the scheduler: do so where nothing of it is borrowed"]
-pub(super) struct Farewell<S>(Option<Arc<S>>);
+pub(super) struct LastReference<S>(Option<Arc<S>>);
 
-impl<S> fmt::Debug for Farewell<S> {
+impl<S> fmt::Debug for LastReference<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Farewell").field(&self.0.is_some()).finish()
+        f.debug_tuple("LastReference")
+            .field(&self.0.is_some())
+            .finish()
     }
 }
 
-/// One scheduler's pool of task memory; it lies in the scheduler's shared part.
-pub struct Memory<S> {
+/// One scheduler's pool of task memory; a field of what implements [`Schedule`].
+pub struct TaskMemory<S> {
     pool: Mutex<Pool<S>>,
     ids: Ids,
 }
@@ -273,9 +281,9 @@ pub struct Memory<S> {
 struct Pool<S> {
     sizes: [Size; SIZES.len()],
     slabs: Vec<NonNull<Slab>>,
-    /// M2.
+    /// The number of blocks that are not in the pool (M2).
     out: usize,
-    /// M2.
+    /// The scheduler, while any block is out (M2).
     home: Option<Arc<S>>,
 }
 
@@ -300,7 +308,7 @@ struct Size {
 // shared through an `Arc`, which asks for both bounds.
 unsafe impl<S: Send + Sync> Send for Pool<S> {}
 
-impl<S: Schedule> Memory<S> {
+impl<S: Schedule> TaskMemory<S> {
     /// An empty pool.
     pub fn new() -> Self {
         Self {
@@ -321,17 +329,18 @@ impl<S: Schedule> Memory<S> {
         }
     }
 
-    /// The numbers of its tasks.
+    /// Returns the register of the numbers of its tasks.
     pub(super) fn ids(&self) -> &Ids {
         &self.ids
     }
 
-    /// Blocks that are out of the pool: tasks, and what workers keep in their lists.
+    /// Returns the number of blocks that are out of the pool: tasks, and what workers keep in their
+    /// lists. Takes the lock.
     pub fn out(&self) -> usize {
         self.lock().out
     }
 
-    /// Bytes of all slabs.
+    /// Returns the size of all slabs, in bytes. Takes the lock.
     pub fn slab_bytes(&self) -> usize {
         let pool = self.lock();
         // SAFETY: 1. slabs in the list are valid, and the lock keeps them so (M3).
@@ -341,8 +350,11 @@ impl<S: Schedule> Memory<S> {
             .sum()
     }
 
-    /// Claims every idle task, cancelled, and hands it to `sink`, which runs or drops it. A task that
-    /// is active has a holder, who will meet a closed scheduler. The caller keeps the scheduler alive.
+    /// Claims every task that sleeps, marks it cancelled, and hands it to `sink`, which runs or
+    /// drops it. This is for a scheduler that has closed: a task that is queued or being run has a
+    /// holder, which meets the closed scheduler later.
+    ///
+    /// Takes the lock, but not while `sink` runs, and reads every block that was ever used.
     pub fn claim_idle(&self, mut sink: impl FnMut(Task)) {
         let mut claimed = Vec::new();
         let pool = self.lock();
@@ -363,8 +375,10 @@ impl<S: Schedule> Memory<S> {
         }
     }
 
-    /// Tasks that have not ended: queued, asleep, or in somebody's hands. What begins or ends during the count
-    /// may be in it or not.
+    /// Returns the number of tasks that have not ended, whether they are queued, asleep or being
+    /// run. A task that begins or ends during the count may be in it or not.
+    ///
+    /// Takes the lock, and reads every block that was ever used.
     pub fn alive(&self) -> usize {
         let pool = self.lock();
         let alive = pool.slabs.iter().map(|&slab| {
@@ -401,7 +415,7 @@ impl<S: Schedule> Memory<S> {
         }
     }
 
-    /// Up to `max` blocks, at least one.
+    /// Takes up to `max` blocks, and at least one.
     fn take_chain(&self, home: &Arc<S>, index: usize, max: usize) -> Chain {
         let mut pool = self.lock();
         let chain = pool.take(index, max);
@@ -410,10 +424,12 @@ impl<S: Schedule> Memory<S> {
         chain
     }
 
+    /// Takes a block back.
+    ///
     /// # Safety
     /// 1. `block` is of `class`, vacant, and the caller owns it.
     /// 2. It came from this pool.
-    pub(super) unsafe fn free(&self, class: Class, block: NonNull<Header>) -> Farewell<S> {
+    pub(super) unsafe fn free(&self, class: Class, block: NonNull<Header>) -> LastReference<S> {
         match class {
             Class::Small(index) => {
                 let mut chain = Chain::EMPTY;
@@ -426,16 +442,16 @@ impl<S: Schedule> Memory<S> {
                 let slab = unsafe { Slab::of_large(block, layout) };
                 let mut pool = self.lock();
                 pool.remove_slab(slab);
-                let farewell = pool.came_back(1);
+                let last = pool.came_back(1);
                 drop(pool);
                 // SAFETY: 1. it has left the list, and its only block is ours.
                 unsafe { Slab::release(slab) };
-                farewell
+                last
             }
         }
     }
 
-    fn give_chain(&self, index: usize, chain: Chain) -> Farewell<S> {
+    fn give_chain(&self, index: usize, chain: Chain) -> LastReference<S> {
         let mut pool = self.lock();
         let size = &mut pool.sizes[index];
         size.free += chain.len;
@@ -466,9 +482,9 @@ impl<S> Pool<S> {
         self.out += count;
     }
 
-    fn came_back(&mut self, count: usize) -> Farewell<S> {
+    fn came_back(&mut self, count: usize) -> LastReference<S> {
         self.out -= count;
-        Farewell(if self.out == 0 {
+        LastReference(if self.out == 0 {
             self.home.take()
         } else {
             None
@@ -476,7 +492,7 @@ impl<S> Pool<S> {
     }
 
     fn add_slab(&mut self, slab: NonNull<Slab>) {
-        // SAFETY: 1. a new slab, nobody else knows it.
+        // SAFETY: 1. a new slab, which no other thread knows.
         unsafe { Slab::set_position(slab, self.slabs.len()) };
         self.slabs.push(slab);
     }
@@ -572,8 +588,8 @@ impl<S> Pool<S> {
             // SAFETY: 1. it has left the list, and all its blocks are in it.
             unsafe { Slab::release(slab) };
         }
-        // The next look when the free blocks have grown by as much as is in use, or by the spare:
-        // so the sorting costs each freed block a constant.
+        // The next look comes when the free blocks have grown by as much as is in use, or by the
+        // spare. So the sorting costs each freed block a constant.
         let size = &mut self.sizes[index];
         size.trim_at = size.free + size.out.max(SPARE_BYTES / SIZES[index]);
     }
@@ -589,14 +605,14 @@ impl<S> Drop for Pool<S> {
     }
 }
 
-impl<S: Schedule> Default for Memory<S> {
+impl<S: Schedule> Default for TaskMemory<S> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<S> fmt::Debug for Memory<S> {
+impl<S> fmt::Debug for TaskMemory<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memory").finish_non_exhaustive()
+        f.debug_struct("TaskMemory").finish_non_exhaustive()
     }
 }

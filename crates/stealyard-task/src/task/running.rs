@@ -1,14 +1,21 @@
-//! What this thread is running: which task it polls, so that a task that wakes itself only sets a
-//! flag, or which other code of the user's; and whether that code may block the thread.
+//! What a thread is running, and whether that may block it.
 //!
-//! A future that yields wakes itself from inside its poll. The thread that polls looks at the flag right
-//! after, so no atomic operation is needed: a comparison and a store.
+//! A future that yields wakes itself from inside its poll. The thread that polls looks at a flag
+//! right after, so no atomic operation is needed: a comparison and a store.
 //!
-//! The word holds the address of the running task's header, with its lowest bit set once the task has
-//! woken itself; a small even number where other code of the user's runs, a hook or a destructor (see
-//! `user_code.rs`); zero otherwise. Calls may nest (a task that runs others while it waits, a destructor in a
-//! poll): each keeps the word it found and puts it back. Half of a join that runs on another thread than the
-//! one that joins is entered like a task, by its own address, with the second bit set: it has no header.
+//! The flag is the lowest bit of a word that says what the thread runs:
+//! - the address of the running task's header, with the lowest bit set once the task has woken
+//!   itself;
+//! - for half of a join that runs on another thread than the one that joins, its own address with
+//!   the second bit set, since it has no header;
+//! - a small even number where other code of the user's runs, a hook or a destructor ([`Code`]);
+//! - zero otherwise.
+//!
+//! Calls may nest: a task that runs others while it waits, a destructor in a poll. Each keeps the
+//! word that it found and puts it back.
+//!
+//! Beside the word lies the thread's [`Duty`], which the executor sets where its threads begin. The
+//! two together decide whether a call may block ([`NoBlocking`](crate::user_code::NoBlocking)).
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -27,9 +34,10 @@ const _: () =
 
 /// What a thread remembers of what it runs.
 struct Thread {
-    /// The word of the essay.
+    /// The word that the essay describes.
     running: Cell<*mut Header>,
     duty: Cell<Duty>,
+    /// What is told of a panic that is no task's result.
     report: Cell<Option<fn(Panic)>>,
 }
 
@@ -41,20 +49,22 @@ const_thread_local! {
     };
 }
 
-/// What a thread owes to others while it runs code of the user's: whether that code may block it.
+/// What a thread owes to others: whether the code that it runs may block it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
-    /// No executor runs tasks on this thread. A task that is run here is run by hand.
+    /// No executor has this thread. A task that runs here is run by hand and must not block, other
+    /// code may.
     None,
-    /// The thread is a worker's, and must not block: others rely on it.
+    /// The thread is a worker's and must not block, since others rely on it.
     Worker,
-    /// The thread is inside a call that may block.
+    /// The thread is inside a call that may block, on a thread that is there for that.
     Call,
-    /// The thread is a worker's and runs a call that was meant for a thread of its own.
+    /// The thread is a worker's and runs a call that should have had a thread of its own.
     CallOnWorker,
 }
 
-/// The duty that a thread had before; it has that again when this is dropped.
+/// A thread has the duty that it was given while this exists, and then the one it had before; from
+/// [`enter_duty`].
 #[derive(Debug)]
 #[must_use = "the duty ends when this is dropped"]
 pub struct DutyGuard {
@@ -86,20 +96,22 @@ pub fn duty() -> Duty {
         .unwrap_or(Duty::None)
 }
 
-/// Sets what is called on this thread with a panic that is no task's result.
+/// Sets what is called on this thread with a panic of the user's code that can be no task's result,
+/// such as one of a value that a join or a scope drops.
 ///
-/// There is one such function for each thread, the last that was set: it finds out by itself which
-/// executor the thread works for, if any.
+/// A thread has one such function, the last that was set. It has to find out by itself which
+/// executor the thread works for at that moment, if any. A panic of its own is swallowed.
 pub fn report_to(report: fn(Panic)) {
     let _ = THREAD.try_with(|thread| thread.report.set(Some(report)));
 }
 
 /// Returns what is to be called with a panic that is no task's result.
-pub fn reporter() -> Option<fn(Panic)> {
+pub(crate) fn reporter() -> Option<fn(Panic)> {
     THREAD.try_with(|thread| thread.report.get()).ok().flatten()
 }
 
-/// Code of the user's that is not a task's poll. Even numbers that are no addresses.
+/// Code of the user's that an executor calls and that is no task.
+// Even numbers that are no addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Code {
@@ -117,7 +129,7 @@ pub enum Code {
     OnUnpark = 12,
     /// The hook `on_task_panic`.
     OnPanic = 14,
-    /// A subscriber of events; the greatest.
+    /// A subscriber of events.
     Subscriber = 16,
 }
 
@@ -132,7 +144,7 @@ const CODES: [Code; 8] = [
     Code::Subscriber,
 ];
 
-/// What this thread is inside of.
+/// What a thread is inside of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inside {
     /// None of the user's code that the library called.
@@ -148,13 +160,13 @@ pub enum Inside {
 #[must_use]
 pub(super) struct Outer(*mut Header);
 
-/// This thread begins to poll the task.
+/// Notes that this thread begins to poll the task.
 #[inline(always)]
 pub(super) fn enter(task: NonNull<Header>) -> Outer {
     enter_word(task.as_ptr())
 }
 
-/// This thread begins to run half of a join.
+/// Notes that this thread begins to run half of a join.
 #[inline(always)]
 pub(super) fn enter_job(job: NonNull<StackJob>) -> Outer {
     let job = job.as_ptr().cast::<Header>();
@@ -174,8 +186,8 @@ fn word() -> *mut Header {
         .unwrap_or(ptr::null_mut())
 }
 
-/// The task that this thread is polling, unless it runs half of a join of another's, or a hook or a destructor further
-/// in.
+/// Returns the task that this thread is polling, unless it runs half of a join of another thread's,
+/// or a hook or a destructor further in.
 pub(super) fn current() -> Option<NonNull<Header>> {
     let running = word();
     if !is_task() || running.addr() & JOB != 0 {
@@ -184,19 +196,20 @@ pub(super) fn current() -> Option<NonNull<Header>> {
     NonNull::new(running.map_addr(|address| address & !AGAIN))
 }
 
-/// This thread has polled the task: whether it woke itself.
+/// Notes that this thread has polled the task. Returns whether the task woke itself.
 #[inline(always)]
 pub(super) fn leave(outer: Outer) -> bool {
     let word = THREAD.try_with(|thread| thread.running.replace(outer.0));
     word.unwrap_or(ptr::null_mut()).addr() & AGAIN != 0
 }
 
-/// Calls `f`, which is or calls code of the user's of this kind. It may unwind.
+/// Calls `f`, which is or calls code of the user's of this kind, and returns its result. It may
+/// unwind.
 pub fn within<R>(code: Code, f: impl FnOnce() -> R) -> R {
     struct Restore(*mut Header);
     impl Drop for Restore {
         fn drop(&mut self) {
-            let _ended: bool = leave(Outer(self.0));
+            let _: bool = leave(Outer(self.0));
         }
     }
     let word = ptr::without_provenance_mut(code as usize);
@@ -204,7 +217,7 @@ pub fn within<R>(code: Code, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// If this thread is polling the task, notes that it woke itself.
+/// Notes that the task woke itself, if this thread is polling it. Returns whether it is.
 #[inline(always)]
 pub(super) fn wake_if_running(task: NonNull<Header>) -> bool {
     // A thread whose locals are gone polls nothing any more.
@@ -226,7 +239,7 @@ pub fn is_task() -> bool {
     word().addr() > Code::Subscriber as usize
 }
 
-/// What this thread is inside of, innermost.
+/// Returns what this thread is inside of, innermost.
 pub fn inside() -> Inside {
     match word().addr() {
         0 => Inside::Nothing,

@@ -1,23 +1,26 @@
 //! The state of a task in one atomic word, and every change it can go through.
 //!
 //! # Operations
-//! | operation       | caller                    | cost                                     |
-//! |-----------------|---------------------------|------------------------------------------|
-//! | `occupy`        | who spawns                | a store                                  |
-//! | `begin`         | the runner                | a load; one RMW if woken since scheduled |
-//! | `pause`         | the runner, after Pending | a store if nobody else holds the task, else one RMW |
-//! | `leave`         | the runner, detached      | a load if nobody else holds the task, else one RMW |
-//! | `complete`      | the runner, with a handle | one RMW                                  |
-//! | `wake`, `abort` | anyone with a reference   | one RMW                                  |
-//! | `wake_and_release` | anyone with a reference, given up | one RMW; of a complete task as `release` |
-//! | `retain`        | anyone with a reference   | one RMW                                  |
-//! | `release`       | who gives a reference up  | a load if it is the last, else one RMW   |
-//! | `offer_waker`, `take_back_waker`, `drop_handle` | the join handle | one RMW each     |
-//! | `claim_idle`    | shutdown                  | one RMW                                  |
-//! | `name`, `is_named`, `unname` | who has a reference; the last | one RMW; a load; one RMW |
-//! | `is_alive`      | shutdown                  | a load                                   |
+//! | operation                        | caller             | cost                              |
+//! |----------------------------------|--------------------|-----------------------------------|
+//! | `occupy`                         | the spawner        | a store                           |
+//! | `begin`                          | the runner         | a load; one RMW if woken before   |
+//! | `pause`                          | the runner         | a store if alone, else one RMW    |
+//! | `leave`                          | the runner         | a load if alone, else one RMW     |
+//! | `complete`                       | the runner         | one RMW                           |
+//! | `wake`, `abort`                  | a reference        | one RMW                           |
+//! | `wake_and_release`               | a reference        | one RMW; if complete as `release` |
+//! | `retain`                         | a reference        | one RMW                           |
+//! | `release`                        | a reference        | a load if the last, else one RMW  |
+//! | `offer_waker`, `take_back_waker` | the join handle    | one RMW                           |
+//! | `drop_handle`                    | the join handle    | one RMW                           |
+//! | `claim_idle`                     | shutdown           | one RMW                           |
+//! | `name`                           | a reference        | one RMW                           |
+//! | `is_named`, `unname`             | the last reference | a load; one RMW                   |
+//! | `is_alive`                       | shutdown           | a load                            |
 //!
-//! All are lock-free; those that say "a load" or "a store" are wait-free.
+//! All are lock-free; those that say "a load" or "a store" are wait-free. A runner is alone if no
+//! other thread holds the task. "A reference" stands for any holder of one.
 //!
 //! # Layout
 //! ```text
@@ -26,15 +29,16 @@
 //!  | references             | NAMED | JOINER | HANDLE | CANCEL | COMPLETE | NOTIFIED | ACTIVE |
 //!  +------------------------+-------+--------+--------+--------+----------+----------+--------+
 //! ```
-//! - `ACTIVE`: queued, running, or in somebody's hands on the way to a queue. Exactly one
-//!   [`Task`](super::Task) exists.
+//! - `ACTIVE`: queued, running, or on the way to a queue. Exactly one [`Task`](super::Task) exists.
 //! - `NOTIFIED`: woken while active; poll once more.
 //! - `COMPLETE`: the future is gone, the output (if there is a handle) is there.
 //! - `CANCEL`: the future is to be dropped instead of polled.
 //! - `HANDLE`: the join handle is alive; the output belongs to it.
-//! - `JOINER`: the joiner's waker is in its slot; the slot belongs to who completes the task.
-//! - `NAMED`: somebody asked for its number, which is in the register of [`id`](super::id).
-//! - references: one for the task until it completes, one for the handle, one for each waker and abort handle.
+//! - `JOINER`: the joiner's waker is in its slot; the slot belongs to the thread that completes the
+//!   task.
+//! - `NAMED`: the task has a number, which is in the register of [`id`](super::id).
+//! - references: one for the task until it completes, one for the handle, one for each waker and
+//!   abort handle.
 //!
 //! The whole word zero is a block of memory that holds no task.
 //!
@@ -47,29 +51,32 @@
 //!                          |                                      |  COMPLETE --> last reference
 //!                          +------ Pending, woken (NOTIFIED) -----+               given up: vacant
 //! ```
-//! There is no bit for "running": a task is queued or run by whoever holds its only `Task`, and all
-//! that a waker needs to know is that somebody will look at `NOTIFIED` later. So starting a task
+//! There is no bit for "running": a task is queued or run by the holder of its only `Task`, and all
+//! that a waker needs to know is that the holder will look at `NOTIFIED` later. So starting a task
 //! costs no write.
 //!
 //! # Invariants
-//! - **S1** `ACTIVE` is set if and only if one `Task` exists; who sets it makes that `Task`.
+//! - **S1** `ACTIVE` is set if and only if one `Task` exists; the thread that sets it makes that
+//!   `Task`.
 //! - **S2** The future is touched only by the holder of the `Task`.
-//! - **S3** The joiner's slot belongs to the handle while `JOINER` is clear and to the completer once
-//!   `COMPLETE` is set with `JOINER`; the handle gets it back only by clearing `JOINER` before
+//! - **S3** The joiner's slot belongs to the handle while `JOINER` is clear and to the completer
+//!   once `COMPLETE` is set with `JOINER`; the handle gets it back only by clearing `JOINER` before
 //!   `COMPLETE`.
-//! - **S4** The output belongs to the runner until `COMPLETE` is set with `HANDLE`, then to the handle.
-//! - **S5** The memory is vacated by whoever gives up the last reference, and by nobody else.
-//! - **S6** A task with one reference and no handle is known to its holder alone: while it is active,
-//!   nobody else changes the word. (A waker is a reference; a waker on loan to `poll` has been
-//!   returned when `poll` returns; shutdown claims idle tasks only.)
-//! - **S7** A wake is never lost: whatever the waker did before it is seen by a poll that begins later.
+//! - **S4** The output belongs to the runner until `COMPLETE` is set with `HANDLE`, then to the
+//!   handle.
+//! - **S5** The memory is vacated by the thread that gives up the last reference, and by no other.
+//! - **S6** A task with one reference and no handle is known to its holder alone: while it is
+//!   active, no other thread changes the word. (A waker is a reference. A waker on loan to `poll`
+//!   has been returned when `poll` returns. Shutdown claims idle tasks only.)
+//! - **S7** A wake is never lost: whatever the waker did before it is seen by a poll that begins
+//!   later.
 //!
 //! # Orderings
 //! | label | operation                        | partner | publishes                              |
 //! |-------|----------------------------------|---------|----------------------------------------|
 //! | O1    | `occupy`, `pause`: Release       | O2      | header and future, to the next runner  |
-//! | O2    | `wake`, `wake_and_release`, `abort`, `claim_idle` that set `ACTIVE`: Acquire | O1 | – |
-//! | O3    | `wake`, `wake_and_release` of an active task: Release | O4 | what the waker did before |
+//! | O2    | all that set `ACTIVE` afterwards: Acquire | O1 | –                             |
+//! | O3    | wakes of an active task: Release | O4      | what the waker did before              |
 //! | O4    | `begin`, `pause`: Acquire        | O3      | –                                      |
 //! | O5    | `complete`: Release              | O6      | the output, to the handle              |
 //! | O6    | `is_complete`, `drop_handle`: Acquire | O5    | –                                    |
@@ -112,7 +119,7 @@ impl Seen {
         self.0 / REFERENCE
     }
 
-    /// S6: the holder of the task's own reference is alone.
+    /// Whether the holder of the task's own reference is alone (S6).
     fn is_exclusive(self) -> bool {
         self.references() == 1 && !self.is(HANDLE)
     }
@@ -197,7 +204,7 @@ pub(super) enum Complete {
 pub(super) enum Release {
     /// Others hold the task.
     Shared,
-    /// Nobody does: vacate the memory (S5).
+    /// No other does: vacate the memory (S5).
     Last,
 }
 
@@ -223,7 +230,7 @@ impl State {
         Self(AtomicUsize::new(VACANT))
     }
 
-    /// A new task, active, with or without a handle.
+    /// Begins a new task, active, with or without a handle.
     #[inline(always)]
     pub(super) fn occupy(&self, with_handle: bool) {
         let word = if with_handle {
@@ -232,21 +239,24 @@ impl State {
             ACTIVE | REFERENCE
         };
         // Ordering: Release (O1). Unmodelled: an active task travels through a queue, which
-        // publishes it; kept so that whoever meets the block by its address reads a whole header.
+        // publishes it; kept so that a thread that meets the block by its address reads a whole
+        // header.
         self.0.store(word, Ordering::Release);
     }
 
-    /// The memory holds no task any more.
+    /// Notes that the memory holds no task any more.
     #[inline(always)]
     pub(super) fn vacate(&self) {
-        // Ordering: Relaxed; who meets a vacant block does not touch it, and who gets it next gets
-        // it through a free list.
+        // Ordering: Relaxed; a thread that meets a vacant block does not touch it, and the next
+        // task in it gets it through a free list.
         self.0.store(VACANT, Ordering::Relaxed);
     }
 
-    /// Notes that the task has a number in the register. The caller has a reference, or runs the task (S6).
+    /// Notes that the task has a number in the register. The caller has a reference, or runs the
+    /// task (S6).
     pub(super) fn name(&self) {
-        // Ordering: Relaxed; `is_named` is asked with the last reference, which acquires the others (O9, O10).
+        // Ordering: Relaxed; `is_named` is asked with the last reference, which acquires the others
+        // (O9, O10).
         self.0.fetch_or(NAMED, Ordering::Relaxed);
     }
 
@@ -257,17 +267,17 @@ impl State {
         Seen(self.0.load(Ordering::Relaxed)).is(NAMED)
     }
 
-    /// The task's number is in the register no more. The caller has the last reference.
+    /// Notes that the task's number is in the register no more. The caller has the last reference.
     pub(super) fn unname(&self) {
-        // Ordering: Relaxed; nobody else has the task (S5).
+        // Ordering: Relaxed; no other thread has the task (S5).
         self.0.fetch_and(!NAMED, Ordering::Relaxed);
     }
 
-    /// The runner begins: whether to poll.
+    /// Says whether the runner, which begins, is to poll.
     #[inline(always)]
     pub(super) fn begin(&self) -> Begin {
-        // Ordering: Relaxed; the queue published the task, and a wake or abort that is not seen here
-        // is seen by `pause` (S7).
+        // Ordering: Relaxed; the queue published the task, and a wake or abort that is not seen
+        // here is seen by `pause` (S7).
         let seen = Seen(self.0.load(Ordering::Relaxed));
         if seen.0 & (NOTIFIED | CANCEL) == 0 {
             Begin::Poll
@@ -287,13 +297,16 @@ impl State {
         }
     }
 
-    /// The runner got `Pending` from the future.
+    /// Makes the task idle, whose runner got `Pending` from the future, unless it was woken or
+    /// aborted.
     #[inline(always)]
     pub(super) fn pause(&self) -> Pause {
-        // Ordering: Acquire (O10); a waker that was made and dropped meanwhile is done with the task.
+        // Ordering: Acquire (O10); a waker that was made and dropped meanwhile is done with the
+        // task.
         let seen = Seen(self.0.load(Ordering::Acquire));
         if seen.is_exclusive() && !seen.is(NOTIFIED | CANCEL) {
-            // Ordering: Release (O1); nobody else changes the word (S6), but shutdown may claim it.
+            // Ordering: Release (O1); no other thread changes the word (S6), but shutdown may claim
+            // it.
             self.0.store(seen.0 & !ACTIVE, Ordering::Release);
             return Pause::Idle;
         }
@@ -322,7 +335,7 @@ impl State {
         }
     }
 
-    /// A wake from anywhere but the task's own poll.
+    /// Wakes the task, from anywhere but its own poll.
     pub(super) fn wake(&self) -> Wake {
         // Ordering: Relaxed; a first guess for the exchange.
         let mut seen = Seen(self.0.load(Ordering::Relaxed));
@@ -348,10 +361,10 @@ impl State {
         }
     }
 
-    /// A wake that gives up the waker's reference with it.
+    /// Wakes the task and gives up the waker's reference.
     ///
-    /// If the task is to be scheduled, the `Task` keeps its memory; what keeps its scheduler until `schedule`
-    /// has returned is the caller's business.
+    /// If the task is to be scheduled, the `Task` keeps its memory. What keeps its scheduler until
+    /// `schedule` has returned is the caller's business.
     pub(super) fn wake_and_release(&self) -> WakeAndRelease {
         // Ordering: Relaxed; a first guess for the exchange.
         let mut seen = Seen(self.0.load(Ordering::Relaxed));
@@ -404,8 +417,8 @@ impl State {
         }
     }
 
-    /// Shutdown met this block: if it holds an idle task, makes it active and cancelled. The caller
-    /// holds no reference; an idle task keeps its own.
+    /// Makes the task active and cancelled, if the block holds one that is idle. The caller, which
+    /// is shutdown, holds no reference; an idle task keeps its own.
     pub(super) fn claim_idle(&self) -> Wake {
         // Ordering: Relaxed; a first guess for the exchange.
         let mut seen = Seen(self.0.load(Ordering::Relaxed));
@@ -441,10 +454,11 @@ impl State {
         Seen(self.0.load(Ordering::Relaxed)).is(HANDLE)
     }
 
-    /// The runner is done with a task that has no handle, its future and output dropped.
+    /// Completes a task that has no handle, when its runner has dropped its future and output.
     #[inline(always)]
     pub(super) fn leave(&self) -> Release {
-        // Ordering: Acquire (O10); whoever gave up the other references is done with the memory.
+        // Ordering: Acquire (O10); the threads that gave up the other references are done with the
+        // memory.
         let seen = Seen(self.0.load(Ordering::Acquire));
         if seen.references() == 1 {
             return Release::Last;
@@ -455,7 +469,7 @@ impl State {
         Self::was_last(seen)
     }
 
-    /// The runner has put the output in its place.
+    /// Completes a task whose runner has put the output in its place.
     #[inline(always)]
     pub(super) fn complete(&self) -> Complete {
         // Ordering: Relaxed; a first guess for the exchange.
@@ -494,13 +508,13 @@ impl State {
         Seen(self.0.load(Ordering::Relaxed)).is(JOINER)
     }
 
-    /// The handle has put a waker into the slot.
+    /// Notes that the handle has put a waker into the slot.
     pub(super) fn offer_waker(&self) -> Result<(), IsComplete> {
         // Ordering: Release (O7).
         self.change_unless_complete(|word| word | JOINER, Ordering::Release)
     }
 
-    /// The handle wants the slot back, to put another waker in.
+    /// Gives the slot back to the handle, which will put another waker in.
     pub(super) fn take_back_waker(&self) -> Result<(), IsComplete> {
         // Ordering: Relaxed; the handle reads what it wrote itself.
         self.change_unless_complete(|word| word & !JOINER, Ordering::Relaxed)
@@ -511,7 +525,8 @@ impl State {
         change: impl Fn(usize) -> usize,
         success: Ordering,
     ) -> Result<(), IsComplete> {
-        // Ordering: Relaxed; who hears that it is complete asks `is_complete` before it touches the output.
+        // Ordering: Relaxed; a caller that hears that it is complete asks `is_complete` before it
+        // touches the output.
         let mut seen = Seen(self.0.load(Ordering::Relaxed));
         loop {
             if seen.is(COMPLETE) {
@@ -528,7 +543,7 @@ impl State {
         }
     }
 
-    /// The handle goes away.
+    /// Gives up the handle.
     pub(super) fn drop_handle(&self) -> DropHandle {
         // Ordering: Acquire (O6).
         let mut seen = Seen(self.0.load(Ordering::Acquire));
@@ -553,7 +568,7 @@ impl State {
         }
     }
 
-    /// One reference more.
+    /// Takes one more reference.
     pub(super) fn retain(&self) {
         // Ordering: Relaxed; the caller has a reference already, which keeps the task.
         let seen = self.0.fetch_add(REFERENCE, Ordering::Relaxed);
@@ -563,10 +578,10 @@ impl State {
         }
     }
 
-    /// One reference less.
+    /// Gives up one reference.
     #[inline]
     pub(super) fn release(&self) -> Release {
-        // Ordering: Acquire (O10); if ours is the only one, nobody can make another.
+        // Ordering: Acquire (O10); if ours is the only one, no other thread can make one.
         let seen = Seen(self.0.load(Ordering::Acquire));
         if seen.references() == 1 {
             return Release::Last;
@@ -606,7 +621,7 @@ mod tests {
     }
 
     #[test]
-    fn t14_references_count_up_to_near_the_maximum_and_keep_off_the_flags() {
+    fn t14_references_near_the_maximum_leave_the_flags_alone() {
         let most = REFERENCES_MAX / REFERENCE;
         let state = with_references(most - 1, ACTIVE | HANDLE);
         state.retain();

@@ -34,7 +34,7 @@ struct Waiting {
     spin: SpinConfig,
 }
 
-/// So many are kept: a thread that waits for several schedulers in turns learns for each.
+/// How many are kept. A thread that waits for several schedulers in turns learns to spin for each.
 const KEPT_MAX: usize = 4;
 
 const_thread_local! {
@@ -52,7 +52,8 @@ impl Waiting {
         }
     }
 
-    /// The kept one, unless a wait further out uses it, or the thread's locals are gone.
+    /// Takes the one that is kept for this spin, or makes one: a wait further out may use the kept
+    /// one, and the thread's locals may be gone.
     fn take(spin: SpinConfig) -> Self {
         let take = |kept: &Cell<Vec<Self>>| {
             let mut all = kept.take();
@@ -65,6 +66,7 @@ impl Waiting {
         kept.unwrap_or_else(|| Self::new(spin))
     }
 
+    /// Keeps it for the thread's next wait.
     fn keep(self) {
         // A thread whose locals are gone waits no more.
         let _ = KEPT.try_with(|kept| {
@@ -76,9 +78,19 @@ impl Waiting {
     }
 }
 
-/// Polls `future` on this thread until it is ready, asleep in between.
+/// Polls `future` on this thread until it is ready. In between the thread spins as `spin` says, and
+/// then sleeps. It does not look whether the thread may block; [`NoBlocking::here`] does.
 ///
-/// A waker that a past wait gave out may still leave a token: then there is one poll more.
+/// A waker that was given out by a past wait may still leave a token, which costs one poll more.
+///
+/// [`NoBlocking::here`]: crate::user_code::NoBlocking::here
+///
+/// # Examples
+/// ```
+/// use stealyard_park::SpinConfig;
+///
+/// assert_eq!(stealyard_task::wait_for(async { 6 * 7 }, SpinConfig::OFF), 42);
+/// ```
 pub fn wait_for<F: Future>(future: F, spin: SpinConfig) -> F::Output {
     let mut future = pin!(future);
     let waiting = Waiting::take(spin);

@@ -1,9 +1,9 @@
 //! Wakers: a task's address and four functions.
 //!
-//! A waker may be cloned, woken and dropped on any thread, during shutdown and after the scheduler is
-//! gone. It needs nothing but the task's own memory, and that memory keeps the scheduler's shared part
-//! (see [`memory`](super::memory)): a wake after shutdown finds a complete task, or hands the task to
-//! a scheduler that is closed, which drops it.
+//! A waker may be cloned, woken and dropped on any thread, during shutdown and after the scheduler
+//! is gone. It needs nothing but the task's own memory, and that memory keeps the scheduler's
+//! shared part (see [`memory`](super::memory)). A wake after shutdown finds a complete task, or
+//! hands the task to a scheduler that is closed, which drops it.
 //!
 //! The waker that a poll is given is on loan: it counts as no reference. Its clones do.
 
@@ -17,7 +17,7 @@ use super::{Why, running};
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
-/// The waker for one poll. It must not outlive the poll.
+/// Makes the waker for one poll. It must not outlive the poll.
 ///
 /// # Safety
 /// 1. The caller holds the `Task` as long as the waker exists.

@@ -1,29 +1,30 @@
 //! Goal: each half of a join is run once, by one thread, and has ended when the join returns, under
 //! every interleaving of push, pop, offer, steal, force, help, sleep and wake. The same for scopes.
 //!
-//! Method: a crew of two, the second of which asks, forces, or both, a bounded number of times; the
-//! halves write to cells that loom watches. Waiting spins once, then sleeps, so that a lost wake is a
-//! deadlock that loom reports.
+//! Method: a crew of two, the second of which asks, forces, or both, a bounded number of times. The
+//! halves write to cells that loom watches. Waiting spins once, then sleeps, so that a lost wake is
+//! a deadlock that loom reports.
 
 use std::collections::VecDeque;
 
 use stealyard_sync::atomic::{AtomicBool, Ordering};
 use stealyard_sync::cell::UnsafeCell;
 use stealyard_sync::{Arc, Mutex, model, thread};
-use stealyard_task::fork_join::{self, Boards, Jobs};
-use stealyard_task::{Ran, Task};
-use stealyard_task::{join, scope};
+use stealyard_task::fork_join::{Boards, JoinHost, JoinStack};
+use stealyard_task::{Ran, Task, join, scope};
 
 struct Crew {
     boards: Arc<Boards>,
-    jobs: [Jobs; 2],
+    stacks: [JoinStack; 2],
     queue: Mutex<VecDeque<Task>>,
 }
 
-impl fork_join::Crew for Crew {
-    fn offered(&self) {}
+// SAFETY: 1. no method unwinds; 2. the boards are a field, and the numbers are below what they were
+// made for.
+unsafe impl JoinHost for Crew {
+    fn announce_offer(&self) {}
 
-    fn hungry(&self) -> bool {
+    fn has_idle_worker(&self) -> bool {
         false
     }
 
@@ -44,17 +45,17 @@ impl Crew {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             boards: Arc::new(Boards::new(2)),
-            jobs: [Jobs::new(), Jobs::new()],
+            stacks: [JoinStack::new(), JoinStack::new()],
             queue: Mutex::new(VecDeque::new()),
         })
     }
 
     /// Runs `f` as worker `index`, then what is left in the queue.
-    fn enter<R>(&self, index: usize, f: impl FnOnce(&Jobs) -> R) -> R {
+    fn enter<R>(&self, index: usize, f: impl FnOnce(&JoinStack) -> R) -> R {
         // SAFETY: 1. each thread its own; 2. dropped below; 3. the `Arc` is shared by both threads,
         // and the model joins them before it ends.
-        let entered = unsafe { self.jobs[index].enter(self) };
-        let result = f(&self.jobs[1 - index]);
+        let entered = unsafe { self.stacks[index].enter(self) };
+        let result = f(&self.stacks[1 - index]);
         loop {
             let task = self.queue.lock().unwrap().pop_front();
             let Some(task) = task else { break };
@@ -84,7 +85,7 @@ impl Watched {
 
     fn touch(&self) -> u32 {
         self.0.with_mut(|value| {
-            // SAFETY: 1. loom checks that nobody else is at it.
+            // SAFETY: 1. loom checks that no other thread uses it.
             let value = unsafe { &mut *value };
             *value += 1;
             *value
@@ -92,11 +93,11 @@ impl Watched {
     }
 }
 
-/// Main joins twice in a row, so that a frame is used again; the other does `steal`.
-fn two_joins_against(steal: fn(&Jobs) -> Option<Task>) {
+/// Main joins twice in a row, so that a frame is used again. The other thread does `steal`.
+fn two_joins_against(steal: fn(&JoinStack) -> Option<Task>) {
     let crew = Crew::new();
-    // Somebody was hungry before.
-    crew.jobs[0].want();
+    // A worker has asked before.
+    crew.stacks[0].request_offer();
     let thief = {
         let crew = Arc::clone(&crew);
         thread::spawn(move || {
@@ -120,7 +121,7 @@ fn two_joins_against(steal: fn(&Jobs) -> Option<Task>) {
 
 #[test]
 fn f4_an_offered_half_is_stolen_or_taken_back() {
-    model::check(4, || two_joins_against(Jobs::steal));
+    model::check(4, || two_joins_against(JoinStack::steal));
 }
 
 #[test]
@@ -150,7 +151,7 @@ fn f4_a_private_half_is_forced_or_popped() {
 
 #[test]
 fn f3_force_and_offer_move_the_base_one_at_a_time() {
-    model::check(4, || two_joins_against(Jobs::force));
+    model::check(4, || two_joins_against(JoinStack::force));
 }
 
 /// Two pending halves, one offered or forced while the other is popped.
@@ -162,7 +163,7 @@ fn f2_the_oldest_goes_first() {
             let crew = Arc::clone(&crew);
             thread::spawn(move || {
                 crew.enter(1, |victim| {
-                    victim.want();
+                    victim.request_offer();
                     if let Some(task) = victim.force() {
                         run(task);
                     }
@@ -178,14 +179,14 @@ fn f2_the_oldest_goes_first() {
     });
 }
 
-/// The owner waits for a stolen half and helps it; a lost wake would be a deadlock: the stolen half
-/// ends only when its own second half was begun by the one that waits.
+/// The owner waits for a stolen half and helps it. A lost wake would be a deadlock: the stolen half
+/// ends only when its own second half was begun by the thread that waits.
 #[test]
 fn f6_the_owner_helps_its_thief() {
     model::check(4, || {
         let crew = Crew::new();
         let begun = Arc::new(AtomicBool::new(false));
-        crew.jobs[0].want();
+        crew.stacks[0].request_offer();
         let thief = {
             let crew = Arc::clone(&crew);
             thread::spawn(move || {

@@ -1,20 +1,19 @@
-//! Goal: a job of a scope is run although the thread that opened the scope waits for it in the scope's
-//! body, and there are always fewer tickets than workers, under every interleaving of a spawn with a
-//! ticket that finds nothing and leaves.
+//! Goal: a job of a scope is run although the thread that opened the scope waits for it in the
+//! scope's body, and there are always fewer tickets than workers, under every interleaving of a
+//! spawn with a ticket that finds nothing and leaves.
 //!
-//! Method: the opener blocks until each job has run, and the other worker sleeps until there is a task
-//! in the queue, so a job of which no worker is told is a deadlock that loom reports.
+//! Method: the opener blocks until each job has run, and the other worker sleeps until there is a
+//! task in the queue, so a job of which no worker is told is a deadlock that loom reports.
 
 use std::collections::VecDeque;
 
 use stealyard_sync::{Arc, Condvar, Mutex, model, thread};
-use stealyard_task::fork_join::{self, Boards, Jobs};
-use stealyard_task::{Ran, Task};
-use stealyard_task::{Scope, scope};
+use stealyard_task::fork_join::{Boards, JoinHost, JoinStack};
+use stealyard_task::{Ran, Scope, Task, scope};
 
 struct Crew {
     boards: Arc<Boards>,
-    jobs: [Jobs; 2],
+    stacks: [JoinStack; 2],
     queue: Mutex<Queue>,
     changed: Condvar,
 }
@@ -26,10 +25,12 @@ struct Queue {
     closed: bool,
 }
 
-impl fork_join::Crew for Crew {
-    fn offered(&self) {}
+// SAFETY: 1. no method unwinds; 2. the boards are a field, and the numbers are below what they were
+// made for.
+unsafe impl JoinHost for Crew {
+    fn announce_offer(&self) {}
 
-    fn hungry(&self) -> bool {
+    fn has_idle_worker(&self) -> bool {
         false
     }
 
@@ -54,7 +55,7 @@ impl Crew {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             boards: Arc::new(Boards::new(2)),
-            jobs: [Jobs::new(), Jobs::new()],
+            stacks: [JoinStack::new(), JoinStack::new()],
             queue: Mutex::new(Queue::default()),
             changed: Condvar::new(),
         })
@@ -64,9 +65,9 @@ impl Crew {
     fn helper(crew: &Arc<Self>) -> thread::JoinHandle<()> {
         let crew = Arc::clone(crew);
         thread::spawn(move || {
-            // SAFETY: 1. the only thread that enters it; 2. dropped below; 3. the `Arc` is shared by both
-            // threads, and the model joins them before it ends.
-            let entered = unsafe { crew.jobs[1].enter(&*crew) };
+            // SAFETY: 1. the only thread that enters it; 2. dropped below; 3. the `Arc` is shared
+            // by both threads, and the model joins them before it ends.
+            let entered = unsafe { crew.stacks[1].enter(&*crew) };
             loop {
                 let mut queue = crew.queue.lock().unwrap();
                 let task = loop {
@@ -88,7 +89,7 @@ impl Crew {
     fn install(crew: &Arc<Self>, f: impl FnOnce()) {
         let helper = Self::helper(crew);
         // SAFETY: 1. the only thread that enters it; 2. dropped below; 3. as in `helper`.
-        let entered = unsafe { crew.jobs[0].enter(&**crew) };
+        let entered = unsafe { crew.stacks[0].enter(&**crew) };
         f();
         drop(entered);
         crew.queue.lock().unwrap().closed = true;
@@ -164,7 +165,8 @@ fn sc5_a_job_that_a_foreign_thread_spawns_is_told_of() {
             let bell = Arc::new(Bell::new());
             let rung = Arc::clone(&bell);
             scope(|s: &Scope<'static>| {
-                // SAFETY: 1. only the lifetime changes, and the thread is joined before the body ends.
+                // SAFETY: 1. only the lifetime changes, and the thread is joined before the body
+                // ends.
                 let s =
                     unsafe { core::mem::transmute::<&Scope<'static>, &'static Scope<'static>>(s) };
                 let foreign = thread::spawn(move || s.spawn(move |_| rung.ring()));

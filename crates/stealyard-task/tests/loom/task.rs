@@ -3,24 +3,27 @@
 //! drop.
 //!
 //! Method: tasks under a queue that each thread of the model drains when it has done its part. The
-//! future, the output and the wakers lie in cells that loom watches, so a missing hand-over is a race.
-//! After each execution the memory is back in the pool and the scheduler gone.
+//! future, the output and the wakers lie in cells that loom watches, so a missing hand-over is a
+//! race. After each execution the memory is back in the pool and the scheduler gone.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use std::task::{Context, Poll, Waker};
 
 use stealyard_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use stealyard_sync::cell::UnsafeCell;
 use stealyard_sync::{Arc, Mutex, model, thread};
-use stealyard_task::{JoinError, JoinHandle};
-use stealyard_task::{Local, Memory, Ran, Schedule, Task, Why, spawn, spawn_detached};
+use stealyard_task::{
+    JoinError, JoinHandle, LocalMemory, Ran, Schedule, Task, TaskMemory, Why, spawn, spawn_detached,
+};
+
+use super::waker::counting;
 
 struct Shared {
     /// Empty, or closed.
     queue: Mutex<Option<VecDeque<Task>>>,
-    memory: Memory<Shared>,
+    memory: TaskMemory<Shared>,
     /// Something on every thread that wakes keeps this as long as the model's wakes last.
     kept: bool,
     /// Read by `schedule` when the task is published, written when the scheduler goes.
@@ -48,11 +51,11 @@ unsafe impl Schedule for Shared {
         self.kept
     }
 
-    fn memory(&self) -> &Memory<Self> {
+    fn memory(&self) -> &TaskMemory<Self> {
         &self.memory
     }
 
-    fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R {
+    fn with_local<R>(&self, f: impl FnOnce(Option<&LocalMemory>) -> R) -> R {
         f(None)
     }
 }
@@ -70,7 +73,7 @@ impl Shared {
     fn with(kept: bool) -> Arc<Self> {
         Arc::new(Self {
             queue: Mutex::new(Some(VecDeque::new())),
-            memory: Memory::new(),
+            memory: TaskMemory::new(),
             kept,
             end: UnsafeCell::new(()),
         })
@@ -116,7 +119,11 @@ fn finish(shared: Arc<Shared>) {
     shared.run();
     shared.close();
     assert_eq!(shared.memory.out(), 0, "all task memory is back");
-    assert_eq!(Arc::strong_count(&shared), 1, "nobody keeps the scheduler");
+    assert_eq!(
+        Arc::strong_count(&shared),
+        1,
+        "no reference keeps the scheduler"
+    );
 }
 
 /// A value that loom watches, and whose drops are counted.
@@ -138,7 +145,7 @@ impl Watched {
 
     fn touch(&self) -> u32 {
         self.cell.with_mut(|value| {
-            // SAFETY: 1. loom checks that nobody else is at it.
+            // SAFETY: 1. loom checks that no other thread uses it.
             let value = unsafe { &mut *value };
             *value += 1;
             *value
@@ -208,54 +215,12 @@ fn set(flag: &Arc<AtomicBool>) {
     flag.store(true, Ordering::Relaxed);
 }
 
-/// A waker that counts, of a kind that loom's `Arc` allows.
-fn counting(count: &Arc<AtomicUsize>) -> Waker {
-    fn raw(count: Arc<AtomicUsize>) -> RawWaker {
-        RawWaker::new(Box::into_raw(Box::new(count)).cast_const().cast(), &VTABLE)
-    }
-    /// # Safety
-    /// 1. `data` is a living waker's.
-    unsafe fn shared(data: *const ()) -> &'static Arc<AtomicUsize> {
-        // SAFETY: 1. made by `raw`, not dropped yet.
-        unsafe { &*data.cast() }
-    }
-    /// # Safety
-    /// 1. `data` is a waker's that is not used again.
-    unsafe fn free(data: *const ()) {
-        // SAFETY: 1. made by `raw`, dropped once.
-        drop(unsafe { Box::from_raw(data.cast_mut().cast::<Arc<AtomicUsize>>()) });
-    }
-    /// # Safety
-    /// 1. `data` is a living waker's.
-    unsafe fn hit(data: *const ()) {
-        // Ordering: Relaxed; a count.
-        // SAFETY: 1. as the caller promises.
-        unsafe { shared(data) }.fetch_add(1, Ordering::Relaxed);
-    }
-    static VTABLE: RawWakerVTable = RawWakerVTable::new(
-        // SAFETY: 1. the waker lives.
-        |data| raw(Arc::clone(unsafe { shared(data) })),
-        |data| {
-            // SAFETY: 1. the waker lives until the next line.
-            unsafe { hit(data) };
-            // SAFETY: 1. used up.
-            unsafe { free(data) };
-        },
-        // SAFETY: 1. the waker lives.
-        |data| unsafe { hit(data) },
-        // SAFETY: 1. used up.
-        |data| unsafe { free(data) },
-    );
-    // SAFETY: 1. the four functions keep the contract.
-    unsafe { Waker::from_raw(raw(Arc::clone(count))) }
-}
-
 fn poll<T>(handle: &mut JoinHandle<T>, waker: &Waker) -> Poll<Result<T, JoinError>> {
     Pin::new(handle).poll(&mut Context::from_waker(waker))
 }
 
-/// Two wakers race with each other and with the poll: what was done before a wake is seen by a later
-/// poll, and the future goes from thread to thread whole.
+/// Two wakers race with each other and with the poll: what was done before a wake is seen by a
+/// later poll, and the future goes from thread to thread whole.
 fn no_wake_is_lost(shared: Arc<Shared>) {
     let (ready, slot, count) = (flag(), slot(), drops());
     let future = until(&ready, &slot, Watched::new(&count));
@@ -340,7 +305,8 @@ fn s7_a_wake_during_the_poll_is_not_lost_on_a_thread_of_the_scheduler() {
     model::check(2, || a_wake_during_the_poll_is_not_lost(Shared::kept()));
 }
 
-/// A waker that is dropped, or cloned and dropped, while the task ends elsewhere: one of the two frees.
+/// A waker that is dropped, or cloned and dropped, while the task ends elsewhere: one of the two
+/// frees.
 fn the_last_reference_frees_once(shared: Arc<Shared>) {
     let (ready, slot, count) = (flag(), slot(), drops());
     let task = spawn_detached(&shared, None, until(&ready, &slot, Watched::new(&count)));
@@ -587,7 +553,8 @@ fn t15_an_abort_is_not_lost() {
     });
 }
 
-/// An abort that the scheduler refuses drops the future on the spot, whoever polled it before.
+/// An abort that the scheduler refuses drops the future on the spot, whichever thread polled it
+/// before.
 #[test]
 fn t15_an_abort_meets_a_closed_scheduler() {
     model::check(3, || {
@@ -608,7 +575,8 @@ fn t15_an_abort_meets_a_closed_scheduler() {
     });
 }
 
-/// ID1, T15: an abort handle names the task, aborts it and goes, while the task names itself and ends.
+/// ID1, T15: an abort handle names the task, aborts it and goes, while the task names itself and
+/// ends.
 #[test]
 fn id1_an_abort_handle_races_with_the_end() {
     model::check(2, || {
@@ -704,8 +672,8 @@ fn t1_a_wake_on_a_thread_of_the_scheduler_meets_the_shutdown() {
     });
 }
 
-/// T1: a waker is still inside `schedule` when the task it woke has slept again, or ended, elsewhere, and
-/// everybody else lets go of the scheduler.
+/// A waker is still inside `schedule` when the task it woke has slept again, or ended, elsewhere,
+/// and all others let go of the scheduler (risk T1).
 fn the_scheduler_outlives_the_wake(ends: bool, keep_waker: bool) {
     let (shared, ready, slot, count) = (Shared::new(), flag(), slot(), drops());
     let future = until(&ready, &slot, Watched::new(&count));
@@ -746,9 +714,9 @@ fn t1_the_scheduler_outlives_a_wake_when_another_waker_is_last() {
     model::check(2, || the_scheduler_outlives_the_wake(true, true));
 }
 
-/// Shutdown claims a task that goes to sleep on a worker with nobody else knowing it (S6).
+/// Shutdown claims a task that goes to sleep on a worker and is known to no other thread (S6).
 #[test]
-fn t1_a_sleeper_that_nobody_knows_is_claimed() {
+fn t1_a_sleeping_task_without_a_waker_is_claimed() {
     model::check(3, || {
         let (shared, count) = (Shared::new(), drops());
         let watched = Watched::new(&count);

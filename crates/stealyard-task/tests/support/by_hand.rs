@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
 
 use stealyard_task::JoinHandle;
-use stealyard_task::{Local, Memory, Ran, Schedule, Task, Why, spawn, spawn_call, spawn_unchecked};
+use stealyard_task::{
+    LocalMemory, Ran, Schedule, Task, TaskMemory, Why, spawn, spawn_call, spawn_unchecked,
+};
 
 /// What the tasks know.
 pub(crate) struct Shared {
     queue: Mutex<Option<VecDeque<Task>>>,
-    memory: Memory<Shared>,
+    memory: TaskMemory<Shared>,
     panics: AtomicUsize,
 }
 
@@ -21,11 +23,11 @@ unsafe impl Schedule for Shared {
         self.push(task);
     }
 
-    fn memory(&self) -> &Memory<Self> {
+    fn memory(&self) -> &TaskMemory<Self> {
         &self.memory
     }
 
-    fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R {
+    fn with_local<R>(&self, f: impl FnOnce(Option<&LocalMemory>) -> R) -> R {
         f(None)
     }
 
@@ -55,7 +57,7 @@ impl Scheduler {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Shared {
             queue: Mutex::new(Some(VecDeque::new())),
-            memory: Memory::new(),
+            memory: TaskMemory::new(),
             panics: AtomicUsize::new(0),
         }))
     }
@@ -92,7 +94,7 @@ impl Scheduler {
         handle
     }
 
-    /// Runs what is queued, and what that queues; how many polls it was.
+    /// Runs what is queued, and what that queues. Returns how many polls it was.
     pub(crate) fn run(&self) -> usize {
         let mut polls = 0;
         loop {
@@ -118,7 +120,7 @@ impl Scheduler {
         self.0.panics.load(Ordering::Relaxed)
     }
 
-    /// Blocks that are not in the pool.
+    /// Returns the number of blocks that are not in the pool.
     pub(crate) fn blocks(&self) -> usize {
         self.0.memory.out()
     }
@@ -156,7 +158,7 @@ impl Scheduler {
         assert_eq!(self.blocks(), 0, "all task memory is back");
         let alive = self.alive();
         drop(self);
-        assert!(!alive(), "nobody keeps the scheduler");
+        assert!(!alive(), "no reference keeps the scheduler");
     }
 }
 

@@ -1,5 +1,5 @@
-//! A crew for tests: the test's own thread is the one that joins; thieves ask it, and each other, for
-//! jobs all the time.
+//! A crew for tests: the test's own thread is the one that joins. Thieves ask it, and each other,
+//! for halves of joins all the time.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 
-use stealyard_task::fork_join::{self, Boards, Jobs};
+use stealyard_task::fork_join::{Boards, JoinHost, JoinStack};
 use stealyard_task::{Ran, Task};
 
 thread_local! {
@@ -17,7 +17,7 @@ thread_local! {
 
 struct Shared {
     boards: Arc<Boards>,
-    jobs: Vec<Jobs>,
+    stacks: Vec<JoinStack>,
     queue: Mutex<VecDeque<Task>>,
     stop: AtomicBool,
     pause: AtomicBool,
@@ -32,12 +32,14 @@ fn count(rounds: &AtomicUsize) -> usize {
     rounds.load(Ordering::Acquire)
 }
 
-impl fork_join::Crew for Shared {
-    fn offered(&self) {}
+// SAFETY: 1. no method unwinds; 2. the boards are a field, and the numbers are below what they were
+// made for.
+unsafe impl JoinHost for Shared {
+    fn announce_offer(&self) {}
 
-    fn hungry(&self) -> bool {
+    fn has_idle_worker(&self) -> bool {
         // Ordering: Relaxed; a hint.
-        self.jobs.len() > 1 && !self.pause.load(Ordering::Relaxed)
+        self.stacks.len() > 1 && !self.pause.load(Ordering::Relaxed)
     }
 
     fn push(&self, task: Task) {
@@ -62,12 +64,12 @@ impl Shared {
         if self.pause.load(Ordering::Relaxed) {
             return None;
         }
-        for (index, jobs) in self.jobs.iter().enumerate() {
+        for (index, stack) in self.stacks.iter().enumerate() {
             if index != own {
-                if let Some(task) = jobs.steal() {
+                if let Some(task) = stack.steal() {
                     return Some(task);
                 }
-                jobs.want();
+                stack.request_offer();
             }
         }
         None
@@ -75,11 +77,11 @@ impl Shared {
 
     fn force(&self, own: usize) -> Option<Task> {
         let others = self
-            .jobs
+            .stacks
             .iter()
             .enumerate()
             .filter(|(index, _)| *index != own);
-        others.filter_map(|(_, jobs)| jobs.force()).next()
+        others.filter_map(|(_, stack)| stack.force()).next()
     }
 
     fn may_force(&self) -> bool {
@@ -91,9 +93,9 @@ impl Shared {
 
     fn thief(&self, index: usize) {
         WORKER.set(index);
-        // SAFETY: 1. each thread its own; 2. dropped at the end of this function; 3. `Crew` joins the
-        // threads before the jobs are dropped.
-        let _entered = unsafe { self.jobs[index].enter(self) };
+        // SAFETY: 1. each thread its own; 2. dropped at the end of this function; 3. `Crew` joins
+        // the threads before the stacks are dropped.
+        let _entered = unsafe { self.stacks[index].enter(self) };
         let mut misses = 0;
         // Ordering: Relaxed; a flag of its own.
         while !self.stop.load(Ordering::Relaxed) {
@@ -127,7 +129,7 @@ impl Crew {
     pub(crate) fn with_stack(thieves: usize, stack: usize) -> Self {
         let shared = Arc::new(Shared {
             boards: Arc::new(Boards::new(thieves + 1)),
-            jobs: (0..=thieves).map(|_| Jobs::new()).collect(),
+            stacks: (0..=thieves).map(|_| JoinStack::new()).collect(),
             queue: Mutex::default(),
             stop: AtomicBool::new(false),
             pause: AtomicBool::new(false),
@@ -156,8 +158,9 @@ impl Crew {
             let worker = Builder::new()
                 .stack_size(self.stack)
                 .spawn_scoped(threads, || {
-                    // SAFETY: 1. one install at a time, by the test; 2. dropped here; 3. as in `thief`.
-                    let _entered = unsafe { self.shared.jobs[0].enter(&*self.shared) };
+                    // SAFETY: 1. one install at a time, by the test; 2. dropped here; 3. as in
+                    // `thief`.
+                    let _entered = unsafe { self.shared.stacks[0].enter(&*self.shared) };
                     let result = f();
                     // What is left in the queue are tickets that come late.
                     let left = std::mem::take(&mut *self.shared.queue.lock().unwrap());
@@ -176,7 +179,7 @@ impl Crew {
         self.shared.pause.store(pause, Ordering::Relaxed);
     }
 
-    /// Pauses the thieves, or not, and waits until none is at it any more.
+    /// Pauses the thieves, or not, and waits until all of them have seen it.
     pub(crate) fn settle(&self, pause: bool) {
         self.pause_thieves(pause);
         if pause {
@@ -201,9 +204,9 @@ impl Crew {
         }
     }
 
-    /// How many jobs the joining thread offered.
+    /// Returns how many joins the joining thread has offered.
     pub(crate) fn offers(&self) -> u64 {
-        self.shared.jobs[0].offers()
+        self.shared.stacks[0].offers()
     }
 }
 

@@ -30,7 +30,7 @@ use crate::machine::Machine;
 use crate::machine::current::{self, Role};
 use crate::machine_remote::MachineRemote;
 use crate::state::SchedulerState;
-use crate::task::{self, JoinHandle, Local, Memory, Schedule, Task, Why};
+use crate::task::{self, JoinHandle, LocalMemory, Schedule, Task, TaskMemory, Why};
 use crate::user_code::refuse;
 
 /// What a worker's local tasks have in common: their memory, and where they are put when they are
@@ -39,7 +39,7 @@ pub(crate) struct LocalTasks {
     shared: Arc<SchedulerState>,
     worker: usize,
     machine: Arc<MachineRemote>,
-    memory: Memory<Self>,
+    memory: TaskMemory<Self>,
 }
 
 // SAFETY: 1. the pool is a field, made for these tasks; 2. they never use a worker's own lists; 4.
@@ -57,11 +57,11 @@ unsafe impl Schedule for LocalTasks {
         }
     }
 
-    fn memory(&self) -> &Memory<Self> {
+    fn memory(&self) -> &TaskMemory<Self> {
         &self.memory
     }
 
-    fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R {
+    fn with_local<R>(&self, f: impl FnOnce(Option<&LocalMemory>) -> R) -> R {
         f(None)
     }
 
@@ -125,7 +125,7 @@ where
                 shared: Arc::clone(machine.shared()),
                 worker: machine.index,
                 machine: Arc::clone(&machine.remote),
-                memory: Memory::new(),
+                memory: TaskMemory::new(),
             })
         });
         let counted = Counted {

@@ -29,7 +29,7 @@ use crate::state::SchedulerState;
 use crate::state::blocking_pool::BlockingPool;
 use crate::state::lifecycle::Lifecycle;
 use crate::state::monitor_post::MonitorPost;
-use crate::task::Memory;
+use crate::task::TaskMemory;
 use crate::task::running::{self, Code};
 use crate::user_code::{Quiet, catch, dispose, tell};
 
@@ -117,7 +117,7 @@ fn build(config: Config, layout: Layout) -> Result<(Arc<SchedulerState>, Vec<See
         monitor: MonitorPost::new(workers, config.watch_min),
         lifecycle: Lifecycle::new(),
         blocking: BlockingPool::new(&config)?,
-        memory: Memory::new(),
+        memory: TaskMemory::new(),
         wake_timer: WakeTimer::start(),
         counts: SharedCounts::default(),
         config: Quiet::new(config),

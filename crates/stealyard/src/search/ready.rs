@@ -35,13 +35,13 @@ use stealyard_park::SpinConfig;
 use stealyard_sync::Arc;
 use stealyard_sync::atomic::{Ordering, fence};
 
-use crate::fork_join::{Boards, Crew};
+use crate::fork_join::{Boards, JoinHost};
 use crate::machine::current;
 use crate::processor::Processor;
 use crate::search::monitor;
 use crate::state::SchedulerState;
 use crate::state::lifecycle::{FencePassed, FullFence};
-use crate::task::{Local, Memory, Schedule, Task, Why};
+use crate::task::{LocalMemory, Schedule, Task, TaskMemory, Why};
 
 /// Queues `task` to run next on this worker.
 #[inline(always)]
@@ -191,15 +191,17 @@ pub(crate) fn cancel_queued(shared: &SchedulerState) {
     }
 }
 
-impl Crew for SchedulerState {
-    fn offered(&self) {
+// SAFETY: 1. no method calls code of the user's but through what catches its panics; 2. the boards are a
+// field, made for as many workers as there are processors.
+unsafe impl JoinHost for SchedulerState {
+    fn announce_offer(&self) {
         current::with_processor(self, |processor| match processor {
             Some(processor) => announce(self, processor, 1),
             None => _ = self.idle.announce(1),
         });
     }
 
-    fn hungry(&self) -> bool {
+    fn has_idle_worker(&self) -> bool {
         self.idle.searching() > 0 || self.idle.sleeping() > 0
     }
 
@@ -241,12 +243,12 @@ unsafe impl Schedule for SchedulerState {
     }
 
     #[inline(always)]
-    fn memory(&self) -> &Memory<Self> {
+    fn memory(&self) -> &TaskMemory<Self> {
         &self.memory
     }
 
     #[inline(always)]
-    fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R {
+    fn with_local<R>(&self, f: impl FnOnce(Option<&LocalMemory>) -> R) -> R {
         current::with_processor(self, |processor| f(processor.map(|held| &held.memory)))
     }
 

@@ -90,7 +90,7 @@ fn steal_join(shared: &SchedulerState, victim: usize) -> Option<Task> {
     let joins = &shared.machines[victim].joins;
     let job = joins.steal();
     if job.is_none() {
-        joins.want();
+        joins.request_offer();
     }
     job
 }
@@ -132,7 +132,7 @@ fn steal_slot(shared: &SchedulerState, processor: &Processor, victim: &Remote) -
 /// skipped some workers.
 pub(crate) fn ask_every_worker(shared: &SchedulerState, processor: &Processor) {
     for &(other, _) in &processor.remote.others {
-        shared.machines[other].joins.want();
+        shared.machines[other].joins.request_offer();
     }
 }
 

@@ -53,7 +53,7 @@ impl Slab {
         slab
     }
 
-    /// A slab for blocks of one of the sizes.
+    /// Allocates a slab for blocks of one of the sizes.
     pub(super) fn small() -> NonNull<Self> {
         Self::new(SLAB, 0, FIRST)
     }
@@ -62,7 +62,7 @@ impl Slab {
         size_of::<Self>().next_multiple_of(layout.align().max(align_of::<Header>()))
     }
 
-    /// A slab for one block of `layout`, carved.
+    /// Allocates a slab for one block of `layout`, and carves it.
     pub(super) fn large(layout: Layout) -> (NonNull<Self>, NonNull<Header>) {
         let first = Self::large_offset(layout);
         let align = layout.align().max(align_of::<Self>());
@@ -79,7 +79,7 @@ impl Slab {
         (slab, block)
     }
 
-    /// The slab of a large block.
+    /// Returns the slab of a large block.
     ///
     /// # Safety
     /// 1. `block` came from `large` with this `layout`.
@@ -88,7 +88,7 @@ impl Slab {
         unsafe { block.byte_sub(Self::large_offset(layout)) }.cast()
     }
 
-    /// The slab of a block of one of the sizes.
+    /// Returns the slab of a block of one of the sizes.
     pub(super) fn of_small(block: NonNull<Header>) -> NonNull<Self> {
         block.cast::<Self>().map_addr(|address| {
             // A slab is never at address 0, and its blocks lie behind its first bytes.
@@ -100,10 +100,11 @@ impl Slab {
         })
     }
 
-    /// Carves up to `max` blocks of `size`; an empty chain if there is no room for one.
+    /// Carves up to `max` blocks of `size`. Returns an empty chain if there is no room for one.
     ///
     /// # Safety
-    /// 1. `slab` is valid, always carved with the same `size`, and the caller holds the pool's lock.
+    /// 1. `slab` is valid, always carved with the same `size`, and the caller holds the pool's
+    ///    lock.
     pub(super) unsafe fn carve(slab: NonNull<Self>, size: usize, max: usize) -> Chain {
         // SAFETY: 1. valid and guarded by the lock (1); no block lies in the header.
         let header = unsafe { &mut *slab.as_ptr() };
@@ -116,7 +117,7 @@ impl Slab {
             let at = header.first + (header.carved + offset) * size;
             // SAFETY: 1. in range: `at + size` is at most the slab's size.
             let block = unsafe { slab.byte_add(at) }.cast::<Header>();
-            // SAFETY: 1. nobody uses memory that is not carved; blocks are aligned for a header.
+            // SAFETY: 1. no thread uses memory that is not carved; blocks are aligned for a header.
             unsafe { block.write(Header::vacant()) };
             // SAFETY: 1. free, and ours.
             unsafe { chain.push(block) };
@@ -125,7 +126,7 @@ impl Slab {
         chain
     }
 
-    /// All blocks carved so far.
+    /// Returns all blocks carved so far.
     ///
     /// # Safety
     /// 1. `slab` is valid, and the caller holds the pool's lock while it uses the iterator.
@@ -139,7 +140,7 @@ impl Slab {
         })
     }
 
-    /// Puts a free block into its slab; how many it has now.
+    /// Puts a free block into its slab. Returns how many it has now.
     ///
     /// # Safety
     /// 1. `slab` is valid and the block's, and the caller holds the pool's lock.
@@ -162,7 +163,7 @@ impl Slab {
         core::mem::replace(&mut header.free, Chain::EMPTY)
     }
 
-    /// How many free blocks it has.
+    /// Returns how many free blocks it has.
     ///
     /// # Safety
     /// 1. `slab` is valid, and the caller holds the pool's lock.
@@ -181,7 +182,7 @@ impl Slab {
         header.free.len == header.carved
     }
 
-    /// Its size.
+    /// Returns its size in bytes.
     ///
     /// # Safety
     /// 1. `slab` is valid, and the caller holds the pool's lock.
@@ -190,7 +191,7 @@ impl Slab {
         unsafe { slab.as_ref() }.layout.size()
     }
 
-    /// Where it is in the pool's list.
+    /// Returns where it is in the pool's list.
     ///
     /// # Safety
     /// 1. `slab` is valid, and the caller holds the pool's lock.
@@ -213,7 +214,7 @@ impl Slab {
     /// # Safety
     /// 1. `slab` is valid, in no list, and no block of it is in use.
     pub(super) unsafe fn release(slab: NonNull<Self>) {
-        // SAFETY: 1. nobody else knows the slab (1).
+        // SAFETY: 1. no other thread knows the slab (1).
         for block in unsafe { Self::blocks(slab) } {
             // SAFETY: 1. carved blocks have valid headers (M4), and this one is not in use (1).
             unsafe { block.drop_in_place() };
