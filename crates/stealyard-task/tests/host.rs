@@ -1,5 +1,6 @@
-//! Goal: what an executor tells of its threads decides where a call may block, and whom a panic that is
-//! no task's result is told to; and a report that panics itself leaves no join or scope half done.
+//! Goal: what an executor tells of its threads decides where a call may block, and whom a panic
+//! that is no task's result is told to; and a report that panics itself leaves no join or scope
+//! half done.
 //!
 //! Method: every duty with everything that a thread can be inside of, against a table; values whose
 //! destructors panic, dropped by a scope on a thread whose report panics.

@@ -12,7 +12,8 @@
 //!
 //! All of it is reached through one thread-local, the list of contexts in [`current`]. The task
 //! that a thread runs at this moment, and whether it may block, are in a thread-local of the tasks'
-//! own (`task/running.rs`), because tasks also run by hand on threads that no scheduler knows.
+//! own (`stealyard_task::running`), because tasks also run by hand on threads that no scheduler
+//! knows.
 
 pub(crate) mod current;
 pub(crate) mod local_tasks;

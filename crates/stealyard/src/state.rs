@@ -141,7 +141,7 @@ impl SchedulerState {
     }
 
     /// Ends a task that was not run, or not to its end: at once, or if this thread is deep inside
-    /// of destructors, when the innermost has returned (TR1 of `task/trampoline.rs`).
+    /// of destructors, when the innermost has returned (`stealyard_task::trampoline`).
     pub(crate) fn cancel(&self, task: Task) {
         self.lifecycle.cancelled.add_shared(1);
         task.cancel();

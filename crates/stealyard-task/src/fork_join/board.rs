@@ -45,7 +45,8 @@
 //! | TB1   | spawn: the board's count; fence SeqCst; `tickets`  | TB2     | the scope |
 //! | TB2   | ticket leaves: `tickets`; fence SeqCst; the counts | TB1     | that it left |
 //!
-//! Of the two, one sees the other. What a scope holds is published by the board's lock and the list's.
+//! Of the two, one sees the other. What a scope holds is published by the board's lock and the
+//! list's.
 //!
 //! # Why not …
 //! - *Tickets of each scope, as many as workers less one:* they outlive the scope in the queue of a

@@ -2,10 +2,13 @@
 //! vtable that know the types.
 //!
 //! # Panics of the user's code
-//! A panic is caught where it happens and becomes the task's result: in a poll or a closure; in the
-//! destructor of a future that is done, which loses the output; in the destructor of a future that
-//! is cancelled. A future that panicked is dropped while the panic unwinds, as the locals of a
-//! function are, so its destructors see `std::thread::panicking()` (`docs/decisions/0007-*.md`).
+//! A panic is caught where it happens and becomes the task's result:
+//! - in a poll or a closure;
+//! - in the destructor of a future that is done, which loses the output;
+//! - in the destructor of a future that is cancelled.
+//!
+//! A future that panicked is dropped while the panic unwinds, as the locals of a function are, so its
+//! destructors see `std::thread::panicking()` (`docs/decisions/0007-*.md`).
 //!
 //! Some panics can be no result, and go to the scheduler's counter and hook only:
 //! - a second one, while something that panicked is dropped;

@@ -32,20 +32,20 @@
 //! - *The machine, and the P that it holds*: in the worker's context. A thread is one worker of one
 //!   scheduler. The P is asked for with the scheduler that it is to be of.
 //! - *That it must not block, that it runs a blocking call as a worker*: its duty, in
-//!   `task/running.rs`. It is set and put back with the contexts of workers, of calls and of
-//!   `block_on`.
+//!   `stealyard_task::running`. It is set and put back with the contexts of workers, of calls and
+//!   of `block_on`.
 //! - *That it cancels a blocking call*: in the context of the scheduler whose call it is.
 //! - *The budget of the running task*: in the machine. It is the worker's, whatever was entered
 //!   further in.
 //! - *What of the user's code it is inside of, that a task woke itself*: one word, in
-//!   `task/running.rs`, put back by each call. Addresses differ between schedulers.
-//! - *Cancellations under way*: in `task/trampoline.rs`; a few frames inside each other, whichever
-//!   scheduler each is of.
-//! - *Joins that are under way*: in `fork_join/jobs.rs`. Only the worker's loop sets them, so they
-//!   are the worker's own, also in a destructor of another scheduler's task: its thieves are
-//!   workers, and any worker can run a half.
-//! - *What it waits with*: in `task/wait.rs`. It is taken out for each wait: a wait further in
-//!   makes its own, and a token left over costs one poll.
+//!   `stealyard_task::running`, put back by each call. Addresses differ between schedulers.
+//! - *Cancellations under way*: in `stealyard_task::trampoline`; a few frames inside each other,
+//!   whichever scheduler each is of.
+//! - *Joins that are under way*: in `fork_join` of `stealyard-task`. Only the worker's loop sets
+//!   them, so they are the worker's own, also in a destructor of another scheduler's task: its
+//!   thieves are workers, and any worker can run a half.
+//! - *What it waits with*: in `stealyard_task::wait_for`. It is taken out for each wait: a wait
+//!   further in makes its own, and a token left over costs one poll.
 //! - *The spill, random numbers and policy memory of a P*: in the P. They are the scheduler's own,
 //!   and are borrowed for a step that calls no code of the user's but the policy, which is given
 //!   them.

@@ -17,7 +17,7 @@
 //! Destructors of cancelled tasks run on workers, as long as there is one. They may spawn and wake:
 //! before step 6 that goes to the global queue, which step 6 empties; afterwards a thread that puts
 //! a task into the global queue cancels it. A chain of destructors that do so takes no more stack
-//! than one (`task/trampoline.rs`), during the end and after it.
+//! than one (`stealyard_task::trampoline`), during the end and after it.
 //!
 //! The hook `on_worker_stop` comes after all that on its thread, between steps 6 and 7: it is the
 //! last code of the user's there but for destructors of thread-locals, and what it makes is
@@ -154,7 +154,7 @@ fn end_and_wait(
         Shutdown::Drain | Shutdown::Cancel => None,
     };
     // Destructors that this thread has put off may be of tasks of this scheduler
-    // (`task/trampoline.rs`).
+    // (`stealyard_task::trampoline`).
     trampoline::catch_up();
     if how != Shutdown::Cancel {
         // The report says what is left.

@@ -127,9 +127,9 @@ fn steal_slot(shared: &SchedulerState, processor: &Processor, victim: &Remote) -
     Some(task)
 }
 
-/// Asks every other worker to offer its next join (`fork_join.rs`). This worker is about to
-/// sleep and cannot ask later; it may have come here without searching, or with a steal policy that
-/// skipped some workers.
+/// Asks every other worker to offer its next join (`stealyard_task::fork_join`). This worker is
+/// about to sleep and cannot ask later; it may have come here without searching, or with a steal
+/// policy that skipped some workers.
 pub(crate) fn ask_every_worker(shared: &SchedulerState, processor: &Processor) {
     for &(other, _) in &processor.remote.others {
         shared.machines[other].joins.request_offer();
