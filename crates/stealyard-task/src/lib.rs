@@ -6,6 +6,7 @@ compile_error!("`--cfg stealyard_loom` needs `--features loom`");
 compile_error!("`--cfg stealyard_shuttle` needs `--features shuttle`");
 
 pub mod fork_join;
+mod panics;
 mod task;
 pub mod user_code;
 

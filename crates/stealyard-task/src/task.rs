@@ -17,6 +17,7 @@
 //! | [`id`](self::id)              | numbers, given when they are asked for              |
 //! | [`memory`](self::memory)      | blocks, slabs, and the register of all tasks        |
 //! | [`running`](self::running)    | what a thread runs, and whether it may block        |
+//! | [`no_blocking`](self::no_blocking) | whether a call may block its thread, and what to say |
 //! | [`trampoline`](self::trampoline) | destructors one after the other, not one in the other |
 //! | [`wait`](self::wait)          | blocking a thread on a future                       |
 //!
@@ -55,6 +56,7 @@ mod header;
 mod id;
 mod join;
 mod memory;
+mod no_blocking;
 pub mod running;
 mod state;
 pub mod trampoline;
@@ -65,6 +67,7 @@ pub use abort::AbortHandle;
 pub use id::{TaskId, task_id, try_task_id};
 pub use join::{JoinError, JoinHandle, Payload};
 pub use memory::{LocalMemory, TaskMemory};
+pub use no_blocking::NoBlocking;
 pub use wait::wait_for;
 
 use cell::{Async, Body, Call};

@@ -8,7 +8,7 @@
 //! | [`pending`](self::pending) | what a join leaves on it                               |
 //! | [`offer`](self::offer)     | how a join leaves it: offers, steals, force            |
 //! | [`wait`](self::wait)       | taking a join back, waiting for it, helping its thief  |
-//! | [`current`](self::current) | which stack is the calling thread's                    |
+//! | [`current`](mod@self::current) | which stack is the calling thread's                    |
 
 mod current;
 mod offer;

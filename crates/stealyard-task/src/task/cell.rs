@@ -7,8 +7,8 @@
 //! - in the destructor of a future that is done, which loses the output;
 //! - in the destructor of a future that is cancelled.
 //!
-//! A future that panicked is dropped while the panic unwinds, as the locals of a function are, so its
-//! destructors see `std::thread::panicking()` (`docs/decisions/0007-*.md`).
+//! A future that panicked is dropped while the panic unwinds, as the locals of a function are, so
+//! its destructors see `std::thread::panicking()` (`docs/decisions/0007-*.md`).
 //!
 //! Some panics can be no result, and go to the scheduler's counter and hook only:
 //! - a second one, while something that panicked is dropped;
@@ -36,7 +36,7 @@ use super::memory::{Class, LastReference, LocalMemory};
 use super::running::Code;
 use super::state::{Begin, Complete, Pause, Release, Wake, WakeAndRelease};
 use super::{Ran, Schedule, Task, Why, running, waker};
-use crate::user_code::{Panic, catch, discard, dispose};
+use crate::panics::{Panic, catch, discard, dispose};
 
 /// What a task runs.
 ///

@@ -25,7 +25,7 @@ use stealyard_sync::cell::UnsafeCell;
 use super::id::TaskId;
 use super::state::State;
 use super::{Ran, Why};
-use crate::user_code::Panic;
+use crate::panics::Panic;
 
 /// The functions of one kind of task.
 ///

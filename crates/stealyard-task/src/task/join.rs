@@ -15,10 +15,11 @@ use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 use super::abort::{AbortHandle, Reference};
 use super::header::{Header, Joiner};
 use super::id::TaskId;
+use super::no_blocking::NoBlocking;
 use super::state::{DropHandle, IsComplete, State};
 use super::wait::wait_for;
 use super::{abort, id, trampoline, waker};
-use crate::user_code::{NoBlocking, discard};
+use crate::panics::discard;
 
 /// A task that was spawned. Dropping it detaches the task, which runs on.
 ///

@@ -16,6 +16,13 @@
 //!
 //! Beside the word lies the thread's [`Duty`], which the executor sets where its threads begin. The
 //! two together decide whether a call may block ([`NoBlocking`](crate::user_code::NoBlocking)).
+//!
+//! # The thread-locals of this crate
+//! What is here is one. Three others stay apart, because other code sets them for other spans, and
+//! none is read where another is: the frames of [`trampoline`](super::trampoline), the stack of
+//! pending joins (`fork_join/join_stack/current.rs`), and what a thread waits with (`wait.rs`). The
+//! last alone has a destructor. It is not read by tasks, so only a wait pays for the question
+//! whether it is gone.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -25,7 +32,7 @@ use stealyard_sync::const_thread_local;
 
 use super::StackJob;
 use super::header::Header;
-use crate::user_code::Panic;
+use crate::panics::Panic;
 
 const AGAIN: usize = 1;
 const JOB: usize = 2;
