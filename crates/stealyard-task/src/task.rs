@@ -336,8 +336,8 @@ where
 /// [`spawn`].
 ///
 /// # Safety
-/// 1. If the future is not `Send`, every `Task` made for it, now and by `schedule`, is run or
-///    dropped on this thread.
+/// 1. If the future is not `Send`, every `Task` made for it, whether now, for `schedule`, or by
+///    [`TaskMemory::claim_idle`], is run or dropped on this thread.
 /// 2. If its output is not `Send`, the handle is used on this thread only.
 /// 3. What the future borrows outlives the task, and so does what its output borrows. The handle is
 ///    not dropped with such an output in it while a destructor runs on this thread.

@@ -7,9 +7,9 @@
 
 use std::collections::VecDeque;
 
-use stealyard_sync::atomic::{AtomicBool, Ordering};
+use stealyard_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use stealyard_sync::cell::UnsafeCell;
-use stealyard_sync::{Arc, Mutex, model, thread};
+use stealyard_sync::{Arc, Mutex, asymmetric, model, thread};
 use stealyard_task::fork_join::{Boards, JoinHost, JoinStack};
 use stealyard_task::{Ran, Task, join, scope};
 
@@ -227,6 +227,49 @@ fn f6_the_owner_helps_its_thief() {
             );
         });
         thief.join().unwrap();
+    });
+}
+
+/// A worker that is about to sleep asks for an offer, passes a heavy fence and looks. If it does not
+/// see a join that is pushed meanwhile, the joiner sees the request.
+#[test]
+fn j15_a_join_is_seen_by_the_last_look_or_offered() {
+    const NOT_YET: usize = 0;
+    const SAW_NOTHING: usize = 1;
+    const SAW_WORK: usize = 2;
+    model::check(4, || {
+        let crew = Crew::new();
+        let look = Arc::new(AtomicUsize::new(NOT_YET));
+        let sleepy = {
+            let (crew, look) = (Arc::clone(&crew), Arc::clone(&look));
+            thread::spawn(move || {
+                let stack = &crew.stacks[0];
+                stack.request_offer();
+                asymmetric::heavy();
+                let seen = if stack.has_work() {
+                    SAW_WORK
+                } else {
+                    SAW_NOTHING
+                };
+                // Ordering: Release; pairs with the loads below.
+                look.store(seen, Ordering::Release);
+            })
+        };
+        crew.enter(0, |_| {
+            // The join is pending until the other thread has looked.
+            let wait = || {
+                // Ordering: Acquire; pairs with the store above.
+                while look.load(Ordering::Acquire) == NOT_YET {
+                    thread::yield_now();
+                }
+            };
+            join(wait, || ());
+            // Ordering: Acquire; pairs with the store above.
+            let seen = look.load(Ordering::Acquire);
+            let offers = crew.stacks[0].offers();
+            assert!(seen == SAW_WORK || offers == 1, "neither saw the other");
+        });
+        sleepy.join().unwrap();
     });
 }
 
