@@ -69,7 +69,8 @@ impl Processor {
             remote,
             queue,
             order: TaskOrder::new(config),
-            // SAFETY: 1. it is lent, passed on and flushed with the pool of the scheduler that this P is of.
+            // SAFETY: 1. it is lent, passed on and flushed with the pool of the scheduler that this
+            // P is of.
             memory: unsafe { LocalMemory::new() },
             spill: Cell::new(Vec::new()),
             rng: RefCell::new(rng),

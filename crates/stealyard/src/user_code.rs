@@ -66,8 +66,8 @@
 //! blocking panics: `JoinHandle::join`, `block_on`, and `install` for another scheduler. Spawning
 //! and waking are always allowed. Ending a scheduler never waits for the thread it is called on.
 //!
-//! What catches, drops and tells is `stealyard_task::user_code`, where the invariants UC1 and UC2
-//! are.
+//! The functions that catch, drop and tell are in `stealyard_task::user_code`, with their
+//! invariants.
 
 pub(crate) use stealyard_task::user_code::{
     NoBlocking, Panic, Quiet, catch, discard, dispose, refuse, tell,

@@ -136,7 +136,8 @@ fn w6_a_flood_of_respawning_tasks_does_not_starve_the_global_queue() {
     }
 }
 
-/// Worker 0 is fed through its inbox by tasks that yield; the global queue has its turn all the same.
+/// Worker 0 is fed through its inbox by tasks that yield; the global queue has its turn all the
+/// same.
 #[test]
 fn w6_an_inbox_task_that_yields_does_not_starve_the_global_queue() {
     for (interval, bound) in [

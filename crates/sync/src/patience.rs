@@ -55,8 +55,8 @@ impl Patience {
         Self(Budget::Steps(Backoff::new()))
     }
 
-    /// Pauses once, and returns whether to look again. False once the budget is used up, and under a
-    /// model from the start.
+    /// Pauses once, and returns whether to look again. False once the budget is used up, and under
+    /// a model from the start.
     #[inline]
     pub fn pause(&mut self) -> bool {
         if MODELLED {

@@ -1,8 +1,9 @@
 //! Locks whose poison means nothing.
 //!
-//! A lock is poisoned when a thread panics while it holds it. Where no code of a user's runs under a
-//! lock, and what it guards is whole at every step, a poisoned lock is as good as any other: these
-//! functions take it all the same. A lock that a panic can leave half done must not be taken so.
+//! A lock is poisoned when a thread panics while it holds it. Where no code of a user's runs under
+//! a lock, and what it guards is whole at every step, a poisoned lock is as good as any other:
+//! these functions take it all the same. A lock that a panic can leave half done must not be taken
+//! so.
 
 use crate::time::Duration;
 use crate::{Condvar, Mutex, MutexGuard};

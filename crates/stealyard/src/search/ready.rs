@@ -191,8 +191,8 @@ pub(crate) fn cancel_queued(shared: &SchedulerState) {
     }
 }
 
-// SAFETY: 1. no method calls code of the user's but through what catches its panics; 2. the boards are a
-// field, made for as many workers as there are processors.
+// SAFETY: 1. no method calls code of the user's but through what catches its panics; 2. the boards
+// are a field, made for as many workers as there are processors.
 unsafe impl JoinHost for SchedulerState {
     fn announce_offer(&self) {
         current::with_processor(self, |processor| match processor {
