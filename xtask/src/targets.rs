@@ -11,11 +11,12 @@ use std::process::Command;
 pub(crate) struct Args {}
 
 /// The crates with code of their own for other systems, and those built on them.
-const PACKAGES: [&str; 4] = [
+const PACKAGES: [&str; 5] = [
     "stealyard-topology",
     "stealyard-sync",
     "stealyard-park",
     "stealyard-deque",
+    "stealyard-task",
 ];
 
 /// Bare machines are not systems we know.

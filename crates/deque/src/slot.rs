@@ -48,8 +48,8 @@ use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
 use stealyard_sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use stealyard_sync::time::{Duration, Instant};
-use stealyard_sync::{CachePadded, MODELLED, thread};
+use stealyard_sync::time::Duration;
+use stealyard_sync::{CachePadded, Patience, thread};
 
 use crate::steal::Steal;
 use crate::word::{Items, Word};
@@ -206,10 +206,10 @@ impl<T: Word> Slot<T> {
 /// Lets other threads run, at least once, until `grace` is over. A model has no time, so there it
 /// lets them run once.
 fn wait(grace: Duration) {
-    let start = Instant::now();
+    let mut patience = Patience::new(grace);
     loop {
         thread::yield_now();
-        if MODELLED || start.elapsed() >= grace {
+        if !patience.pause() {
             return;
         }
     }

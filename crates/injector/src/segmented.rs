@@ -84,7 +84,7 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use crossbeam_epoch::Shared;
 use stealyard_sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use stealyard_sync::{Backoff, CachePadded, MODELLED};
+use stealyard_sync::{CachePadded, MODELLED, Patience};
 
 use crate::injector::{Injector, drop_all, share};
 use block::{BLOCK, Block, Taken};
@@ -231,7 +231,7 @@ impl<T: Send> Segmented<T> {
     /// Reserves at least one slot and at most `count`, all in one block.
     #[inline]
     fn reserve(&self, count: usize) -> Slots<T> {
-        let wait = Backoff::new();
+        let mut patience = Patience::backing_off();
         loop {
             let index = self.tail.index();
             let free = BLOCK - slot(index);
@@ -240,7 +240,9 @@ impl<T: Send> Segmented<T> {
                 continue;
             }
             let Some(slots) = self.tail.give_out(index, count.min(free)) else {
-                back_off(&wait);
+                // The cache line is left to the winner for a moment, so that each thread gets several
+                // exchanges done at a time.
+                patience.yield_to_winner();
                 continue;
             };
             if (slots.from..slots.to).contains(&LINKS_NEXT) {
@@ -351,7 +353,7 @@ impl<T: Send> Segmented<T> {
     /// reserved.
     #[inline]
     fn claim(&self, count: usize) -> Option<Slots<T>> {
-        let wait = Backoff::new();
+        let mut patience = Patience::backing_off();
         let head = &self.head.end;
         loop {
             let index = head.index();
@@ -365,7 +367,9 @@ impl<T: Send> Segmented<T> {
             } else if let Some(slots) = head.give_out(index, count.min(available).min(remaining)) {
                 return Some(slots);
             } else {
-                back_off(&wait);
+                // The cache line is left to the winner for a moment, so that each thread gets several
+                // exchanges done at a time.
+                patience.yield_to_winner();
             }
         }
     }
@@ -507,14 +511,12 @@ impl<T> End<T> {
     /// place.
     #[cold]
     fn help(&self, index: u64) {
-        let wait = Backoff::new();
-        // Under a model, the slow path is what is to be explored.
-        while !MODELLED && !wait.is_completed() {
+        let mut patience = Patience::backing_off();
+        while patience.pause() {
             // Ordering: Relaxed; a hint when to stop waiting.
             if self.index.load(Ordering::Relaxed) != index {
                 return;
             }
-            wait.snooze();
         }
         let _guard = pin();
         let block = self.block();
@@ -544,16 +546,6 @@ impl<T> Slots<T> {
         if unsafe { &*self.block }.finish(count) {
             retire(self.block);
         }
-    }
-}
-
-/// Waits for a moment after an exchange that another thread won. That leaves the cache line to the
-/// other thread, so that each thread gets several exchanges done at a time.
-#[inline]
-fn back_off(wait: &Backoff) {
-    // Under a model, the next step is what is to be explored.
-    if !MODELLED {
-        wait.spin();
     }
 }
 

@@ -31,7 +31,7 @@ impl Pool {
 
     fn submit(&self, job: Option<Job>) {
         self.queue.lock().unwrap().push_back(job);
-        self.idle.announce(1); // after the push, always
+        let _ = self.idle.announce(1); // after the push, always
     }
 
     fn pop(&self) -> Option<Option<Job>> {

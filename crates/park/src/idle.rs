@@ -168,6 +168,7 @@
 //! fences*.
 #![doc = include_str!("idle/proof.md")]
 
+mod announced;
 mod tokens;
 
 use core::panic::{RefUnwindSafe, UnwindSafe};
@@ -175,6 +176,7 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
 use stealyard_sync::{Arc, CachePadded, MODELLED, asymmetric};
 
+pub use announced::Announced;
 pub use tokens::{Active, Parking, Recheck, Searching, Sleeping, Woken};
 
 use crate::panics::FirstPanic;
@@ -303,20 +305,21 @@ impl Idle {
     }
 
     /// Says that `items` items have just become visible in some queue, from outside the workers.
-    /// Wakes as many sleepers as are needed for that many searchers, and returns how many it woke.
+    /// Wakes as many sleepers as are needed for that many searchers, and returns how many it woke,
+    /// with the proof that it passed a light fence.
     ///
     /// No worker is woken while there are as many searchers as items: for one item, while any worker
     /// searches. There is one exception: of [`RELIANCE_MAX`] announcements in a row between which some
     /// worker always searched, the last wakes one worker more.
     #[inline]
-    pub fn announce(&self, items: usize) -> usize {
+    pub fn announce(&self, items: usize) -> Announced {
         self.shared.announce(None, items)
     }
 
     /// Announces as [`announce`](Self::announce) does, on behalf of the worker `from`. A policy may
     /// wake the neighbours of that worker first.
     #[inline]
-    pub fn announce_from(&self, from: usize, items: usize) -> usize {
+    pub fn announce_from(&self, from: usize, items: usize) -> Announced {
         self.shared.announce(Some(from), items)
     }
 
@@ -412,14 +415,14 @@ pub(crate) enum Remaining {
 
 impl IdleState {
     #[inline(always)]
-    pub(crate) fn announce(&self, from: Option<usize>, items: usize) -> usize {
+    pub(crate) fn announce(&self, from: Option<usize>, items: usize) -> Announced {
         // Ordering: IO4, partner: the heavy fences of IO5 and IO6; the push comes before, the loads
         // after.
         asymmetric::light();
         if self.sleepers.is_empty() {
-            return 0;
+            return Announced::new(0);
         }
-        self.announce_to_sleepers(from, items)
+        Announced::new(self.announce_to_sleepers(from, items))
     }
 
     fn announce_to_sleepers(&self, from: Option<usize>, items: usize) -> usize {

@@ -278,7 +278,7 @@ impl Parker {
     /// Waits for the token without sleeping, for as long as the learned spin allows. Returns true
     /// if it took the token.
     fn spin(&self, deadline: Option<Instant>) -> bool {
-        if MODELLED || self.spin.get().is_none() {
+        if self.spin.get().is_none() {
             return false;
         }
         let mut wait = self.spin_wait(1, Duration::ZERO);

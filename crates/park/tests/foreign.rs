@@ -156,7 +156,7 @@ impl WakeOrder for Meddles {
     fn choose(&self, from: Option<usize>, sleepers: &SleeperSet<'_>) -> Option<usize> {
         if let Some(idle) = self.0.idle.get() {
             let _counts = (idle.searching(), idle.sleeping(), idle.joined());
-            assert_eq!(idle.announce(1), 0, "one is being woken");
+            assert_eq!(idle.announce(1).woken(), 0, "one is being woken");
             idle.wake_worker(0);
             drop(idle.join(3));
         }
@@ -179,7 +179,7 @@ fn w17_a_policy_may_use_the_protocol_and_may_panic() {
     let mut sleeping = asleep(&idle, 0..3);
     keep(idle.clone()); // part of a cycle, so it is never freed
     meddler.idle.set(idle.clone()).unwrap();
-    assert_eq!(idle.announce(1), 1);
+    assert_eq!(idle.announce(1).woken(), 1);
     assert_eq!(woken(&log), [0, 0], "by the policy, then for the item");
     let Woken::Searching(searching) = sleeping.remove(0).cancel() else {
         panic!("it was claimed");
@@ -203,7 +203,7 @@ impl Wake for Caller {
     fn wake(&self) {
         self.1.fetch_add(1, Ordering::Relaxed);
         if let Some(idle) = self.0.get() {
-            assert_eq!(idle.announce(1), 0, "the woken one searches");
+            assert_eq!(idle.announce(1).woken(), 0, "the woken one searches");
             let _counts = (idle.searching(), idle.sleeping(), idle.joined());
             drop(idle.join(2));
         }
@@ -217,7 +217,7 @@ fn w17_a_waker_may_use_the_protocol() {
     let sleeping = asleep(&idle, 0..2);
     keep(idle.clone()); // part of a cycle, so it is never freed
     assert!(cell.set(idle.clone()).is_ok());
-    assert_eq!(idle.announce(1), 1);
+    assert_eq!(idle.announce(1).woken(), 1);
     drop(sleeping);
     assert_eq!((idle.searching(), idle.joined()), (0, 0));
     assert!(calls.load(Ordering::Relaxed) >= 1);
@@ -241,7 +241,7 @@ fn w17_looks_and_sleeps_that_panic_pass_the_duty_on() {
         |idle| {
             let sleeping = asleep(idle, [0]).remove(0);
             // This worker fell asleep last, so it is claimed.
-            assert_eq!(idle.announce(1), 1);
+            assert_eq!(idle.announce(1).woken(), 1);
             drop(sleeping.sleep(|| panic!("the way to block")));
         },
     ];
@@ -261,7 +261,7 @@ fn w17_looks_and_sleeps_that_panic_pass_the_duty_on() {
 fn announcements_until_woken(idle: &Idle, log: &Log, worker: usize, limit: usize) -> usize {
     (1..=limit)
         .find(|_| {
-            idle.announce(1);
+            let _ = idle.announce(1);
             woken(log).contains(&worker)
         })
         .unwrap_or_else(|| panic!("not woken by {limit} announcements: {idle:?}"))
@@ -320,7 +320,7 @@ fn w18_searchers_that_end_are_relied_on_without_limit() {
     for round in 0..12 {
         let searching = active.search().unwrap();
         for _ in 1..RELIANCE_MAX {
-            assert_eq!(idle.announce(1), 0);
+            assert_eq!(idle.announce(1).woken(), 0);
         }
         active = if round % 2 == 0 {
             searching.found_with(|| false)
@@ -335,12 +335,12 @@ fn w18_searchers_that_end_are_relied_on_without_limit() {
     let _lost = active.search().unwrap();
     let woken_by = (1..=RELIANCE_MAX).find(|_| {
         let _ended = idle.join(1).unwrap().search().unwrap().found();
-        idle.announce(1) > 0
+        idle.announce(1).woken() > 0
     });
     assert_eq!(woken_by, Some(RELIANCE_MAX));
     assert_eq!(woken(&log), [5]);
     for _ in 0..2 * RELIANCE_MAX {
-        assert_eq!(idle.announce(0), 0, "no item relies on no searcher");
+        assert_eq!(idle.announce(0).woken(), 0, "no item relies on no searcher");
     }
     assert!(woken(&log).is_empty());
     drop(sleeping);

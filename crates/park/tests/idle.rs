@@ -49,9 +49,9 @@ fn woken(log: &Log) -> Vec<usize> {
 fn one_item_wakes_the_most_recent_sleeper_and_no_second() {
     let (idle, log) = idle(4);
     let mut sleeping = asleep(&idle, [2, 0, 3, 1]);
-    assert_eq!(idle.announce(1), 1);
+    assert_eq!(idle.announce(1).woken(), 1);
     assert_eq!(woken(&log), [1]);
-    assert_eq!(idle.announce(1), 0, "a searcher is on its way");
+    assert_eq!(idle.announce(1).woken(), 0, "a searcher is on its way");
     let Woken::Searching(searching) = sleeping.pop().unwrap().sleep(|| ()) else {
         panic!("it was claimed");
     };
@@ -69,11 +69,11 @@ fn a_batch_wakes_one_worker_for_each_item_without_a_searcher() {
     let (idle, log) = idle(6);
     let sleeping = asleep(&idle, 0..5);
     let searching = idle.join(5).unwrap().search().unwrap();
-    assert_eq!(idle.announce(3), 2);
+    assert_eq!(idle.announce(3).woken(), 2);
     assert_eq!(woken(&log), [4, 3]);
-    assert_eq!(idle.announce(100), 3, "no more than sleep");
+    assert_eq!(idle.announce(100).woken(), 3, "no more than sleep");
     assert_eq!(woken(&log), [2, 1, 0]);
-    assert_eq!(idle.announce(0), 0, "nothing wakes nobody");
+    assert_eq!(idle.announce(0).woken(), 0, "nothing wakes nobody");
     drop((sleeping, searching));
     assert_eq!((idle.searching(), idle.joined()), (0, 0));
 }
@@ -87,7 +87,7 @@ fn the_nearest_sleeper_is_woken_first_from_a_worker_and_the_last_from_outside() 
     let idle = Idle::with_order(wakers, Nearest::new(&table).unwrap());
     let active = idle.join(0).unwrap();
     let _sleeping = asleep(&idle, [5, 1, 3, 2, 4]);
-    assert_eq!(active.announce(5), 5);
+    assert_eq!(active.announce(5).woken(), 5);
     assert_eq!(woken(&log), [1, 2, 3, 4, 5]);
 }
 
@@ -96,7 +96,7 @@ fn more_workers_than_fit_in_one_word() {
     let (idle, log) = idle(300);
     let sleeping = asleep(&idle, 0..300);
     assert_eq!(idle.sleeping(), 300);
-    assert_eq!(idle.announce(300), 300);
+    assert_eq!(idle.announce(300).woken(), 300);
     let mut all = woken(&log);
     all.sort_unstable();
     assert_eq!(all, (0..300).collect::<Vec<_>>());
@@ -298,7 +298,7 @@ proptest! {
             } else {
                 let items = usize::from(choice % 3) + 1;
                 queue += items;
-                idle.announce_from(actor, items);
+                let _ = idle.announce_from(actor, items);
             }
             let parking = places.iter().any(|place| matches!(place, Place::Parking(_)));
             if !parking {

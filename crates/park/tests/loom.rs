@@ -162,7 +162,7 @@ impl World {
 
     fn submit(&self) {
         self.items.push();
-        self.idle.announce(1);
+        let _ = self.idle.announce(1);
     }
 
     /// Takes one item, sleeping as the protocol says, and returns as an active worker.
@@ -248,7 +248,7 @@ fn i5_a_batch_wakes_enough() {
             .collect();
         world.items.push();
         world.items.push();
-        world.idle.announce(2);
+        let _ = world.idle.announce(2);
         for thread in threads {
             thread.join().unwrap();
         }
@@ -368,7 +368,7 @@ fn i3_a_waker_that_claimed_no_worker_looks_again() {
         let worker = thread::spawn(move || drop(shared.take_one(active, &parker)));
         let shared = Arc::clone(&world);
         let other = thread::spawn(move || shared.submit());
-        world.idle.announce(1); // in vain, which is allowed
+        let _ = world.idle.announce(1); // in vain, which is allowed
         goes.join().unwrap();
         worker.join().unwrap();
         other.join().unwrap();

@@ -85,7 +85,7 @@ impl World {
 
     fn submit(&self, items: &[usize]) {
         self.queue.lock().unwrap().extend(items);
-        self.idle.announce(items.len());
+        let _ = self.idle.announce(items.len());
     }
 }
 

@@ -206,7 +206,7 @@ fn submitter(world: &World, rounds: u64, submitted: &AtomicU64, expected: &Atomi
             sum += round + item;
         }
         delay(&mut rng);
-        world.idle.announce(items as usize);
+        let _ = world.idle.announce(items as usize);
         expected.fetch_add(sum, Ordering::Relaxed);
         let total = submitted.fetch_add(items, Ordering::Relaxed) + items;
         if rng.below(32) == 0 {
@@ -265,7 +265,7 @@ fn w1_single_submissions_at_rest_are_all_run() {
             }
             delay(&mut rng);
             world.push(&mut rng, 1);
-            world.idle.announce(1);
+            let _ = world.idle.announce(1);
             world.wait_until_taken(round);
         }
         world.stop.store(true, Ordering::Release);
@@ -326,7 +326,7 @@ fn w4_a_searcher_that_takes_a_long_task_wakes_a_successor() {
         }
         for item in 0..=100 {
             queue.lock().unwrap().push_back(item);
-            idle.announce(1);
+            let _ = idle.announce(1);
         }
         while short.load(Ordering::Acquire) < 100 || !queue.lock().unwrap().is_empty() {
             std::thread::yield_now();

@@ -6,7 +6,8 @@
 use stealyard::policy::Turn;
 use stealyard::{Builder, StealAmount, StealPolicy};
 
-/// Workers sit in a ring: first the next one, then the one before, then the next but one, and so on.
+/// Workers sit in a ring: first the next one, then the one before, then the next but one, and so
+/// on.
 #[derive(Debug)]
 struct Neighbours;
 

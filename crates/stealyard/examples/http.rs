@@ -4,8 +4,8 @@
 //! cargo run --release --example http --features hyper -- 127.0.0.1:8080 --seconds 10
 //! wrk --threads 2 --connections 64 --duration 8s http://127.0.0.1:8080/
 //! ```
-//! Without arguments it takes a free port, asks itself a thousand times, and ends. Errors are counted and said, and make it
-//! fail; `cargo xtask verify --http` does both.
+//! Without arguments it takes a free port, asks itself a thousand times, and ends. Errors are
+//! counted and said, and make it fail; `cargo xtask verify --http` does both.
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 use std::convert::Infallible;

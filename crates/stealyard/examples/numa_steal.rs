@@ -1,10 +1,11 @@
-//! A scheduler bound across all CPUs of a machine: every worker runs where it was put, and the `Nearest`
-//! policy takes work from near victims more often than blind choice would.
+//! A scheduler bound across all CPUs of a machine: every worker runs where it was put, and the
+//! `Nearest` policy takes work from near victims more often than blind choice would.
 //!
-//! A tree of tasks is run under `Random` and under `Nearest`; the workers' own counters say how far each
-//! successful steal reached. Ends with status 1 if a worker is not where it should be, a task is lost,
-//! or steals do not prefer the near. `cargo xtask numa` runs it on emulated machines with several NUMA
-//! nodes; on a machine of one node there is no far victim and only the places are checked.
+//! A tree of tasks is run under `Random` and under `Nearest`; the workers' own counters say how far
+//! each successful steal reached. Ends with status 1 if a worker is not where it should be, a task
+//! is lost, or steals do not prefer the near. `cargo xtask numa` runs it on emulated machines with
+//! several NUMA nodes; on a machine of one node there is no far victim and only the places are
+//! checked.
 
 #![expect(clippy::print_stdout, reason = "a command-line program prints")]
 
@@ -153,8 +154,8 @@ fn run(
 
 type Leaves = (u64, u64);
 
-/// Leaves that ran, and those that ran outside the mask of their thread or on a thread with no CPU of
-/// its own.
+/// Leaves that ran, and those that ran outside the mask of their thread or on a thread with no CPU
+/// of its own.
 fn tree(depth: u32) -> Pin<Box<dyn Future<Output = Leaves> + Send>> {
     Box::pin(async move {
         if depth == 0 {

@@ -1,8 +1,8 @@
 //! A library that is built on tokio (its sockets, its timers) used from tasks of this scheduler.
 //!
-//! Such a library asks for "a tokio runtime in the context" when it registers a socket or a timer. One thread
-//! with a tokio runtime serves those registrations; the futures themselves are polled by our workers. The
-//! adapter is [`InTokio`]: it enters the runtime's context around each poll.
+//! Such a library asks for "a tokio runtime in the context" when it registers a socket or a timer.
+//! One thread with a tokio runtime serves those registrations; the futures themselves are polled by
+//! our workers. The adapter is [`InTokio`]: it enters the runtime's context around each poll.
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 use std::pin::Pin;

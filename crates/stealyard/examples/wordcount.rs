@@ -1,11 +1,12 @@
-//! Counts the words of every text file under a folder, in parallel: each directory and each file is a task,
-//! each task counts into a map that no other task uses meanwhile, and the maps are merged at the end.
+//! Counts the words of every text file under a folder, in parallel: each directory and each file is
+//! a task, each task counts into a map that no other task uses meanwhile, and the maps are merged
+//! at the end.
 //!
 //! `cargo run --release -p stealyard --example wordcount -- FOLDER [--top N] [--check]`
 //!
-//! A word is a run of letters, digits and underscores. Files that cannot be read, or are not UTF-8, are
-//! reported on standard error and do not stop the count. `--check` counts again on one thread, without the
-//! scheduler, and fails unless both agree.
+//! A word is a run of letters, digits and underscores. Files that cannot be read, or are not UTF-8,
+//! are reported on standard error and do not stop the count. `--check` counts again on one thread,
+//! without the scheduler, and fails unless both agree.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -102,14 +103,14 @@ fn list(path: &Path, tally: &mut Tally) -> (Vec<PathBuf>, Vec<PathBuf>) {
 struct Tallies(Vec<Mutex<Tally>>);
 
 impl Tallies {
-    /// Calls `count` with a tally that nobody else uses now. There are as many as workers, and a task
-    /// holds one only while it runs, so one is free.
+    /// Calls `count` with a tally that no other task uses now. There are as many as workers, and a
+    /// task holds one only while it runs, so one is free.
     fn with<R>(&self, count: impl FnOnce(&mut Tally) -> R) -> R {
         loop {
             if let Some(mut tally) = self.0.iter().find_map(|tally| tally.try_lock().ok()) {
                 return count(&mut tally);
             }
-            std::thread::yield_now(); // somebody has just taken the one that was free
+            std::thread::yield_now(); // another task has just taken the one that was free
         }
     }
 }

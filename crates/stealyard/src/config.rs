@@ -1,78 +1,74 @@
 //! Everything that can be chosen about a scheduler, as plain data.
 //!
-//! [`Builder`](crate::Builder) only fills this in. Each field says what it is, its unit, its default and
-//! why; [`Config::validate`] looks at the whole of it without building anything.
+//! [`Builder`](crate::Builder) only fills this in. Each field says what it is, its unit, its
+//! default and why. [`Config::validate`] checks the whole without building anything.
+
+pub(crate) mod environment;
+pub(crate) mod error;
+pub(crate) mod hooks;
+pub(crate) mod local_queue;
+mod validate;
 
 use core::fmt;
-use core::ops::RangeInclusive;
 
 use stealyard_park::SpinConfig;
 use stealyard_sync::time::Duration;
 use stealyard_sync::{Arc, arc_dyn};
 use stealyard_topology::{Placement, Topology};
 
-use crate::error::BuildError;
-use crate::hooks::Hooks;
+use crate::config::hooks::Hooks;
+use crate::config::local_queue::LocalQueue;
 use crate::policy::{Random, StealPolicy};
-use crate::queue::LocalQueue;
 
-/// More workers than this are taken to be a mistake: twice the CPUs of the largest machine that Linux
-/// supports by default (2,048 in the common configurations).
+/// More workers than this are taken to be a mistake: twice the CPUs of the largest machine that
+/// Linux supports by default (2,048 in the common configurations).
 pub const PARALLELISM_MAX: usize = 4096;
-
-/// No count of turns may be greater, so that a task that waits for its turn waits for a moment, and not for hours:
-/// 65,536 short tasks take a millisecond.
-const TURNS_MAX: u32 = 1 << 16;
-/// Passes after which every victim has been asked often enough; a pass looks at no other source of tasks.
-const PASSES_MAX: u32 = 64;
-/// The longest a thief may stand beside a run-next slot, where it looks at nothing else.
-const GRACE_MAX: Duration = Duration::from_millis(1);
-/// The longest spin. A thread that waits longer had better sleep.
-const SPIN_MAX: Duration = Duration::from_millis(100);
-const STACK_MIN: usize = 16 * 1024;
-/// The platform rounds up to whole pages, which must not overflow. Whether so much can be mapped it says itself.
-const STACK_MAX: usize = isize::MAX as usize;
 
 /// When a worker looks at the global queue although its own has work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GlobalInterval {
-    /// Every so many tasks, from 1 to 65,536. Go uses 61: not a power of two, so that it falls into no rhythm.
-    /// Two turns of the global queue have one of the worker's own in between, so one is as two.
+    /// Every so many tasks, from 1 to 65,536. Go uses 61: not a power of two, so that it falls into
+    /// no rhythm. Between two turns of the global queue the worker runs at least one task of its
+    /// own, so 1 means the same as 2.
     Tasks(u32),
-    /// About every so long, longer than zero: the number of tasks follows their mean length, within 2 to 127. A
-    /// task in the global queue then waits about as long behind long tasks as behind short ones.
+    /// About every so long, longer than zero. The number of tasks follows their mean length, from 2
+    /// to 127, so that a task in the global queue waits about as long behind long tasks as behind
+    /// short ones.
     Time(Duration),
 }
 
 /// What happens when a worker cannot be bound to its CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PinFailure {
-    /// A warning is emitted and the worker runs unbound. The default: a narrower cpuset than at build
-    /// time should cost locality, not work.
+    /// A warning is emitted and the worker runs unbound. The default: a narrower cpuset than at
+    /// build time should cost locality, not work.
     #[default]
     Continue,
-    /// Building fails with [`BuildError::Pin`].
+    /// Building fails with [`BuildError::Pin`](crate::BuildError::Pin).
     Refuse,
 }
 
 /// The configuration of a scheduler. Plain data; `..Config::default()` fills the rest.
 ///
-/// Every number has a range, which its field states; what lies outside is refused by name. Where none is stated,
-/// every value works.
+/// Every number has a range, which its field states. A value outside of it is refused with an error
+/// that names the field. Where no range is stated, every value works.
 #[derive(Clone)]
 pub struct Config {
-    /// What the worker threads are named: this, a hyphen and the worker's number; threads for blocking
-    /// calls get `-blocking-` before the number. Default: `stealyard`, short because Linux shows 15 bytes.
+    /// How threads are named: a worker's by this, a hyphen and its number; a thread for blocking
+    /// calls gets `-blocking-` before the number. Default: `stealyard`, short because Linux shows
+    /// 15 bytes.
     pub name: String,
-    /// How many workers, from 1 to [`PARALLELISM_MAX`]. Default: `None`, which takes `STEALYARD_PROCS` from
-    /// the environment if it is set, else what the affinity mask and the CPU quotas of this cgroup and
-    /// its ancestors allow (see `stealyard_topology::available_parallelism`).
+    /// How many workers, from 1 to [`PARALLELISM_MAX`]. Default: `None`, which takes
+    /// `STEALYARD_PROCS` from the environment if it is set, else what the affinity mask and the CPU
+    /// quotas of this cgroup and its ancestors allow (see
+    /// `stealyard_topology::available_parallelism`).
     pub parallelism: Option<usize>,
-    /// The stack of each worker and blocking thread, in bytes, from 16 KiB to `isize::MAX`; what the system cannot map
-    /// is a thread that cannot be started. Default: `None`, the platform's usual size (2 MiB in Rust).
+    /// The stack of each worker and blocking thread, in bytes, from 16 KiB to `isize::MAX`. If the
+    /// system cannot map it, the thread cannot be started. Default: `None`, the platform's usual
+    /// size (2 MiB in Rust).
     pub stack_size: Option<usize>,
-    /// To which CPUs the workers are bound. Default: `Placement::None`: binding helps a program that has
-    /// the machine to itself and hurts all others.
+    /// To which CPUs the workers are bound. Default: `Placement::None`: binding helps a program
+    /// that has the machine to itself and hurts all others.
     pub placement: Placement,
     /// What happens when binding fails. Default: the worker runs unbound.
     pub on_pin_failure: PinFailure,
@@ -83,55 +79,64 @@ pub struct Config {
     /// The kind of queue each worker has for its own tasks. Default: a ring of 256 as in Go; see
     /// [`LocalQueue`].
     pub local_queue: LocalQueue,
-    /// When a worker looks at the global queue although its own has work. Default: every 61 tasks, as
-    /// Go. The bound on waiting that README states follows from it.
+    /// When a worker looks at the global queue although its own has work. Default: every 61 tasks,
+    /// as Go. The bound on waiting that README states follows from it.
     pub global_interval: GlobalInterval,
-    /// How many tasks in a row may come from the run-next slot before the queue has its turn; they
-    /// share the time slice of the task that woke the first. Default: 3: message passing keeps its warm
-    /// caches, and a pair that wakes each other for ever delays others by four tasks at the most.
-    /// Zero turns the slot off; at most 65,536. With the slot off and a last-in-first-out queue, tasks that wake each
-    /// other for ever go before the older ones of their worker for as long as no other worker takes those.
+    /// How many tasks in a row may come from the run-next slot before the queue has its turn, at
+    /// most 65,536. They share the time slice of the task that woke the first. Default: 3. So
+    /// message passing keeps its warm caches, and a pair that wakes each other for ever delays
+    /// others by four tasks at the most.
+    ///
+    /// Zero turns the slot off. With the slot off and a last-in-first-out queue, tasks that wake
+    /// each other for ever go before the older ones of their worker for as long as no other worker
+    /// takes those.
     pub slot_streak_max: u32,
-    /// How long a thief that found a task in a run-next slot waits before it takes it, because its owner
-    /// is about to run it. Default: 3 µs, as Go. At most 1 ms.
+    /// How long a thief that found a task in a run-next slot waits before it takes it, because its
+    /// owner is about to run it. Default: 3 µs, as Go. At most 1 ms.
     pub slot_grace: Duration,
-    /// How long, but not zero, a sleeping worker lets a task wait in the run-next slot of a busy worker before it
-    /// looks there, at first; doubles up to `watch_max` while there is nothing to find. Default: 200 µs: long
-    /// beside the wake (10 to 50 µs), short beside what people notice. `Duration::MAX` turns it off: then what is
-    /// alone in a slot, or private to a join, may wait behind a task until that ends, whatever the others do.
+    /// How long a task may wait behind a long one before a sleeping worker, the monitor, looks for
+    /// it at first: not zero. The pause doubles up to `watch_max` while there is nothing to find.
+    /// Default: 200 µs: long beside the wake (10 to 50 µs), short beside what people notice.
+    ///
+    /// `Duration::MAX` turns the monitor off. Then a task alone in a run-next slot, or the private
+    /// half of a join, may wait until the task before it ends, whatever the other workers do.
     pub watch_min: Duration,
-    /// See `watch_min`; not zero. Default: 10 ms: 100 looks a second, and only while another worker runs tasks.
+    /// The longest pause of the monitor, see `watch_min`: not zero. Default: 10 ms, which is 100
+    /// looks a second, and only while another worker runs tasks.
     pub watch_max: Duration,
-    /// How many operations a task may do before [`coop`](crate::coop) makes it yield. Default: 128, as
-    /// tokio: some microseconds of channel operations. From 1 to 65,536. What waits in the global queue may wait
-    /// behind as many tasks as `global_interval` says, each of which uses it up.
+    /// How many operations a task may do before [`coop`](crate::coop) makes it yield.
+    /// Default: 128, as tokio: some microseconds of channel operations. From 1 to 65,536. A task
+    /// in the global queue may wait behind as many tasks as `global_interval` says, each of which
+    /// uses its budget up.
     pub budget: u32,
-    /// Whom to steal from, how much, and whom to wake. Default: [`Random`]; `Nearest` pays where workers
-    /// are bound on a machine with several caches or nodes.
+    /// Whom to steal from, how much, and whom to wake. Default: [`Random`]; `Nearest` pays where
+    /// workers are bound on a machine with several caches or nodes.
     pub steal_policy: Arc<dyn StealPolicy>,
-    /// How often a thief goes through the others before it gives up; the run-next slots are looked at in
-    /// the last pass. Default: 4, as Go. From 1 to 64.
+    /// How often a thief goes through the others before it gives up; the run-next slots are looked
+    /// at in the last pass. Default: 4, as Go. From 1 to 64.
     pub steal_passes: u32,
-    /// How long a worker that found nothing goes on looking before it sleeps, and how long a thread that waits
-    /// from outside spins: learned within these bounds, from measured wakes, for workers also from measured
-    /// barriers on the way to sleep, which interrupt the other cores, and from whether spins were in vain or
-    /// cost the core (see `stealyard_park::Spin`). Default: see [`SpinConfig`]; off where only one CPU is to be
-    /// had.
-    /// `min` and `max` are at most 100 ms.
+    /// How long a worker that found nothing goes on looking before it sleeps, and how long a thread
+    /// that waits from outside spins. The time is learned within these bounds (see
+    /// `stealyard_park::Spin`): from measured wake-ups, from whether spins were in vain or cost the
+    /// core, and for workers also from the measured cost of the barrier before a sleep, which
+    /// interrupts the other cores. `min` and `max` are at most 100 ms. Default: see [`SpinConfig`];
+    /// off where there is only one CPU.
     pub spin: Option<SpinConfig>,
-    /// Never more threads for blocking calls than this, at least 1. Default: 512, as the peers.
+    /// The greatest number of threads for blocking calls, at least 1. Default: 512, as the peers.
     pub blocking_threads_max: usize,
-    /// How long an idle thread for blocking calls waits for the next before it ends. Default: 10 s. Zero ends it at
-    /// once; `Duration::MAX` keeps it until the scheduler ends.
+    /// How long an idle thread for blocking calls waits for the next before it ends. Default: 10 s.
+    /// Zero ends it at once; `Duration::MAX` keeps it until the scheduler ends.
     pub blocking_keep_alive: Duration,
-    /// What is called when threads start, stop, park and unpark, and when a task panics. Default: nothing.
+    /// Functions that are called when threads start, stop, park and unpark, and when a task panics.
+    /// Default: none.
     pub hooks: Hooks,
-    /// A line about the scheduler's state on standard error, every so often. Default: `None`, which takes
-    /// milliseconds from `STEALYARD_SCHEDTRACE` if it is set. At least 1 ms.
+    /// A line about the scheduler's state on standard error, every so often. Default: `None`, which
+    /// takes milliseconds from `STEALYARD_SCHEDTRACE` if it is set. At least 1 ms.
     pub schedtrace: Option<Duration>,
     /// The seed of the workers' random numbers. Default: `None`, a fresh one each time.
     pub seed: Option<u64>,
-    /// How threads are started: for tests of what happens when they can't be. Default: by the system.
+    /// How threads are started: for tests of what happens when they can't be. Default: by the
+    /// system.
     #[doc(hidden)]
     pub starter: Arc<dyn stealyard_park::pool::Start>,
 }
@@ -163,119 +168,6 @@ impl Default for Config {
             starter: arc_dyn!(stealyard_park::pool::OsThreads),
         }
     }
-}
-
-impl Config {
-    /// Checks the configuration without building anything.
-    ///
-    /// # Errors
-    /// [`BuildError::Config`] names the first field that makes no sense, its value and what would be
-    /// right.
-    pub fn validate(&self) -> Result<(), BuildError> {
-        if let Some(count) = self.parallelism {
-            within("parallelism", count, 1..=PARALLELISM_MAX)?;
-        }
-        let no_zero = || "a name without zero bytes".to_owned();
-        check(
-            "name",
-            format!("{:?}", self.name),
-            !self.name.contains('\0'),
-            no_zero,
-        )?;
-        if let Some(bytes) = self.stack_size {
-            within("stack_size", bytes, STACK_MIN..=STACK_MAX)?;
-        }
-        self.local_queue.validate()?;
-        self.validate_turns()?;
-        self.validate_times()?;
-        within(
-            "blocking_threads_max",
-            self.blocking_threads_max,
-            1..=usize::MAX,
-        )
-    }
-
-    /// What is counted in tasks, operations or passes.
-    fn validate_turns(&self) -> Result<(), BuildError> {
-        if let GlobalInterval::Tasks(tasks) = self.global_interval {
-            let fits = (1..=TURNS_MAX).contains(&tasks);
-            check("global_interval", format!("Tasks({tasks})"), fits, || {
-                format!("from Tasks(1) to Tasks({TURNS_MAX})")
-            })?;
-        }
-        within("slot_streak_max", self.slot_streak_max, 0..=TURNS_MAX)?;
-        within("budget", self.budget, 1..=TURNS_MAX)?;
-        within("steal_passes", self.steal_passes, 1..=PASSES_MAX)
-    }
-
-    fn validate_times(&self) -> Result<(), BuildError> {
-        if let GlobalInterval::Time(time) = self.global_interval {
-            let wanted = || "longer than Time(0ns)".to_owned();
-            check(
-                "global_interval",
-                format!("Time({time:?})"),
-                !time.is_zero(),
-                wanted,
-            )?;
-        }
-        time("slot_grace", self.slot_grace, Duration::ZERO..=GRACE_MAX)?;
-        let any = Duration::from_nanos(1)..=Duration::MAX;
-        time("watch_min", self.watch_min, any.clone())?;
-        time("watch_max", self.watch_max, any)?;
-        if let Some(spin) = self.spin {
-            time("spin.min", spin.min, Duration::ZERO..=SPIN_MAX)?;
-            time("spin.max", spin.max, Duration::ZERO..=SPIN_MAX)?;
-        }
-        match self.schedtrace {
-            Some(every) => time(
-                "schedtrace",
-                every,
-                Duration::from_millis(1)..=Duration::MAX,
-            ),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Checks a number against its range.
-fn within<T>(field: &'static str, value: T, range: RangeInclusive<T>) -> Result<(), BuildError>
-where
-    T: PartialOrd + fmt::Display,
-{
-    check(field, &value, range.contains(&value), || {
-        format!("from {} to {}", range.start(), range.end())
-    })
-}
-
-/// Checks a time against its range.
-fn time(
-    field: &'static str,
-    value: Duration,
-    range: RangeInclusive<Duration>,
-) -> Result<(), BuildError> {
-    check(field, format!("{value:?}"), range.contains(&value), || {
-        let (from, to) = (range.start(), range.end());
-        match *to {
-            Duration::MAX => format!("at least {from:?}"),
-            to => format!("from {from:?} to {to:?}"),
-        }
-    })
-}
-
-fn check(
-    field: &'static str,
-    value: impl fmt::Display,
-    fits: bool,
-    wanted: impl FnOnce() -> String,
-) -> Result<(), BuildError> {
-    if fits {
-        return Ok(());
-    }
-    Err(BuildError::Config {
-        field,
-        value: value.to_string(),
-        wanted: wanted(),
-    })
 }
 
 impl fmt::Debug for Config {

@@ -1,48 +1,39 @@
 //! What the scheduler counts, and how it is read.
 //!
-//! One counter has one writer: the worker that holds the P adds with a load and a store, which costs what
-//! adding to a plain variable costs, and whoever reads sums. A sum over workers is therefore not the state
-//! of one moment; each single counter only grows. What is not a worker's and rare (panics, threads that could
-//! not be started) is counted by read-modify-writes.
+//! A counter has one writer: the worker that holds the P adds with a load and a store, which costs
+//! no more than to add to a plain variable, and the reader sums. A sum over workers is therefore
+//! not the state of one moment; each single counter only grows. Events that belong to no worker and
+//! are rare (panics, threads that could not be started) are counted by read-modify-writes.
+//!
+//! Metrics are read, never relied on: counts that a protocol needs are fields of their own
+//! (`processor/remote.rs`), which metrics read.
 
-use stealyard_sync::CachePadded;
-use stealyard_sync::atomic::{AtomicU64, Ordering};
-use stealyard_sync::time::{Duration, Instant};
+pub(crate) mod counter;
+pub(crate) mod histogram;
+pub(crate) mod wake_timer;
 
-use crate::histogram::{Histogram, Recorder};
+use counter::Counter;
+use histogram::{Histogram, Recorder};
+
+/// Counts that belong to no worker and are rare: written by read-modify-writes.
+#[derive(Debug, Default)]
+pub(crate) struct SharedCounts {
+    /// Sleeping workers that threads outside woke.
+    pub(crate) outside_wakes: Counter,
+    /// Panics of the user's code that were caught.
+    pub(crate) panics: Counter,
+    /// Tasks that were cancelled when they were spawned.
+    pub(crate) refused: Counter,
+    /// Threads that could not be started.
+    pub(crate) start_failures: Counter,
+}
 
 /// Distances are counted apart up to this rank; farther ones are counted with it.
 pub const DISTANCES: usize = 10;
 
-/// A counter with one writer.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds, by the only writer.
-    #[inline(always)]
-    pub(crate) fn add(&self, count: u64) {
-        // Ordering: Relaxed on both; only its owner writes it, and nothing depends on it.
-        let before = self.0.load(Ordering::Relaxed);
-        self.0.store(before.wrapping_add(count), Ordering::Relaxed);
-    }
-
-    #[inline(always)]
-    pub(crate) fn get(&self) -> u64 {
-        // Ordering: Relaxed; a moment's view.
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Adds, where there are several writers.
-    pub(crate) fn add_shared(&self, count: u64) {
-        // Ordering: Relaxed; only the sum matters.
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-}
-
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// One worker's counters; written by whoever holds the P.
+        /// One worker's counters; written by the worker that holds the P.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)*
@@ -51,26 +42,34 @@ macro_rules! counters {
             pub(crate) wake_to_run: Recorder,
         }
 
-        /// What one worker did since the scheduler began, or the sum over all of them.
+        /// The counts of one worker since the scheduler began, or the sum over all of them.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct WorkerMetrics {
+            /// Times a task was run: to its end or until it waited.
+            pub tasks_run: u64,
+            /// Times the worker slept.
+            pub parks: u64,
             $($(#[$doc])* pub $name: u64,)*
             /// Successful steals by the distance of the victim; see `stealyard_topology::Matrix`.
             pub stolen_by_distance: [u64; DISTANCES],
-            /// How long tasks ran until they ended or waited; one in each interval of `Config::global_interval`
-            /// is measured.
+            /// How long tasks ran until they ended or waited; one in each interval of
+            /// `Config::global_interval` is measured.
             pub poll_time: Histogram,
-            /// How long it took from a submission from outside, which woke this sleeping worker, until it had a
-            /// task; where several are woken at once, only one of them is counted.
+            /// How long it took from a submission from outside, which woke this sleeping worker,
+            /// until it had a task. Where several are woken at once, only one of them is counted.
             pub wake_to_run: Histogram,
             /// Tasks in the worker's queue now, its run-next slot included.
             pub queue_depth: usize,
         }
 
         impl Counters {
-            pub(crate) fn read(&self, queue_depth: usize) -> WorkerMetrics {
+            /// Reads the counters, beside those that belong to protocols and are kept elsewhere
+            /// (`processor/remote.rs`).
+            pub(crate) fn read(&self, queue_depth: usize, tasks_run: u64, parks: u64) -> WorkerMetrics {
                 WorkerMetrics {
+                    tasks_run,
+                    parks,
                     $($name: self.$name.get(),)*
                     stolen_by_distance: core::array::from_fn(|rank| self.stolen_by_distance[rank].get()),
                     poll_time: self.poll_time.read(),
@@ -82,6 +81,8 @@ macro_rules! counters {
 
         impl WorkerMetrics {
             fn add(&mut self, other: &Self) {
+                self.tasks_run = self.tasks_run.wrapping_add(other.tasks_run);
+                self.parks = self.parks.wrapping_add(other.parks);
                 $(self.$name = self.$name.wrapping_add(other.$name);)*
                 for (sum, one) in self.stolen_by_distance.iter_mut().zip(other.stolen_by_distance) {
                     *sum = sum.wrapping_add(one);
@@ -95,8 +96,6 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Times a task was run: to its end or until it waited.
-    tasks_run,
     /// Tasks taken from the run-next slot.
     slot_hits,
     /// Tasks spawned on the worker.
@@ -111,10 +110,11 @@ counters! {
     slots_stolen,
     /// Times the queue was full and gave half to the global queue.
     overflows,
-    /// Tasks that the worker gave to the global queue: by overflows, or because they yielded and its own queue is
-    /// last in, first out.
+    /// Tasks that the worker gave to the global queue: by overflows, or because they yielded and
+    /// its own queue is last in, first out.
     tasks_overflowed,
-    /// Times the worker went on looking after it had found nothing, instead of going to sleep at once.
+    /// Times the worker went on looking after it had found nothing, instead of going to sleep at
+    /// once.
     spins,
     /// Those of them that found nothing.
     spins_in_vain,
@@ -122,8 +122,6 @@ counters! {
     injector_takes,
     /// Tasks so taken.
     tasks_injected,
-    /// Times the worker slept.
-    parks,
     /// Times it was woken to search.
     woken_to_search,
     /// Sleeping workers that it woke.
@@ -134,42 +132,6 @@ counters! {
     search_ns,
 }
 
-/// What times are measured from: the scheduler's beginning.
-#[derive(Debug)]
-pub(crate) struct Clock(Instant);
-
-impl Clock {
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-/// When the last submission from outside that found a sleeper began. Only a measurement.
-#[derive(Debug, Default)]
-pub(crate) struct WakeBegan(AtomicU64);
-
-impl WakeBegan {
-    pub(crate) fn stamp(&self, clock: &Clock) {
-        let ns = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        // Ordering: Relaxed; a measurement that nothing depends on.
-        self.0.store(ns.max(1), Ordering::Relaxed);
-    }
-
-    /// The stamp, if there is one since the last call.
-    pub(crate) fn take(&self) -> Option<Duration> {
-        // Ordering: Relaxed; as above.
-        let ns = self.0.swap(0, Ordering::Relaxed);
-        (ns != 0).then(|| Duration::from_nanos(ns))
-    }
-}
-
-/// One worker's counters on lines of their own.
-pub(crate) type PaddedCounters = CachePadded<Counters>;
-
 /// A scheduler's state and history, read without stopping anyone.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -178,8 +140,8 @@ pub struct Metrics {
     pub workers: Vec<WorkerMetrics>,
     /// Tasks in the global queue now.
     pub injector_depth: usize,
-    /// Tasks that threads outside have put into the global queue; worked out from the other counts, so it is
-    /// exact at rest only.
+    /// Tasks that threads outside have put into the global queue; worked out from the other counts,
+    /// so it is exact at rest only.
     pub pushed_from_outside: u64,
     /// Sleeping workers that threads outside woke for what they put there.
     pub wakes_from_outside: u64,
@@ -195,16 +157,16 @@ pub struct Metrics {
     pub blocking_queued: usize,
     /// Threads that could not be started so far, workers' and blocking ones'.
     pub thread_start_failures: u64,
-    /// Panics caught so far: of tasks; of destructors of what no handle took or whose handle was dropped; of joiners'
-    /// wakers, hooks and policies.
+    /// Panics caught so far: of tasks; of destructors of what no handle took or whose handle was
+    /// dropped; of joiners' wakers, hooks and policies.
     pub panics: u64,
-    /// Tasks that were cancelled when they were spawned, because the scheduler had ended, was being drained and the
-    /// caller outside, or was the copy in a forked child.
+    /// Tasks that were cancelled when they were spawned, because the scheduler had ended, was being
+    /// drained and the caller outside, or was the copy in a forked child.
     pub refused: u64,
 }
 
 impl Metrics {
-    /// The sum over all workers.
+    /// Returns the sum over all workers.
     #[must_use]
     pub fn total(&self) -> WorkerMetrics {
         let mut total = WorkerMetrics::default();
@@ -222,32 +184,29 @@ mod tests {
     #[test]
     fn the_total_is_the_sum() {
         let counters = Counters::default();
-        counters.tasks_run.add(3);
+        counters.spawned.add(3);
         counters.stolen_by_distance[2].add(2);
         let metrics = Metrics {
-            workers: vec![counters.read(4), counters.read(1)],
+            workers: vec![counters.read(4, 5, 7), counters.read(1, 5, 7)],
             ..Metrics::default()
         };
         let total = metrics.total();
-        assert_eq!((total.tasks_run, total.queue_depth), (6, 5));
+        assert_eq!((total.spawned, total.queue_depth), (6, 5));
+        assert_eq!((total.tasks_run, total.parks), (10, 14));
         assert_eq!(total.stolen_by_distance[2], 4);
     }
 
     #[test]
-    fn t14_a_counter_at_its_end_goes_on_at_zero() {
-        let counters = Counters {
-            tasks_run: Counter(AtomicU64::new(u64::MAX - 1)),
-            ..Counters::default()
-        };
-        counters.tasks_run.add(3);
-        assert_eq!(counters.tasks_run.get(), 1);
-        counters.tasks_run.add_shared(u64::MAX);
-        assert_eq!(counters.tasks_run.get(), 0);
-        counters.tasks_run.add(u64::MAX);
+    fn a_sum_of_counters_goes_on_at_zero() {
+        let counters = Counters::default();
+        counters.spawned.add(u64::MAX);
+        let near_end = || counters.read(0, u64::MAX, u64::MAX);
         let metrics = Metrics {
-            workers: vec![counters.read(0), counters.read(0)],
+            workers: vec![near_end(), near_end()],
             ..Metrics::default()
         };
-        assert_eq!(metrics.total().tasks_run, u64::MAX - 1, "the sum, too");
+        let total = metrics.total();
+        assert_eq!(total.spawned, u64::MAX - 1);
+        assert_eq!((total.tasks_run, total.parks), (u64::MAX - 1, u64::MAX - 1));
     }
 }

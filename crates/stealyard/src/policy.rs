@@ -1,14 +1,15 @@
 //! Whom to steal from and how much: the small trait, and the policies that come with the crate.
 //!
-//! A policy is a pure function of what it is given: who asks, how far the others are, a source of
-//! random numbers, four words of memory that the thief keeps for it. It has no state of its own, so one
-//! object serves all workers, a simulator can run the same object, and a run can be replayed from its
-//! seed. A policy only proposes: the scheduler tries the victim, and before a worker sleeps it looks at
-//! every queue whatever the policy says. So no policy, however wrong, can lose a task.
+//! A policy is a pure function of what it is given: the thief, how far the others are, a source of
+//! random numbers, four words of memory that the thief keeps for it. It has no state of its own, so
+//! one object serves all workers, a simulator can run the same object, and a run can be replayed
+//! from its seed. A policy only proposes: the scheduler tries the victim, and before a worker
+//! sleeps it looks at every queue whatever the policy says. So no policy, however wrong, can lose a
+//! task.
 //!
 //! | policy       | order of victims                                  | when                               |
 //! |--------------|---------------------------------------------------|------------------------------------|
-//! | [`Random`]   | all, from a random start with a random stride     | the default; no locality to speak of |
+//! | [`Random`]   | all, from a random start with a random stride     | the default; no locality to speak of  |
 //! | [`Nearest`]  | tier by tier of distance, random within one       | more than one cache or node         |
 //! | [`Sticky`]   | the last victim that gave something, then random  | few producers, many consumers       |
 //! | [`Longest`]  | the longer of two drawn queues                    | very uneven queues                  |
@@ -35,7 +36,11 @@ pub use sticky::Sticky;
 pub use weighted::Weighted;
 
 /// What a policy may keep about one thief between its turns; all zero at first.
-pub type Memory = [u64; 4];
+pub type PolicyMemory = [u64; 4];
+
+/// The former name of [`PolicyMemory`].
+#[doc(hidden)]
+pub type Memory = PolicyMemory;
 
 /// How much a thief takes from the victim's queue at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +54,7 @@ pub enum StealAmount {
 }
 
 impl StealAmount {
-    /// The greatest number of items.
+    /// Returns the greatest number of items.
     pub(crate) fn limit(self) -> usize {
         match self {
             Self::One => 1,
@@ -72,18 +77,18 @@ pub struct Turn<'a> {
     /// The thief's random numbers.
     pub rng: &'a mut Rng,
     /// What the policy keeps for this thief.
-    pub memory: &'a mut Memory,
+    pub memory: &'a mut PolicyMemory,
     /// How many items a worker's queue seems to hold.
     pub(crate) len_of: &'a dyn Fn(usize) -> usize,
 }
 
 impl<'a> Turn<'a> {
-    /// A question, for the tests of a policy.
+    /// Makes a question, for the tests of a policy.
     pub fn new(
         thief: usize,
         others: &'a [(usize, u8)],
         rng: &'a mut Rng,
-        memory: &'a mut Memory,
+        memory: &'a mut PolicyMemory,
         len_of: &'a dyn Fn(usize) -> usize,
     ) -> Self {
         Self {
@@ -97,12 +102,13 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// How many items the queue of `worker` seems to hold: a moment's view that costs a cache miss.
+    /// Returns how many items the queue of `worker` seems to hold: a moment's view that costs a
+    /// cache miss.
     pub fn len_of(&self, worker: usize) -> usize {
         (self.len_of)(worker)
     }
 
-    /// A number below `bound`, zero if `bound` is zero.
+    /// Draws a number below `bound`, or zero if `bound` is zero.
     pub fn below(&mut self, bound: usize) -> usize {
         match u32::try_from(bound) {
             Ok(0) => 0,
@@ -126,32 +132,33 @@ impl fmt::Debug for Turn<'_> {
 
 /// Whom to steal from, how much, and whom to wake when there is more work.
 pub trait StealPolicy: fmt::Debug + Send + Sync {
-    /// The next victim of this pass; none ends the pass. The thief itself, or a worker that does not
-    /// exist, is passed over. A pass has at most twice as many steps as there are workers.
+    /// Returns the next victim of this pass, or `None` to end the pass. The thief itself, or a
+    /// worker that does not exist, is passed over. A pass has at most twice as many steps as there
+    /// are workers.
     ///
-    /// A panic here, and in the other two methods that a worker calls, ends the pass, or is as if the default had been
-    /// given; it is counted and told to the panic hook.
+    /// A panic here ends the pass. A panic in one of the other two methods that a worker calls is
+    /// as if the default had been given. Either is counted and told to the panic hook.
     fn victim(&self, turn: &mut Turn<'_>) -> Option<usize>;
 
-    /// How much to take. Default: half.
+    /// Returns how much to take. Default: half.
     fn amount(&self) -> StealAmount {
         StealAmount::Half
     }
 
-    /// What came of the attempt on `victim`: how many items it gave. Default: nothing is kept.
-    fn outcome(&self, memory: &mut Memory, victim: usize, took: usize) {
+    /// Learns how many items an attempt on `victim` took. Default: keeps nothing.
+    fn outcome(&self, memory: &mut PolicyMemory, victim: usize, took: usize) {
         let _ = (memory, victim, took);
     }
 
-    /// Whom to wake, to go with the order of stealing. Default: whoever fell asleep last. Called by `build`. A panic of
-    /// the order itself is taken for no choice.
+    /// Returns the order of waking, to go with the order of stealing. Default: the worker that fell
+    /// asleep last. Called by `build`. A panic of the order itself is taken for no choice.
     fn wake_order(&self, distances: &Matrix) -> Box<dyn WakeOrder> {
         let _ = distances;
         Box::new(MostRecent)
     }
 }
 
-/// The wake order that goes with stealing near first: near workers are woken first.
+/// Returns the wake order that goes with stealing near first: near workers are woken first.
 pub(crate) fn nearest_wakes(distances: &Matrix) -> Box<dyn WakeOrder> {
     let rows: Vec<Vec<u32>> = (0..distances.len())
         .map(|from| {
@@ -179,7 +186,7 @@ pub(crate) mod double {
 
     use super::*;
 
-    /// The victims of one pass, with empty queues.
+    /// Returns the victims of one pass, with empty queues.
     pub(crate) fn pass(policy: &dyn StealPolicy, others: &[(usize, u8)], seed: u64) -> Vec<usize> {
         pass_with(policy, others, seed, &mut [0; 4], &|_| 0)
     }
@@ -188,7 +195,7 @@ pub(crate) mod double {
         policy: &dyn StealPolicy,
         others: &[(usize, u8)],
         seed: u64,
-        memory: &mut Memory,
+        memory: &mut PolicyMemory,
         len_of: &dyn Fn(usize) -> usize,
     ) -> Vec<usize> {
         let mut rng = Rng::new(seed);
@@ -227,7 +234,8 @@ pub(crate) mod double {
         }
     }
 
-    /// Whom `order` wakes for worker `from`, of those that fell asleep in this order.
+    /// Returns the worker that `order` wakes for worker `from`, of those that fell asleep in this
+    /// order.
     fn woken(order: Box<dyn WakeOrder>, from: usize, asleep: &[usize]) -> Option<usize> {
         struct Asked(Box<dyn WakeOrder>, Arc<Mutex<Option<usize>>>);
         impl WakeOrder for Asked {
@@ -249,7 +257,7 @@ pub(crate) mod double {
                 Recheck::Work(..) => unreachable!("there is none"),
             }
         }
-        idle.announce_from(from, 1);
+        let _ = idle.announce_from(from, 1);
         *answer.lock().unwrap()
     }
 

@@ -1,6 +1,6 @@
-//! Goal: what may cross threads and unwinding, what may be moved when pinned, and which way lifetimes may change, for
-//! every public type; and what may not.
-//! Method: a table, decided at compile time; what must be refused with a message is in `pins/`.
+//! Goal: what may cross threads and unwinding, what may be moved when pinned, and which way
+//! lifetimes may change, for every public type; and what may not. Method: a table, decided at
+//! compile time; what must be refused with a message is in `pins/`.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use std::cell::{Cell, RefCell};
@@ -105,7 +105,8 @@ fn what_is_a_threads_own_stays_there() {
     lacks!(Turn<'static>: Sync);
 }
 
-/// The output is sent from the thread that ran the task to the handle's; the handle itself is no reference to it.
+/// The output is sent from the thread that ran the task to the handle's; the handle itself is no
+/// reference to it.
 #[test]
 fn a_join_handle_is_as_its_output() {
     goes_anywhere!(
@@ -124,7 +125,7 @@ fn a_join_handle_is_as_its_output() {
 }
 
 #[test]
-fn what_is_unwind_safe() {
+fn types_that_are_unwind_safe() {
     is_unwind_safe::<EnterGuard>();
     is_unwind_safe::<Scope<'static>>();
     is_unwind_safe::<TaskId>();

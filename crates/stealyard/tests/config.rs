@@ -1,6 +1,6 @@
-//! Goal: bad input gets an error that names the field, the value and what would be right; threads that
-//! can't be started cost parallelism and nothing else.
-//! Method: each bad value; a starter that fails; this test's own binary run again with another environment.
+//! Goal: bad input gets an error that names the field, the value and what would be right; threads
+//! that can't be started cost parallelism and nothing else. Method: each bad value, a starter that
+//! fails, and this test's own binary run again with another environment.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]

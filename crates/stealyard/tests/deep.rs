@@ -1,7 +1,8 @@
-//! Goal: joins nest as deep as README says: 2,000 levels on a worker's usual stack (1,000 in a debug build, whose frames
-//! are seven times as large), 20,000 on a larger one.
-//! Method: recursion in each half, with thieves that help. Frames do not pile up by waiting (T9), so the depth is the
-//! recursion's own.
+//! Goal: joins nest as deep as README says: 2,000 levels on a worker's usual stack (1,000 in a
+//! debug build, whose frames are seven times as large), 20,000 on a larger one.
+//!
+//! Method: recursion in each half, with thieves that help. Frames do not pile up by waiting (risk
+//! T9), so the depth is the recursion's own.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use stealyard::{Builder, join};

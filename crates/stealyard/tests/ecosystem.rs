@@ -1,6 +1,6 @@
-//! Goal: crates that know nothing of this scheduler work on it unchanged: channels, locks, timers and sockets
-//! of smol's `async-*` crates, and a tokio channel.
-//! Method: each does its work from many tasks at once, and what comes out is counted.
+//! Goal: crates that know nothing of this scheduler work on it unchanged: channels, locks, timers
+//! and sockets of smol's `async-*` crates, and a tokio channel. Method: each does its work from
+//! many tasks at once, and what comes out is counted.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]

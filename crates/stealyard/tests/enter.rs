@@ -1,7 +1,8 @@
-//! Goal: a guard of `Handle::enter` makes a scheduler the current one of its thread and changes nothing else; guards
-//! nest, may be forgotten, and say so when they are dropped out of order; handles know which scheduler they reach.
-//! Method: threads of every kind (foreign, worker, blocking, `block_on`, `install`) with guards of their own and of
-//! another scheduler, in and out of order, while unwinding, in thread-locals, after the end, and during it.
+//! Goal: a guard of `Handle::enter` makes a scheduler the current one of its thread and changes
+//! nothing else. Guards nest, may be forgotten, and panic when they are dropped out of order.
+//! Handles know which scheduler they reach. Method: threads of every kind (foreign, worker,
+//! blocking, `block_on`, `install`) with guards of their own and of another scheduler, in and out
+//! of order, while unwinding, in thread-locals, after the end, and during it.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -202,7 +203,8 @@ fn a_guard_that_outlives_its_block_on_is_out_of_order_and_one_that_is_forgotten_
     assert_eq!(one.block_on(async { current() }).unwrap(), "one");
     one.block_on(async { forget(two.enter()) });
     assert_eq!(current(), None);
-    // Forgotten by a task: the worker stays in order for its next life, and others' handles reach it.
+    // Forgotten by a task: the worker stays in order for its next life, and others' handles reach
+    // it.
     let other = two.handle().clone();
     one.spawn(async move { forget(other.enter()) })
         .join()
@@ -219,7 +221,8 @@ fn forget(guard: EnterGuard) {
     FORGOTTEN.lock().unwrap().push(kept);
 }
 
-/// In a future that is not `Send`, across an await: other tasks of the worker may drop theirs first.
+/// In a future that is not `Send`, across an await: other tasks of the worker may drop theirs
+/// first.
 #[test]
 fn a_guard_across_an_await_of_a_local_task_does_no_harm_beyond_its_thread() {
     let (one, two) = (named("one", 1), named("two", 1));
@@ -274,7 +277,8 @@ fn guards_in_thread_locals_are_dropped_with_the_thread() {
     census.assert_nobody_is_left();
 }
 
-/// The destructor of a cancelled task takes the guard out of a thread-local, while the spawn that cancels uses it.
+/// The destructor of a cancelled task takes the guard out of a thread-local, while the spawn that
+/// cancels uses it.
 #[test]
 fn a_guard_may_go_while_a_spawn_within_it_is_under_way() {
     struct Takes;

@@ -1,6 +1,6 @@
 //! Goal: what goes wrong without failing is told as an event that says what, which one and why.
-//! Method: a subscriber of our own for the whole process; starters that fail with an error that names the test, and a
-//! machine whose only CPU does not exist.
+//! Method: a subscriber of our own for the whole process; starters that fail with an error that
+//! names the test, and a machine whose only CPU does not exist.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use std::collections::BTreeMap;

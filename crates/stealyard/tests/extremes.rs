@@ -1,8 +1,8 @@
-//! Goal: every number of the configuration works at both ends of its range, alone and together with any others, and
-//! what lies beyond is refused with the field, the value and the range.
-//! Method: each extreme by itself, then combinations drawn at random; all kinds of work within each, among it tasks
-//! that wait for what only a look at the global queue, at the end or at the worker's own mail finds; then the end.
-//! A watchdog tells a hang from a wait.
+//! Goal: every number of the configuration works at both ends of its range, alone and together with
+//! any others, and a value beyond is refused with the field, the value and the range. Method: each
+//! extreme by itself, then combinations drawn at random. Within each all kinds of work run, and
+//! then the end comes. Some tasks wait for what a worker finds only when it looks at the global
+//! queue, at the end, or into its own inbox. A watchdog tells a hang from a wait.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -190,7 +190,8 @@ fn fork_and_join(scheduler: &Scheduler) {
     assert_eq!(count.into_inner(), 20);
 }
 
-/// What blocks, and what other threads wake: tasks, local tasks, and tasks that would rather run somewhere.
+/// What blocks, and what other threads wake: tasks, local tasks, and tasks that would rather run
+/// somewhere.
 fn block_and_wake(scheduler: &Scheduler) {
     let calls: Vec<_> = (0..5)
         .map(|n| scheduler.spawn_blocking(move || n))
@@ -274,15 +275,17 @@ fn pass_a_ball(scheduler: &Scheduler) {
 /// Everything there is to do, and the end.
 fn work(config: Config, drain: bool) {
     let _dog = Watchdog::new(Duration::from_secs(120), format!("{config:?}"));
-    // A task in the global queue may wait behind an interval of tasks that use up their budgets, each time that one of
-    // the chain comes there: the product of the two greatest numbers is minutes, and no hang.
+    // A task in the global queue may wait behind an interval of tasks that use up their budgets,
+    // each time that one of the chain comes there: the product of the two greatest numbers is
+    // minutes, and no hang.
     let interval = match config.global_interval {
         GlobalInterval::Tasks(tasks) => u64::from(tasks),
         GlobalInterval::Time(_) => 127,
     };
     let with_budget = interval * u64::from(config.budget) <= 1 << 24;
-    // A last-in-first-out queue alone lets two that wake each other go before all older tasks of its worker, as
-    // `slot_streak_max` says; with the slot it does not, nor where another worker takes the oldest.
+    // A last-in-first-out queue alone lets two that wake each other go before all older tasks of
+    // its worker, as `slot_streak_max` says; with the slot it does not, nor where another worker
+    // takes the oldest.
     let lifo = matches!(
         config.local_queue,
         LocalQueue::Split { .. } | LocalQueue::ChaseLev { order: Order::Lifo }
@@ -326,8 +329,9 @@ fn each_extreme_works_alone() {
     }
 }
 
-/// What yields goes through the global queue where the own queue is last in, first out. If that has its turn at every
-/// task, what waits in the own queue must have one, too. (It had none: hung in most rounds.)
+/// What yields goes through the global queue where the own queue is last in, first out. If that has
+/// its turn at every task, what waits in the own queue must have one, too. (It had none: hung in
+/// most rounds.)
 #[test]
 fn the_own_queue_has_its_turn_however_often_the_global_one_has() {
     let queues = [
@@ -481,7 +485,7 @@ const BEYOND: &[(Set, &[&str])] = &[
 ];
 
 #[test]
-fn what_lies_beyond_is_refused_with_field_value_and_range() {
+fn values_beyond_a_range_are_refused_with_field_value_and_range() {
     for (set, parts) in BEYOND {
         let mut config = Config::default();
         set(&mut config);

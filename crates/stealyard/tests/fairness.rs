@@ -1,6 +1,6 @@
-//! Goal: no task waits for ever, and the bounds that README states hold.
-//! Method: floods of tasks that spawn or wake each other on one worker, beside tasks whose wait is counted in
-//! tasks run, not in time.
+//! Goal: no task waits for ever, and the bounds that README states hold. Method: floods of tasks
+//! that spawn or wake each other on one worker, beside tasks whose wait is counted in tasks run,
+//! not in time.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -56,7 +56,8 @@ impl Flood {
         flood
     }
 
-    /// One task that yields again and again, and alone: it does not even go through the queue. Spawned by `spawn`.
+    /// One task that yields again and again, and alone: it does not even go through the queue.
+    /// Spawned by `spawn`.
     fn yielding(scheduler: &Scheduler, spawn: fn(&Scheduler, Yielding)) -> Self {
         let flood = Self {
             up: Arc::new(AtomicBool::new(true)),
@@ -85,8 +86,8 @@ impl Drop for Flood {
     }
 }
 
-/// How many tasks of the flood ran between the moment a task was in the global queue for sure and the moment
-/// it ran, at most over some rounds.
+/// How many tasks of the flood ran between the moment a task was in the global queue for sure and
+/// the moment it ran, at most over some rounds.
 fn wait_in_the_global_queue(scheduler: &Scheduler, flood: &Flood) -> u64 {
     let mut longest = 0;
     for _ in 0..50 {
@@ -135,9 +136,10 @@ fn w6_a_flood_of_respawning_tasks_does_not_starve_the_global_queue() {
     }
 }
 
-/// Worker 0 is fed by mail that yields; what is in the global queue has its turn all the same.
+/// Worker 0 is fed through its inbox by tasks that yield; the global queue has its turn all the
+/// same.
 #[test]
-fn w6_mail_that_yields_does_not_starve_the_global_queue() {
+fn w6_an_inbox_task_that_yields_does_not_starve_the_global_queue() {
     for (interval, bound) in [
         (GlobalInterval::Tasks(61), 61),
         (GlobalInterval::Tasks(10), 10),
@@ -174,22 +176,23 @@ fn w6_mail_that_yields_does_not_starve_the_global_queue() {
     }
 }
 
-/// One worker never comes back from its task, the other one is flooded: what comes from outside has its turn as ever.
+/// One worker never comes back from its task, the other one is flooded: what comes from outside has
+/// its turn as ever.
 #[test]
-fn w6_beside_a_hog_and_a_flood_the_global_queue_has_its_turn() {
+fn w6_beside_a_long_task_and_a_flood_the_global_queue_has_its_turn() {
     let scheduler = workers(2);
     let up = Arc::new(AtomicBool::new(true));
-    let (held, hogged) = (Arc::new(AtomicBool::new(false)), Arc::clone(&up));
+    let (held, holds_up) = (Arc::new(AtomicBool::new(false)), Arc::clone(&up));
     let holding = Arc::clone(&held);
     scheduler.spawn_detached(async move {
         holding.store(true, Ordering::SeqCst);
-        while hogged.load(Ordering::SeqCst) {
+        while holds_up.load(Ordering::SeqCst) {
             std::thread::yield_now();
         }
     });
     wait_until(
         || held.load(Ordering::SeqCst),
-        || "the hog does not run".to_owned(),
+        || "the long_task does not run".to_owned(),
     );
     let flood = Flood::start(&scheduler, 3);
     let longest = wait_in_the_global_queue(&scheduler, &flood);
@@ -197,8 +200,8 @@ fn w6_beside_a_hog_and_a_flood_the_global_queue_has_its_turn() {
     assert!(longest <= 61, "{longest} tasks ran first");
 }
 
-/// The only worker of a node never comes back from its task, and the other node's lane of the global queue is never
-/// empty: what waits in the first node's lane has its turn all the same.
+/// The only worker of a node never comes back from its task, and the other node's lane of the
+/// global queue is never empty: what waits in the first node's lane has its turn all the same.
 #[test]
 fn w6_a_far_lane_is_not_starved_by_a_flood_in_the_near_one() {
     fn resubmit(handle: Handle, up: Arc<AtomicBool>, count: Arc<AtomicU64>) {
@@ -223,14 +226,14 @@ fn w6_a_far_lane_is_not_starved_by_a_flood_in_the_near_one() {
         up: Arc::clone(&up),
         count: Arc::clone(&count),
     };
-    let (hogged, hogs) = (Arc::clone(&up), Arc::new(AtomicU64::new(0)));
+    let (holds_up, long_tasks) = (Arc::clone(&up), Arc::new(AtomicU64::new(0)));
     // Both workers are held until each has one, then the first is let go.
     for _ in 0..2 {
-        let (up, hogs) = (Arc::clone(&hogged), Arc::clone(&hogs));
+        let (up, long_tasks) = (Arc::clone(&holds_up), Arc::clone(&long_tasks));
         scheduler.spawn_detached(async move {
-            hogs.fetch_add(1, Ordering::SeqCst);
+            long_tasks.fetch_add(1, Ordering::SeqCst);
             let first = std::thread::current().name() == Some("stealyard-0");
-            let holds = || !first || hogs.load(Ordering::SeqCst) < 2;
+            let holds = || !first || long_tasks.load(Ordering::SeqCst) < 2;
             while holds() && up.load(Ordering::SeqCst) {
                 std::thread::yield_now();
             }
@@ -271,7 +274,8 @@ fn w6_the_same_with_a_stack_as_the_queue() {
     assert!(longest <= 61, "{longest}");
 }
 
-/// Two tasks that wake each other for ever through the run-next slot, and a third in the queue behind them.
+/// Two tasks that wake each other for ever through the run-next slot, and a third in the queue
+/// behind them.
 fn ping_pong(turns: &Arc<AtomicU64>, up: &Arc<AtomicBool>) {
     let wakers: Arc<Mutex<[Option<Waker>; 2]>> = Arc::default();
     for side in 0..2 {
@@ -329,9 +333,10 @@ fn w5_a_pair_in_the_run_next_slot_does_not_starve_the_queue() {
     }
 }
 
-/// A parent that is woken by each of its children: it runs once for all that are queued, not once for each.
+/// A parent that is woken by each of its children: it runs once for all that are queued, not once
+/// for each.
 #[test]
-fn p4_who_collects_from_many_runs_once_for_many() {
+fn p4_a_collector_of_many_messages_runs_once_for_many() {
     const CHILDREN: u64 = 200; // they fit into the queue
     let scheduler = workers(1);
     let polls = scheduler.spawn(async {
@@ -367,9 +372,10 @@ fn p4_who_collects_from_many_runs_once_for_many() {
     );
 }
 
-/// A task that spawns another and waits for it, again and again, keeps the run-next slot though others wait.
+/// A task that spawns another and waits for it, again and again, keeps the run-next slot though
+/// others wait.
 #[test]
-fn p4_who_spawns_and_waits_in_turns_collects_nothing() {
+fn p4_a_task_that_spawns_and_waits_in_turns_is_no_collector() {
     const ROUNDS: u64 = 100;
     let scheduler = workers(1);
     let turns = scheduler.spawn(async {
@@ -392,8 +398,8 @@ fn p4_who_spawns_and_waits_in_turns_collects_nothing() {
         turns.load(Ordering::SeqCst) - before
     });
     let turns = turns.join().unwrap();
-    // Each end of a streak sends one of the two behind all hundred others: that is some 25 times in the 200 turns
-    // of both, where it would be 100 times if each wait did.
+    // Each end of a streak sends one of the two behind all hundred others: that is some 25 times in
+    // the 200 turns of both, where it would be 100 times if each wait did.
     assert!(
         turns <= 100 * ROUNDS * 3 / 4,
         "{turns} others ran in {ROUNDS} rounds"
@@ -443,7 +449,8 @@ fn a_task_that_yields_goes_behind_all_others() {
             order.clone()
         });
         let order = order.join().unwrap();
-        // Whatever the order of the first round was, everybody has had a turn before anybody has the next.
+        // Whatever the order of the first round was, every task has had a turn before any has the
+        // next.
         assert!(
             order.is_sorted_by_key(|&(round, _)| round),
             "{queue:?}: {order:?}"
@@ -451,7 +458,8 @@ fn a_task_that_yields_goes_behind_all_others() {
     }
 }
 
-/// How often a task repeats `operation`, which never waits, before a task that yields has its turn, at most.
+/// How often a task repeats `operation`, which never waits, before a task that yields has its turn,
+/// at most.
 fn longest_turn<F>(scheduler: &Scheduler, operation: fn() -> F) -> u64
 where
     F: Future<Output = ()> + Send + 'static,
@@ -521,9 +529,10 @@ fn a_wrapped_future_that_is_always_ready_yields() {
     assert_eq!(left.join().unwrap(), 10);
 }
 
-/// A worker that never comes back from its task: what it had queued, hidden or in the slot, runs elsewhere.
+/// A worker that never comes back from its task: what it had queued, hidden or in the slot, runs
+/// elsewhere.
 #[test]
-fn nothing_stays_behind_a_hog() {
+fn nothing_stays_behind_a_long_task() {
     for queue in queues() {
         for children in [1_u64, 2, 7, 40, 200] {
             let scheduler = Builder::new()
@@ -531,7 +540,7 @@ fn nothing_stays_behind_a_hog() {
                 .local_queue(queue.clone())
                 .build()
                 .unwrap();
-            let hog = scheduler.spawn(async move {
+            let long_task = scheduler.spawn(async move {
                 let ran = Arc::new(AtomicU64::new(0));
                 for _ in 0..children {
                     let ran = Arc::clone(&ran);
@@ -543,16 +552,17 @@ fn nothing_stays_behind_a_hog() {
                     std::thread::yield_now();
                 }
             });
-            hog.join().unwrap();
+            long_task.join().unwrap();
         }
     }
 }
 
-/// Goal: what a long task's worker hides in its queue runs elsewhere, although the only worker left fell asleep
-/// before and nobody wakes it. Method: of three workers one holds the task that spawns, one becomes the watcher and
-/// is woken for what can be seen, one has slept since before there was anything; three tasks wait for each other.
+/// Goal: tasks that a long task's worker hides in its queue run elsewhere, although the only worker
+/// left fell asleep before and no announcement wakes it. Method: of three workers one holds the
+/// task that spawns. One becomes the monitor, and is woken for the task that can be seen. One has
+/// slept since before there was any. Three tasks wait for each other.
 #[test]
-fn what_a_hog_hides_wakes_who_sleeps_for_good() {
+fn tasks_hidden_behind_a_long_task_reach_a_parked_worker() {
     for queue in [
         LocalQueue::Ring { capacity: 64 },
         LocalQueue::Split { capacity: 64 },
@@ -564,7 +574,7 @@ fn what_a_hog_hides_wakes_who_sleeps_for_good() {
                 || scheduler.metrics().sleeping == count,
                 || format!("{:?}", scheduler.metrics()),
             );
-            // Long enough for a watcher to resign where nobody is awake.
+            // Long enough for a monitor to resign where no other worker is awake.
             std::thread::sleep(Duration::from_millis(60));
         };
         asleep(3);
@@ -572,7 +582,7 @@ fn what_a_hog_hides_wakes_who_sleeps_for_good() {
         let met = Arc::new(AtomicU64::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         let meeting = (Arc::clone(&met), Arc::clone(&stop));
-        let hog = scheduler.spawn(async move {
+        let long_task = scheduler.spawn(async move {
             wait.recv().unwrap();
             for _ in 0..3 {
                 let (met, stop) = (Arc::clone(&meeting.0), Arc::clone(&meeting.1));
@@ -589,7 +599,7 @@ fn what_a_hog_hides_wakes_who_sleeps_for_good() {
         scheduler.spawn(async {}).join().unwrap();
         asleep(2);
         go.send(()).unwrap();
-        hog.join().unwrap();
+        long_task.join().unwrap();
         let all = (0..20_000).any(|_| {
             std::thread::sleep(Duration::from_millis(1));
             met.load(Ordering::SeqCst) == 3
@@ -599,10 +609,11 @@ fn what_a_hog_hides_wakes_who_sleeps_for_good() {
     }
 }
 
-/// Goal: a long task's worker is emptied by all who slept for good, one after the other, however they were woken.
-/// Method: the long task waits until as many tasks that it spawned as there are other workers run at once.
+/// Goal: a long task's worker is emptied by all who slept for good, one after the other, however
+/// they were woken. Method: the long task waits until as many tasks that it spawned as there are
+/// other workers run at once.
 #[test]
-fn all_who_sleep_for_good_come_to_a_meeting_behind_a_hog() {
+fn every_parked_worker_joins_in_behind_a_long_task() {
     for count in [2, 3, 5] {
         let scheduler = Builder::new()
             .parallelism(count)
@@ -614,7 +625,7 @@ fn all_who_sleep_for_good_come_to_a_meeting_behind_a_hog() {
                 || scheduler.metrics().sleeping == count,
                 || format!("{:?}", scheduler.metrics()),
             );
-            // Longer than the watcher watches where nobody is awake.
+            // Longer than the monitor keeps its post where no other worker is awake.
             std::thread::sleep(Duration::from_millis(1));
             let others = count as u64 - 1;
             let late = Arc::new(AtomicBool::new(false));
@@ -626,7 +637,7 @@ fn all_who_sleep_for_good_come_to_a_meeting_behind_a_hog() {
                     std::thread::yield_now();
                 }
             };
-            let hog = scheduler.spawn(async move {
+            let long_task = scheduler.spawn(async move {
                 let (met, late) = &meeting;
                 for _ in 0..others {
                     let (met, late) = (Arc::clone(met), Arc::clone(late));
@@ -636,11 +647,11 @@ fn all_who_sleep_for_good_come_to_a_meeting_behind_a_hog() {
             });
             let ended = (0..10_000).any(|_| {
                 std::thread::sleep(Duration::from_micros(200));
-                hog.is_finished()
+                long_task.is_finished()
             });
             let (came, sleeping) = (met.load(Ordering::SeqCst), scheduler.metrics().sleeping);
             late.store(true, Ordering::SeqCst);
-            hog.join().unwrap();
+            long_task.join().unwrap();
             assert!(
                 ended,
                 "round {round}: {came} of {count} workers came, {sleeping} slept"

@@ -1,6 +1,6 @@
-//! Goal: in the child of a fork, where the scheduler has no workers, nothing is accepted that would never run, nothing
-//! waits for ever, and a scheduler that is built there works.
-//! Method: a process with a busy scheduler forks; the child does all that, and an alarm ends it if it hangs. A binary
+//! Goal: in the child of a fork, where the scheduler has no workers, nothing is accepted that would
+//! never run, nothing waits for ever, and a scheduler that is built there works. Method: a process
+//! with a busy scheduler forks; the child does all that, and an alarm ends it if it hangs. A binary
 //! of its own, with one test, so that no other test holds a lock in the moment of the fork.
 #![cfg(unix)]
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
@@ -84,7 +84,8 @@ fn in_child(scheduler: Scheduler, other: Scheduler) -> ! {
         },
         |scheduler| catch_unwind(AssertUnwindSafe(|| scheduler.install(|| 1))).is_err(),
         |scheduler| {
-            // A detached task has no handle to say that it was cancelled: an event does, and a count.
+            // A detached task has no handle to say that it was cancelled: an event does, and a
+            // count.
             let before = scheduler.metrics().refused;
             scheduler.spawn_detached(async {});
             scheduler.metrics().refused == before + 1 && TOLD.load(Ordering::SeqCst) == 1

@@ -1,7 +1,10 @@
-//! Goal: wherever code of the user's runs, a call that would block a worker panics instead, with a message that names
-//! the place and says what to do; and every other message names the state it is given in.
-//! Method: one probe, which tries `JoinHandle::join`, `block_on` and `install` on something that never ends and notes
-//! what they said, in each place where the library calls code of the user's, with one worker and with several.
+//! Goal: wherever code of the user's runs, a call that would block a worker panics instead, with a
+//! message that names the place and says what to do. Every other message names the state it is
+//! given in.
+//!
+//! Method: one probe, which tries `JoinHandle::join`, `block_on` and `install` on something that
+//! never ends and notes what they said, in each place where the library calls code of the user's,
+//! with one worker and with several.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -426,8 +429,8 @@ fn t17_a_steal_policy() {
     });
 }
 
-/// After the end, a destructor that runs on a thread of the user's may block there, also on what the same thread has put
-/// off until it returns.
+/// After the end, a destructor that runs on a thread of the user's may block there, also on what
+/// the same thread has put off until it returns.
 #[test]
 fn tr4_a_destructor_on_a_thread_of_the_users_waits_for_nothing_that_it_has_put_off() {
     struct Waits(Handle, u32, Arc<AtomicUsize>);

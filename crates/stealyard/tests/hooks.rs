@@ -1,7 +1,7 @@
-//! Goal: what a hook does has the outcome that the table of `Hooks` promises, in every hook, with one worker and with
-//! several; what it makes just before a worker sleeps is neither stuck nor late; and the hooks come in their order.
-//! Method: a table of hooks, actions and outcomes. The monitor that looks after forgotten tasks is off, and nothing else
-//! happens after the hook, so what is forgotten is a hang.
+//! Goal: every action in a hook has the outcome that the table of `Hooks` promises, in every hook,
+//! with one worker and with several. A task that it makes just before a worker sleeps is neither
+//! stuck nor late. The hooks come in order. Method: a table of hooks, actions and outcomes. The
+//! monitor is off, and nothing else happens after the hook, so a forgotten task is a hang.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -423,7 +423,8 @@ fn t18_every_action_in_every_hook() {
     }
 }
 
-/// A hook before each sleep, and one after, that make work a thousand times over: all of it runs, and then all sleep.
+/// A hook before each sleep, and one after, that make work a thousand times over: all of it runs,
+/// and then all sleep.
 #[test]
 fn t18_hooks_that_make_work_again_and_again() {
     for count in FEW_AND_MANY {
@@ -474,7 +475,7 @@ fn t18_hooks_that_make_work_again_and_again() {
 
 /// A policy that makes work while its worker looks for some.
 #[test]
-fn d3_what_a_policy_makes_is_run() {
+fn ft3_a_task_that_a_policy_makes_is_run() {
     struct Makes(Census, AtomicUsize);
     impl std::fmt::Debug for Makes {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -570,7 +571,8 @@ impl Drop for NotesDrop {
     }
 }
 
-/// The order of hooks and destructors on each worker's thread: the first hook is first, the last is last.
+/// The order of hooks and destructors on each worker's thread: the first hook is first, the last is
+/// last.
 #[test]
 fn t18_the_last_hook_comes_after_the_last_destructor() {
     for count in FEW_AND_MANY {

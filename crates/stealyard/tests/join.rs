@@ -1,6 +1,7 @@
-//! Goal: `join` and `scope` on the workers of a scheduler give the right results, use more than one worker,
-//! and let the other tasks live.
-//! Method: known sums; the set of threads that took part.
+//! Goal: `join` and `scope` on the workers of a scheduler give the right results, use more than one
+//! worker, and let the other tasks live.
+//!
+//! Method: known sums, and the set of threads that took part.
 
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
@@ -68,21 +69,21 @@ fn both_halves_run_at_the_same_time_when_a_worker_is_free() {
     });
 }
 
-/// Names nobody.
+/// A steal policy that names no victim.
 #[derive(Debug)]
-struct Nobody;
+struct NoVictim;
 
-impl StealPolicy for Nobody {
+impl StealPolicy for NoVictim {
     fn victim(&self, _turn: &mut Turn<'_>) -> Option<usize> {
         None
     }
 }
 
-/// Goal: a worker that fell asleep without having asked anybody for a join is told of the next one. Method: a policy
-/// that names nobody, and a join whose halves wait for each other after all workers fell asleep.
+/// A worker that fell asleep without having asked any other for a join is told of the next one: the
+/// policy names no victim, and the halves wait for each other after all workers fell asleep.
 #[test]
-fn who_sleeps_without_having_asked_is_told_of_a_join() {
-    let scheduler = Builder::new().parallelism(2).steal_policy(Nobody).build();
+fn a_worker_that_parked_without_stealing_is_woken_for_a_join() {
+    let scheduler = Builder::new().parallelism(2).steal_policy(NoVictim).build();
     let scheduler = scheduler.unwrap();
     for _ in 0..5 {
         wait_until(

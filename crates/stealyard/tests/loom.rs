@@ -1,12 +1,6 @@
-//! Models of the scheduler's parts, named after the invariants they check; each folder file says its
-//! goal and method.
+//! Models of the scheduler's parts, named after the invariants they check; each folder file says
+//! its goal and method. Those of tasks and of fork-join are in `stealyard-task`.
 #![cfg(stealyard_loom)]
 
-#[path = "loom/fork_join.rs"]
-mod fork_join;
 #[path = "loom/scheduler.rs"]
 mod scheduler;
-#[path = "loom/scope.rs"]
-mod scope;
-#[path = "loom/task.rs"]
-mod task;

@@ -1,8 +1,10 @@
-//! Goal: what one scheduler is doing on a thread never keeps another from doing its own there; chains of destructors,
-//! through one scheduler or many, take no more stack than a few; and a graph of tasks that would keep its scheduler
-//! from ending is left behind by `Shutdown::DrainFor`.
-//! Method: two schedulers that end at once while the destructors of one wake tasks of the other; destructors that spawn
-//! and wake a hundred thousand times over on a thread with the usual stack; tasks that own each other's schedulers.
+//! Goal: the work of one scheduler on a thread never keeps another from its own there. Chains of
+//! destructors, through one scheduler or many, take no more stack than a few. A graph of tasks that
+//! would keep its scheduler from ending is left behind by `Shutdown::DrainFor`. Method:
+//! - two schedulers that end at once while the destructors of one wake tasks of the other,
+//! - destructors that spawn and wake a hundred thousand times over on a thread with the usual
+//!   stack,
+//! - tasks that own each other's schedulers.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -162,7 +164,8 @@ fn tr3_chains_of_destructors_at_the_end() {
     }
 }
 
-/// Through many schedulers that have all ended, in turn: the frames are bounded, whatever their number.
+/// Through many schedulers that have all ended, in turn: the frames are bounded, whatever their
+/// number.
 #[test]
 fn tr3_chains_of_destructors_through_many_schedulers() {
     for schedulers in [2, 100] {
@@ -180,7 +183,8 @@ fn tr3_chains_of_destructors_through_many_schedulers() {
     }
 }
 
-/// A task of each scheduler owns the next one: the end of the first is the end of all, each on a thread of the one before.
+/// A task of each scheduler owns the next one: the end of the first is the end of all, each on a
+/// thread of the one before.
 #[test]
 fn t19_a_chain_of_schedulers_that_tasks_own_ends() {
     for count in [1, 3] {
@@ -234,8 +238,8 @@ fn tr3_a_chain_of_outputs() {
     }
 }
 
-/// A destructor that the end of one scheduler runs waits until the other, which has ended, has dropped a task: it is
-/// dropped at once, and not when the destructor has returned.
+/// A destructor that the end of one scheduler runs waits until the other, which has ended, has
+/// dropped a task: it is dropped at once, and not when the destructor has returned.
 #[test]
 fn tr2_inside_the_end_of_one_scheduler_tasks_of_another_are_cancelled_at_once() {
     struct Waits(Handle, Arc<AtomicBool>);
@@ -271,7 +275,8 @@ fn tr2_inside_the_end_of_one_scheduler_tasks_of_another_are_cancelled_at_once() 
     }
 }
 
-/// A blocking call of one scheduler, which drains, spawns there from inside of another: it is inside of both.
+/// A blocking call of one scheduler, which drains, spawns there from inside of another: it is
+/// inside of both.
 #[test]
 fn a_drain_takes_what_its_own_call_spawns_from_inside_another_scheduler() {
     for count in FEW_AND_MANY {
@@ -375,7 +380,8 @@ impl Drop for EndsSoon {
     }
 }
 
-/// Two schedulers whose tasks own each other: with `DrainFor` each lets go of the other, in whatever way it begins.
+/// Two schedulers whose tasks own each other: with `DrainFor` each lets go of the other, in
+/// whatever way it begins.
 #[test]
 fn t19_schedulers_that_their_tasks_own_are_ended_by_drain_for() {
     for count in FEW_AND_MANY {

@@ -1,7 +1,8 @@
-//! Goal: two schedulers that wake each other's tasks, whose hooks spawn, and whose destructors spawn, wake, abort, join
-//! and panic, ended at random moments: every future is dropped exactly once, every handle is answered, nothing hangs.
-//! Method: rounds of two schedulers with everything drawn from a seed, which a failure prints; a ledger with a place for
-//! each future. A short run every day; the ignored one is long, and longer with `STEALYARD_SOAK`.
+//! Goal: two schedulers that wake each other's tasks, whose hooks spawn, and whose destructors
+//! spawn, wake, abort, join and panic, ended at random moments: every future is dropped exactly
+//! once, every handle is answered, nothing hangs. Method: rounds of two schedulers with everything
+//! drawn from a seed, which a failure prints; a ledger with a place for each future. A short run
+//! every day; the ignored one is long, and longer with `STEALYARD_SOAK`.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -74,7 +75,8 @@ impl Round {
             0 => return handle.spawn_detached(body(whose, entry)),
             1 => handle.spawn_blocking(move || drop(entry)),
             2 => {
-                // Where there is no worker, or it has stopped, it panics, and the future is dropped.
+                // Where there is no worker, or it has stopped, it panics, and the future is
+                // dropped.
                 let local = || spawn_local(body(whose, entry));
                 match catch_unwind(AssertUnwindSafe(local)) {
                     Ok(task) => task,

@@ -1,6 +1,6 @@
-//! Goal: the counters say what happened, hooks are called, and the trace line is printed.
-//! Method: known loads; hooks that count; this binary run again with `STEALYARD_SCHEDTRACE`, and with the builder's
-//! `schedtrace`.
+//! Goal: the counters say what happened, hooks are called, and the trace line is printed. Method:
+//! known loads, hooks that count, and this binary run again with `STEALYARD_SCHEDTRACE` and with
+//! the builder's `schedtrace`.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -35,8 +35,8 @@ fn counts_add_up() {
     assert_eq!(metrics.workers.len(), 2);
     assert_eq!(metrics.pushed_from_outside, 1_001);
     assert_eq!((total.spawned, total.tasks_injected), (1_000, 1_001));
-    // Each spawn that is awaited is polled once and wakes its joiner, which is polled again, unless it was
-    // finished elsewhere before it was awaited.
+    // Each spawn that is awaited is polled once and wakes its joiner, which is polled again, unless
+    // it was finished elsewhere before it was awaited.
     assert!((2_001..=3_001).contains(&total.tasks_run), "{total:?}");
     assert!(total.poll_time.count() > 0 && total.poll_time.quantile(0.5).is_some());
     assert_eq!(metrics.injector_depth + total.queue_depth, 0);
@@ -124,7 +124,7 @@ fn takes_from_the_global_queue_and_from_the_slot_are_counted() {
         assert_eq!((total.injector_takes, total.slot_hits), (takes, 0));
     }
     for hits in 1..=10 {
-        // Nobody else is there to take it from the slot.
+        // There is no other worker to take it from the slot.
         let outer = scheduler.spawn(async { stealyard::spawn_detached(async {}) });
         outer.join().unwrap();
         let tasks = 10 + 2 * hits;

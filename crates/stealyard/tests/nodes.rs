@@ -1,7 +1,8 @@
-//! Goal: with several nodes, work stays on its node while that node has a worker for it: what is spawned on a node, and
-//! what overflows from the queue of one of its workers.
-//! Method: a synthetic machine of 4 nodes of 2 workers; all workers held but one, which takes all there is, in an
-//! order that is noted; and all asleep, past their last look, so that one must be woken.
+//! Goal: with several nodes, work stays on its node while that node has a worker for it: tasks that
+//! are spawned on a node, and tasks that overflow from the queue of one of its workers. Method: a
+//! synthetic machine of 4 nodes of 2 workers. Once all workers are held but one, which takes all
+//! tasks in an order that is noted; and once all sleep, past their last look, so that one must be
+//! woken.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -84,7 +85,7 @@ impl Drop for Held {
     }
 }
 
-/// Who ran what: the node that a task belongs to, and the worker.
+/// Where each task ran: the node that it belongs to, and the worker that ran it.
 type Order = Arc<Mutex<Vec<(usize, usize)>>>;
 
 fn note(order: &Order, node: usize) -> impl Future<Output = ()> + Send + use<> {
@@ -130,7 +131,7 @@ fn assert_near_before_far(nodes: &[usize], node: usize) {
 }
 
 #[test]
-fn what_is_spawned_on_a_node_is_taken_by_its_worker_before_all_else() {
+fn a_task_spawned_on_a_node_is_taken_by_its_worker_first() {
     for node in 0..NODES {
         let scheduler = four_nodes().build().unwrap();
         let held = Held::all(&scheduler, |_| ());

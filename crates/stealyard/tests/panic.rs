@@ -185,7 +185,8 @@ fn install_inside_a_task_of_another_scheduler_says_what_to_do() {
                 message.contains("`.await`") && message.contains("spawn_blocking"),
                 "{message}"
             );
-            // A thread that may block may wait for another scheduler; that one's worker may not, in turn.
+            // A thread that may block may wait for another scheduler; that one's worker may not, in
+            // turn.
             let two = two.handle().clone();
             let call = one.spawn_blocking(move || two.install(|| 2));
             assert_eq!(call.join().unwrap(), 2);

@@ -1,7 +1,9 @@
-//! Goal: whatever panics in code of the user's, and whatever the payload of that panic does when it is dropped, no
-//! worker ends, no joiner waits, nothing comes out of a `drop`, and the panic is counted and told.
-//! Method: payloads whose destructors panic, a few times over or for ever, in each place where the library drops
-//! something; the scheduler must have all its workers and run tasks afterwards, and end.
+//! Goal: whatever panics in code of the user's, and whatever the payload of that panic does when it
+//! is dropped, no worker ends, no joiner waits, nothing comes out of a `drop`, and the panic is
+//! counted and told.
+//!
+//! Method: payloads whose destructors panic, a few times over or for ever, in each place where the
+//! library drops something. Afterwards the scheduler must have all its workers, run tasks, and end.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -81,7 +83,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 }
 
 #[test]
-fn t5_a_task_that_nobody_joins() {
+fn t5_a_task_that_is_not_joined() {
     each("detached", |count, fuse| {
         let scheduler = workers(count);
         scheduler.spawn_detached(async move { explode(fuse) });
@@ -186,7 +188,7 @@ impl Drop for ByHand {
 }
 
 #[test]
-fn t5_a_second_panic_while_what_panicked_is_dropped() {
+fn t5_a_second_panic_while_a_panicked_future_is_dropped() {
     each("second panic", |count, fuse| {
         let scheduler = workers(count);
         for poll in [true, false] {
@@ -353,7 +355,7 @@ impl StealPolicy for Policy {
         explode(self.0)
     }
 
-    fn outcome(&self, _memory: &mut stealyard::policy::Memory, _victim: usize, _took: usize) {
+    fn outcome(&self, _memory: &mut stealyard::policy::PolicyMemory, _victim: usize, _took: usize) {
         explode(self.0)
     }
 
@@ -560,7 +562,8 @@ fn t5_a_queue_that_panics() {
     });
 }
 
-/// A handle that is dropped by a thread that unwinds: what its output throws must not end the process.
+/// A handle that is dropped by a thread that unwinds: what its output throws must not end the
+/// process.
 #[test]
 fn t5_a_handle_that_is_dropped_by_a_panic() {
     each("dropped by a panic", |count, fuse| {
@@ -626,7 +629,8 @@ fn t5_arguments_of_calls_that_are_refused() {
     });
 }
 
-/// The last to let go of a scheduler drops what the user gave it: here, a waker, on a thread of the user's.
+/// The last to let go of a scheduler drops what the user gave it: here, a waker, on a thread of the
+/// user's.
 #[test]
 fn t5_what_a_hook_holds_when_the_last_waker_goes() {
     each("hook's own", |count, fuse| {
@@ -649,10 +653,11 @@ fn t5_what_a_hook_holds_when_the_last_waker_goes() {
     });
 }
 
-/// `std::thread::panicking()` in the destructors of a future whose poll panicked, as in the locals of a function
-/// (`docs/decisions/0007-*.md`): so a destructor that checks it does not panic a second time.
+/// `std::thread::panicking()` in the destructors of a future whose poll panicked, as in the locals
+/// of a function (`docs/decisions/0007-*.md`): so a destructor that checks it does not panic a
+/// second time.
 #[test]
-fn t5_destructors_of_what_panicked_see_that_it_panics() {
+fn t5_destructors_of_a_panicked_future_see_that_it_panics() {
     struct Notes(Arc<AtomicUsize>, bool);
     impl Drop for Notes {
         fn drop(&mut self) {

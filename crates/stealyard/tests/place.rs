@@ -1,7 +1,7 @@
-//! Goal: a task that would rather run somewhere does if it can, and runs anyway if it cannot; a task that is
-//! bound to a thread is made, polled, woken, aborted and dropped on that thread only, and none is left behind.
-//! Method: futures that note the thread of each of their steps, wakes and aborts from other threads, a busy
-//! worker beside an idle one, and every manner of shutdown.
+//! Goal: a task that would rather run somewhere does if it can, and runs anyway if it cannot. A
+//! local task is made, polled and dropped on its thread only, whichever thread wakes or aborts it,
+//! and none is left behind. Method: futures that note the thread of each of their steps, wakes and
+//! aborts from other threads, a busy worker beside an idle one, and every manner of shutdown.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 #![expect(
     clippy::async_yields_async,
@@ -35,7 +35,7 @@ fn here() -> String {
 #[test]
 fn a_hint_is_followed_where_it_can_be() {
     let scheduler = workers(4);
-    // The others sleep, so nobody takes it away.
+    // The others sleep, so none takes it away.
     let mut followed = 0;
     for round in 0..100 {
         std::thread::sleep(Duration::from_micros(300));
@@ -43,7 +43,7 @@ fn a_hint_is_followed_where_it_can_be() {
         let place = scheduler.spawn_on(Place::Worker(worker), async { here() });
         followed += usize::from(place.unwrap().join().unwrap() == format!("stealyard-{worker}"));
     }
-    // One in four if nobody cared.
+    // One in four if the hint meant nothing.
     assert!(followed > 40, "{followed} of 100");
 }
 
@@ -53,7 +53,7 @@ fn a_hint_does_not_keep_a_task_waiting() {
     let (busy, is_busy) = mpsc::channel();
     let done = Arc::new(AtomicBool::new(false));
     let stop = Arc::clone(&done);
-    let hog = scheduler.spawn_on(Place::Worker(0), async move {
+    let long_task = scheduler.spawn_on(Place::Worker(0), async move {
         busy.send(here()).unwrap();
         while !stop.load(Ordering::Acquire) {
             std::hint::spin_loop();
@@ -64,7 +64,7 @@ fn a_hint_does_not_keep_a_task_waiting() {
     let other = scheduler.spawn_on(Place::Worker(worker), async { here() });
     assert_ne!(other.unwrap().join().unwrap(), name, "the free one took it");
     done.store(true, Ordering::Release);
-    hog.unwrap().join().unwrap();
+    long_task.unwrap().join().unwrap();
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn hinted_tasks_are_cancelled_with_the_scheduler() {
     let scheduler = workers(1);
     let (busy, is_busy) = mpsc::channel();
     let (go, may_go) = mpsc::channel::<()>();
-    let hog = scheduler.spawn(async move {
+    let long_task = scheduler.spawn(async move {
         busy.send(()).unwrap();
         may_go.recv().unwrap();
     });
@@ -118,7 +118,7 @@ fn hinted_tasks_are_cancelled_with_the_scheduler() {
     wait_until(|| handle.spawn(async {}).is_finished(), String::new);
     go.send(()).unwrap();
     ends.join().unwrap();
-    hog.join().unwrap();
+    long_task.join().unwrap();
     assert!(queued.join().unwrap_err().is_cancelled());
     let late = handle.spawn_on(Place::Worker(0), async {}).unwrap();
     assert!(late.join().unwrap_err().is_cancelled());
@@ -199,7 +199,7 @@ fn taken(waker: &Mutex<Option<Waker>>) -> Waker {
 }
 
 #[test]
-fn a_bound_task_stays_on_its_thread_whoever_wakes_it() {
+fn a_local_task_stays_on_its_thread_whichever_thread_wakes_it() {
     let scheduler = workers(4);
     for _ in 0..50 {
         let Probe {
@@ -262,7 +262,7 @@ fn shutdown_drops_bound_tasks_on_their_thread() {
 }
 
 #[test]
-fn bound_tasks_spawn_yield_and_share_what_is_not_send() {
+fn local_tasks_spawn_yield_and_share_values_that_are_not_send() {
     let scheduler = workers(2);
     let sum = scheduler.spawn(async {
         let handle = spawn_local(async {
@@ -288,9 +288,9 @@ fn bound_tasks_spawn_yield_and_share_what_is_not_send() {
     assert_eq!(sum.join().unwrap(), 45);
 }
 
-/// A task hinted to a worker that never runs out of others, with nobody else to take it.
+/// A task hinted to a worker that never runs out of others, with no other worker to take it.
 #[test]
-fn mail_is_not_starved_by_others() {
+fn an_inbox_is_not_starved_by_other_tasks() {
     let scheduler = workers(1);
     let stop = Arc::new(AtomicBool::new(false));
     let count = Arc::new(AtomicUsize::new(0));
@@ -304,7 +304,7 @@ fn mail_is_not_starved_by_others() {
         });
     }
     let (seen, counted) = (Arc::clone(&stop), Arc::clone(&count));
-    let mail = scheduler.spawn(async move {
+    let hinted = scheduler.spawn(async move {
         let before = counted.load(Ordering::Relaxed);
         let handle = stealyard::Handle::current().unwrap();
         let hinted = handle.spawn_on(Place::Worker(0), async move {
@@ -313,7 +313,7 @@ fn mail_is_not_starved_by_others() {
         });
         hinted.unwrap().await.unwrap()
     });
-    let after = mail.join().unwrap();
+    let after = hinted.join().unwrap();
     assert!(after <= 2 * 127, "{after} polls");
 }
 

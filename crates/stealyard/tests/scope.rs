@@ -1,7 +1,10 @@
-//! Goal: every job of a scope is run by a worker that is free, also while the thread that opened the scope waits for
-//! it; and what scopes leave in the queues is bounded by the number of workers, however many scopes there were.
-//! Method: bodies that wait for each job before they spawn the next, from every kind of thread and in every nesting;
-//! scopes without end beside workers that are kept busy, and the lengths of all queues.
+//! Goal: every job of a scope is run by a worker that is free, also while the thread that opened
+//! the scope waits for it. What scopes leave in the queues is bounded by the number of workers,
+//! however many scopes there were.
+//!
+//! Method: bodies that wait for each job before they spawn the next, from every kind of thread and
+//! in every nesting; scopes without end beside workers that are kept busy, and the lengths of all
+//! queues.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -124,7 +127,8 @@ fn pipelines_at_once_and_nested_go_on_as_long_as_one_worker_is_free() {
     }
 }
 
-/// A job waits for the next one, which it spawns itself: a chain of blocked workers, one of which is free.
+/// A job waits for the next one, which it spawns itself: a chain of blocked workers, one of which
+/// is free.
 #[test]
 fn jobs_that_wait_for_jobs_go_on_as_long_as_one_worker_is_free() {
     fn chain<'scope>(s: &Scope<'scope>, done: &'scope [AtomicBool]) {

@@ -1,6 +1,7 @@
 //! Goal: however a scheduler ends, each task is run or cancelled, nothing leaks and nothing hangs.
-//! Method: every task holds something whose destructor is counted; schedulers end with tasks queued,
-//! running and asleep, at random moments, from inside and outside, while others wake and spawn.
+//! Method: every task holds something whose destructor is counted; schedulers end with tasks
+//! queued, running and asleep, at random moments, from inside and outside, while others wake and
+//! spawn.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -62,7 +63,8 @@ fn t7_drop_with_tasks_queued_running_and_asleep_leaks_nothing() {
             .collect();
         let handle = scheduler.handle().clone();
         let opener = std::thread::spawn(move || {
-            // All workers are held up: what ends now was cancelled, because the scheduler is closed.
+            // All workers are held up: what ends now was cancelled, because the scheduler is
+            // closed.
             wait_until(|| handle.spawn(async {}).is_finished(), String::new);
             gate.store(true, Ordering::SeqCst);
         });
@@ -270,8 +272,9 @@ fn t8_time_limits_of_zero_and_for_ever_and_endings_from_inside() {
     });
 }
 
-/// A thread-local that owns a scheduler: the words that say where this thread is may be gone when its destructor
-/// runs. Registered before them and after them, so that it is dropped on either side of theirs.
+/// A thread-local that owns a scheduler: the words that say where this thread is may be gone when
+/// its destructor runs. Registered before them and after them, so that it is dropped on either side
+/// of theirs.
 #[test]
 fn t8_ended_by_the_destructor_of_a_thread_local() {
     struct EndAtExit(Option<Scheduler>, Option<Shutdown>);
@@ -381,7 +384,8 @@ fn t8_endings_from_inside_a_blocking_call() {
     }
 }
 
-/// `block_on` on a thread of the user's: nobody waits for that thread, so the end has all its steps there.
+/// `block_on` on a thread of the user's: nobody waits for that thread, so the end has all its steps
+/// there.
 #[test]
 fn t8_endings_inside_block_on_wait_as_anywhere() {
     with_each(|count| {
@@ -427,7 +431,7 @@ fn dropped_by_its_own_task() {
 }
 
 #[test]
-fn t2_what_is_spawned_and_woken_after_the_end_is_cancelled() {
+fn t2_tasks_spawned_and_woken_after_the_end_are_cancelled() {
     with_each(|count| {
         let census = Census::default();
         let scheduler = workers(count);
@@ -531,8 +535,8 @@ fn disturb(handle: &Handle, census: &Census, stop: &AtomicBool) {
     wakers.lock().unwrap().clear();
 }
 
-/// A chain of sleeping tasks, each of which wakes and spawns when it is destroyed: the end must neither
-/// recurse nor forget.
+/// A chain of sleeping tasks, each of which wakes and spawns when it is destroyed: the end must
+/// neither recurse nor forget.
 #[test]
 fn destructors_that_spawn_and_wake_at_the_end_do_not_pile_frames() {
     struct SpawnOnDrop(Handle, Option<support::Citizen>, u32);

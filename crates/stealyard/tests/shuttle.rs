@@ -1,6 +1,6 @@
-//! Whole schedulers under seeded schedules. Each scenario is named; a schedule that fails is printed with
-//! the command that runs it again (`cargo xtask verify --replay SCENARIO:SCHEDULE`). Each folder file says
-//! its goal and method.
+//! Whole schedulers under seeded schedules. Each scenario is named; a schedule that fails is
+//! printed with the command that runs it again (`cargo xtask verify --replay SCENARIO:SCHEDULE`).
+//! Each folder file says its goal and method.
 #![cfg(stealyard_shuttle)]
 
 #[path = "shuttle/ledger.rs"]

@@ -1,11 +1,12 @@
-//! Goal: over very many tasks each runs exactly once or is reported cancelled, whatever is done to it, and
-//! the memory used does not grow with their number.
+//! Goal: over very many tasks each runs exactly once or is reported cancelled, whatever is done to
+//! it, and the memory used does not grow with their number.
 //!
-//! Method: waves of tasks from two threads outside and from tasks inside, at once. What a task does follows
-//! from its number: it ends at once, yields, waits for a foreign thread's wake, spawns, or panics; what is
-//! done to its handle as well: awaited, dropped, aborted. Counts of all that ended add up to the number
-//! spawned, and so do the destructors. The largest resident set in the first quarter of the waves is compared
-//! with the one at the end. Ten times as many tasks with `STEALYARD_SOAK=10`; the ignored one runs a hundred million.
+//! Method: waves of tasks from two threads outside and from tasks inside, at once. What a task does
+//! follows from its number: it ends at once, yields, waits for a foreign thread's wake, spawns, or
+//! panics; what is done to its handle as well: awaited, dropped, aborted. Counts of all that ended
+//! add up to the number spawned, and so do the destructors. The largest resident set in the first
+//! quarter of the waves is compared with the one at the end. Ten times as many tasks with
+//! `STEALYARD_SOAK=10`; the ignored one runs a hundred million.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -98,7 +99,7 @@ async fn body(number: u64, fate: Fate, post: Post) {
                 if std::mem::replace(&mut woken, true) {
                     return Poll::Ready(());
                 }
-                // After the end of the soak nobody wakes any more.
+                // After the end of the soak no thread wakes any more.
                 let _ = post.send(context.waker().clone());
                 Poll::Pending
             })
@@ -273,8 +274,8 @@ fn run(count: usize, tasks: u64) {
         of(&counts.dropped),
     );
     if let (Some(early), Some(late)) = (early, late) {
-        // An allocator may keep a wave or two. Of a hundred million tasks, one word for each that leaks is
-        // ten times as much.
+        // An allocator may keep a wave or two. Of a hundred million tasks, one word for each that
+        // leaks is ten times as much.
         let bound = 2 * early + 16 * 1024 * 1024;
         assert!(late <= bound, "{early} bytes early, {late} at the end");
     }

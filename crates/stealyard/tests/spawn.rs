@@ -1,6 +1,6 @@
-//! Goal: every spawned task runs exactly once and its handle gives the value, from wherever it is spawned.
-//! Method: counters that each task adds to once, from inside and outside at the same time, with 1, 2 and 8
-//! workers; the long version runs 10 million tasks.
+//! Goal: every spawned task runs exactly once and its handle gives the value, from wherever it is
+//! spawned. Method: counters that each task adds to once, from inside and outside at the same time,
+//! with 1, 2 and 8 workers; the long version runs 10 million tasks.
 
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
@@ -84,8 +84,8 @@ fn several_schedulers_live_side_by_side() {
     );
 }
 
-/// Half of the tasks come from two threads outside, half are spawned by tasks, at the same time; each marks
-/// its own place.
+/// Half of the tasks come from two threads outside, half are spawned by tasks, at the same time;
+/// each marks its own place.
 fn conserve(workers: usize, tasks: usize) {
     let marks: Arc<Vec<AtomicU8>> = Arc::new((0..tasks).map(|_| AtomicU8::new(0)).collect());
     let done = Arc::new(AtomicU64::new(0));

@@ -1,5 +1,6 @@
-//! Goal: work spreads to all workers, by whatever policy, and near before far where the policy says so.
-//! Method: one task that spawns for all; counters of steals by distance on a synthetic machine of 4 nodes.
+//! Goal: work spreads to all workers, by whatever policy, and near before far where the policy says
+//! so. Method: one task that spawns for all; counters of steals by distance on a synthetic machine
+//! of 4 nodes.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -56,7 +57,7 @@ fn every_policy_spreads_the_work_to_all_workers() {
     }
 }
 
-/// Asks for nobody, for itself, for workers that do not exist, and for more steps than there may be.
+/// Names no worker, itself, workers that do not exist, and takes more steps than there may be.
 #[derive(Debug)]
 struct Nonsense(AtomicUsize);
 
@@ -74,7 +75,7 @@ impl StealPolicy for Nonsense {
     }
 }
 
-/// Names nobody at all.
+/// Never names a victim.
 #[derive(Debug)]
 struct Idle;
 
@@ -177,8 +178,9 @@ fn spin_until(flag: &AtomicBool) {
     }
 }
 
-/// One of two workers is stuck with a task in its queue, which wakes the other one, and a task in its slot, for which
-/// nobody is woken. No watcher comes to their help. How many slots the other has taken when it sleeps again.
+/// One of two workers is stuck with a task in its queue, which wakes the other one, and a task in
+/// its slot, for which none is woken. No monitor comes to their help. Returns how many slots the
+/// other has taken when it sleeps again.
 fn slots_taken(policy: impl StealPolicy + 'static) -> u64 {
     let builder = Builder::new().parallelism(2).steal_policy(policy);
     let builder = builder.watch(Duration::MAX, Duration::MAX).steal_passes(4);
@@ -246,13 +248,14 @@ impl StealPolicy for Taking {
 /// How much each steal brings from a queue of 32 tasks, whose owner is stuck until all have run.
 fn amounts_of(amount: StealAmount) -> Vec<usize> {
     let taken = Arc::new(Mutex::new(Vec::new()));
-    // Without a watcher, who would take the task in the slot behind the policy's back.
+    // Without the monitor, which would take the task in the slot behind the policy's back.
     let builder = Builder::new()
         .parallelism(2)
         .watch(Duration::MAX, Duration::MAX);
     let policy = Taking(amount, Arc::clone(&taken));
     let scheduler = builder.steal_policy(policy).build().unwrap();
-    // Both workers have their task; the main thread has looked; the queue is full.
+    // Passed when both workers have their task, when the main thread has looked, and when the queue
+    // is full.
     let barrier = |parties| Arc::new(Barrier::new(parties));
     let (both, looked, filled) = (barrier(3), barrier(2), barrier(2));
     let ran = Arc::new(AtomicUsize::new(0));
@@ -285,7 +288,8 @@ fn amounts_of(amount: StealAmount) -> Vec<usize> {
     owner.join().unwrap();
     let total = scheduler.metrics().total();
     let taken = taken.lock().unwrap()[first..].to_vec();
-    // The task of the slot was taken by the last pass, which counts as a steal, too, and comes last.
+    // The task of the slot was taken by the last pass, which counts as a steal, too, and comes
+    // last.
     let steals = total.steals_done - before.steals_done;
     assert_eq!((steals, total.slots_stolen), (taken.len() as u64, 1));
     assert_eq!(total.tasks_stolen - before.tasks_stolen, 33, "{total:?}");
@@ -314,8 +318,8 @@ fn four_nodes(policy: impl StealPolicy + 'static, seed: u64) -> Scheduler {
         .unwrap()
 }
 
-/// Every worker fills its queue and then holds still, but for worker 0, which steals it all. In which order
-/// of owners it does.
+/// Every worker fills its queue and then holds still, but for worker 0, which steals it all. In
+/// which order of owners it does.
 fn order_of_victims(scheduler: &Scheduler) -> Vec<usize> {
     let count = scheduler.parallelism();
     let (arrived, filled) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -345,7 +349,8 @@ fn order_of_victims(scheduler: &Scheduler) -> Vec<usize> {
                             order.lock().unwrap().push(owner);
                         });
                     }
-                    // The last one lies in the run-next slot, which comes last of all: this one does.
+                    // The last one lies in the run-next slot, which comes last of all: this one
+                    // does.
                     stealyard::spawn_detached(async {});
                 }
                 reach(&filled, count);

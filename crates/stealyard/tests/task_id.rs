@@ -1,7 +1,10 @@
-//! Goal: a task's number is its own for the life of the process, the same wherever it is asked for, and costs nothing
-//! until it is; an abort handle aborts, may go anywhere, and keeps neither future nor output.
-//! Method: numbers asked for by handles, abort handles, the task itself and its panic, at once and in any order, while
-//! memory is used again; abort handles of every kind of task, before, during and after each of its stages.
+//! Goal: a task's number is its own for the life of the process, the same wherever it is asked for,
+//! and costs nothing until it is. An abort handle aborts, may go anywhere, and keeps neither future
+//! nor output.
+//!
+//! Method: numbers asked for by handles, abort handles, the task itself and its panic, at once and
+//! in any order, while memory is used again; abort handles of every kind of task, before, during
+//! and after each of its stages.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]

@@ -1,7 +1,8 @@
-//! Goal: when a scheduler has ended, in whatever way, its threads have: workers, threads for blocking calls, and
-//! helpers. Left are only those that the documentation names, and the report counts what they are in.
-//! Method: each thread that a test's task or call ran on keeps a thread-local whose destructor counts it as gone. That
-//! happens before a join returns, so no count needs a pause; the kernel's own list of threads is looked at as well.
+//! Goal: when a scheduler has ended, in whatever way, its threads have: workers, threads for
+//! blocking calls, and helpers. Left are only those that the documentation names, and the report
+//! counts what they are in. Method: each thread that a test's task or call ran on keeps a
+//! thread-local whose destructor counts it as gone. That happens before a join returns, so no count
+//! needs a pause; the kernel's own list of threads is looked at as well.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -263,7 +264,8 @@ fn a_drain_that_runs_out_of_time_leaves_the_worker_of_a_task_that_does_not_retur
     wait_until_unlisted("thr-");
 }
 
-/// An end from inside cannot wait for the thread that it is on; all threads end soon after it has returned there.
+/// An end from inside cannot wait for the thread that it is on; all threads end soon after it has
+/// returned there.
 #[test]
 fn after_an_end_from_inside_all_threads_end_by_themselves() {
     let _alone = alone();
@@ -296,7 +298,8 @@ fn after_an_end_from_inside_all_threads_end_by_themselves() {
     }
 }
 
-/// A cancel inside a blocking call waits for all threads but those inside calls, of which it is one.
+/// A cancel inside a blocking call waits for all threads but those inside calls, of which it is
+/// one.
 #[test]
 fn a_cancel_inside_a_blocking_call_leaves_its_own_thread_alone() {
     let _alone = alone();
@@ -319,7 +322,8 @@ fn a_cancel_inside_a_blocking_call_leaves_its_own_thread_alone() {
     }
 }
 
-/// The destructor of a call that is cancelled ends another scheduler, or keeps its own from waiting for itself.
+/// The destructor of a call that is cancelled ends another scheduler, or keeps its own from waiting
+/// for itself.
 #[test]
 fn destructors_of_cancelled_calls_may_end_schedulers() {
     struct EndAtDrop(Option<Scheduler>);

@@ -1,6 +1,6 @@
-//! Goal: no wake is lost, and nobody burns time when there is nothing to do.
-//! Method: single spawns with random gaps, one long task before many short ones, nudges of everyone, wakers
-//! on foreign threads; counters that must stand still when nothing happens.
+//! Goal: no wake is lost, and no worker burns time when there is nothing to do. Method: single
+//! spawns with random gaps, one long task before many short ones, wakes of all workers, wakers on
+//! foreign threads, and counters that must stand still when nothing happens.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 #[path = "support/common.rs"]
@@ -90,7 +90,7 @@ fn w4_a_searcher_that_takes_a_long_task_is_succeeded() {
 }
 
 #[test]
-fn w11_nobody_stirs_when_there_is_nothing_to_do() {
+fn w11_no_worker_stirs_when_there_is_nothing_to_do() {
     let scheduler = workers(4);
     for _ in 0..100 {
         scheduler
@@ -102,7 +102,7 @@ fn w11_nobody_stirs_when_there_is_nothing_to_do() {
         || scheduler.idle().sleeping() == 4,
         || format!("{:?}", scheduler.idle()),
     );
-    // The watcher has its last looks for a while, then everything stands still.
+    // The monitor has its last looks for a while, then everything stands still.
     let moves = || {
         let total = scheduler.metrics().total();
         (total.parks, total.searches)
@@ -122,8 +122,9 @@ fn w14_a_worker_that_searches_in_vain_goes_to_sleep_at_once() {
     let scheduler = workers(1);
     let total = || scheduler.metrics().total();
     let before = Cell::new(total());
-    // Each round searches in vain, since the next task comes later than any search lasts. It has learned that when
-    // most of a hundred sleeps had no spin before them; without learning, all of them have.
+    // Each round searches in vain, since the next task comes later than any search lasts. It has
+    // learned that when most of a hundred sleeps had no spin before them; without learning, all of
+    // them have.
     wait_until(
         || {
             for _ in 0..100 {
@@ -167,7 +168,7 @@ fn wakes_from_foreign_threads_arrive() {
     let (place, counter) = (Arc::clone(&wakers), Arc::clone(&polls));
     let goal = 2_000 * soak() as u64;
     let task = scheduler.spawn(std::future::poll_fn(move |context| {
-        // Under the lock: who has seen the last count finds the last waker.
+        // Under the lock: a thread that has seen the last count finds the last waker.
         let mut place = place.lock().unwrap();
         let polls = counter.fetch_add(1, Ordering::SeqCst);
         if polls == goal {

@@ -9,6 +9,7 @@ pub mod asymmetric;
 pub mod fork;
 pub mod seed;
 pub mod unique;
+pub mod unpoisoned;
 
 #[cfg(stealyard_loom)]
 pub mod model;
@@ -16,6 +17,7 @@ pub mod model;
 pub mod replay;
 
 mod imp;
+mod patience;
 #[cfg(stealyard_tsan)]
 mod tsan;
 
@@ -23,6 +25,7 @@ pub use crossbeam_utils::{Backoff, CachePadded};
 #[cfg(stealyard_loom)]
 pub use imp::lazy_static;
 pub use imp::{Arc, Condvar, Mutex, MutexGuard, atomic, cell, hint, thread, thread_local, time};
+pub use patience::Patience;
 
 /// Whether the primitives are those of a model checker. In a model a wait must go through the
 /// model, and sizes are kept small.

@@ -96,7 +96,7 @@ fn structures(mut cargo: Command) -> Command {
 /// The tests of the scheduler, as above.
 fn scheduler(mut cargo: Command) -> Command {
     cargo.args(["test", "--release", "--target", HOST]);
-    cargo.args(["--package", "stealyard"]);
+    cargo.args(["--package", "stealyard", "--package", "stealyard-task"]);
     for test in SCHEDULER {
         cargo.args(["--test", test]);
     }

@@ -40,7 +40,7 @@ use core::ptr;
 
 use stealyard_sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use stealyard_sync::cell::UnsafeCell;
-use stealyard_sync::{Backoff, CachePadded, MODELLED};
+use stealyard_sync::{CachePadded, MODELLED, Patience};
 
 /// The number of slots that share a state word. It is small under a model, so that ends of groups
 /// and blocks are reached.
@@ -312,14 +312,12 @@ impl<T> Block<T> {
     #[cold]
     unsafe fn take_late(&self, at: usize, patience: bool) -> Taken<T> {
         let (group, bit) = self.group(at);
-        let wait = Backoff::new();
-        // Under a model, the slow path is what is to be explored.
-        while patience && !MODELLED && !wait.is_completed() {
+        let mut wait = Patience::backing_off();
+        while patience && wait.pause() {
             // Ordering: Relaxed; a hint when to stop waiting, looked at again below.
             if group.state.load(Ordering::Relaxed) & (bit | bit << DEAD) != 0 {
                 break;
             }
-            wait.snooze();
         }
         // Both bits may be set now, and the one that was there before counts (S3). A producer that
         // comes later finds `dead` if and only if this exchange found no item.

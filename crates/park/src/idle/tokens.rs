@@ -13,7 +13,7 @@
 use stealyard_sync::atomic::{Ordering, fence};
 use stealyard_sync::{Arc, asymmetric};
 
-use super::{IdleState, Remaining};
+use super::{Announced, IdleState, Remaining};
 
 /// One worker's membership in the protocol, and the stage that it is in.
 struct Membership {
@@ -161,7 +161,7 @@ impl Active {
     /// Says that `items` items have become visible, by this worker; see [`Idle::announce`].
     ///
     /// [`Idle::announce`]: super::Idle::announce
-    pub fn announce(&self, items: usize) -> usize {
+    pub fn announce(&self, items: usize) -> Announced {
         self.0.shared.announce(Some(self.0.index), items)
     }
 

@@ -26,9 +26,9 @@ impl Foreign {
         if let Some(idle) = self.idle.get() {
             let index = rng.below(9) as usize;
             match rng.below(8) {
-                0 => idle.announce(0),
-                1 => idle.announce(1),
-                2 => idle.announce_from(index, 1),
+                0 => idle.announce(0).woken(),
+                1 => idle.announce(1).woken(),
+                2 => idle.announce_from(index, 1).woken(),
                 3 => idle.joined() + idle.sleeping() + idle.searching() + idle.capacity(),
                 4 => usize::from(idle.join(index).is_some()),
                 5 => idle.clone().capacity(),
@@ -144,7 +144,7 @@ impl Table {
                 0 => active.search().map_or_else(Place::Active, Place::Searching),
                 1..4 => Place::Parking(active.park()),
                 4 => {
-                    active.announce(rng.below(3) as usize);
+                    let _ = active.announce(rng.below(3) as usize);
                     assert_eq!(active.index(), worker);
                     Place::Active(active)
                 }
@@ -248,7 +248,7 @@ impl Table {
                 let limit = RELIANCE_MAX * self.places.len();
                 assert!(
                     (0..=limit).any(|_| {
-                        idle.announce(1);
+                        let _ = idle.announce(1);
                         seen() > before
                     }),
                     "worker {worker} is not woken by {limit} announcements: {idle:?}"

@@ -104,7 +104,7 @@ pub(crate) fn idle_together(rng: &mut Rng) {
                             .lock()
                             .expect("no code panics under this lock")
                             .extend(entries);
-                        quietly(|| crew.idle.announce(items));
+                        quietly(|| _ = crew.idle.announce(items));
                         if rng.below(8) == 0 {
                             quietly(|| crew.idle.wake_worker(rng.below(4) as usize));
                         }

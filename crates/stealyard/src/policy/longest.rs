@@ -1,7 +1,8 @@
 //! The longer of two queues drawn at random.
 //!
-//! With two draws the fullest queues are found far more often than with one, and no more than two are
-//! disturbed. Each draw costs the thief a cache miss, so this pays where queues are very uneven.
+//! With two draws the fullest queues are found far more often than with one, and no more than two
+//! are disturbed. Each draw costs the thief a cache miss, so this pays where queues are very
+//! uneven.
 //!
 //! # References
 //! M. Mitzenmacher, *The power of two choices in randomized load balancing*, 2001.

@@ -1,7 +1,7 @@
 //! Near workers before far ones, in a random order within one distance.
 //!
-//! What a near worker has last touched is in a cache that both share, and a task stolen within a node
-//! keeps its memory near. A far queue is tried only when all nearer ones were empty.
+//! Data that a near worker has last touched are in a cache that both share, and a task stolen
+//! within a node keeps its memory near. A far queue is tried only when all nearer ones were empty.
 
 use stealyard_park::WakeOrder;
 use stealyard_topology::Matrix;
@@ -28,7 +28,7 @@ impl StealPolicy for Nearest {
     }
 }
 
-/// Where the workers of one distance are in the list, which is sorted by distance.
+/// Returns where the workers of one distance are in the list, which is sorted by distance.
 pub(super) fn tier_of(others: &[(usize, u8)], distance: u8) -> core::ops::Range<usize> {
     let start = others.partition_point(|&(_, other)| other < distance);
     let end = others.partition_point(|&(_, other)| other <= distance);

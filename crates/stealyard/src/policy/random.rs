@@ -29,7 +29,7 @@ impl StealPolicy for Random {
     }
 }
 
-/// A random number below `count` that has no factor in common with it.
+/// Draws a number below `count` that has no factor in common with it.
 fn stride(turn: &mut Turn<'_>, count: usize) -> usize {
     // Among any run of numbers the coprime ones are frequent: four draws miss them once in hundreds
     // of passes, and then 1 will do.

@@ -1,11 +1,12 @@
 //! The last victim that gave something first, then all in a random order.
 //!
-//! Where few workers produce and many consume, the queue that had work a moment ago is the best guess.
+//! Where few workers produce and many consume, the queue that had work a moment ago is the best
+//! guess.
 //!
 //! # References
 //! Taskflow's executor; oneTBB's affinity to the last victim.
 
-use super::{Memory, Random, StealPolicy, Turn};
+use super::{PolicyMemory, Random, StealPolicy, Turn};
 
 /// Where the last good victim is kept, plus one; words 0 and 1 are [`Random`]'s.
 const LAST: usize = 2;
@@ -29,7 +30,7 @@ impl StealPolicy for Sticky {
         victim
     }
 
-    fn outcome(&self, memory: &mut Memory, victim: usize, took: usize) {
+    fn outcome(&self, memory: &mut PolicyMemory, victim: usize, took: usize) {
         if took > 0 {
             memory[LAST] = victim as u64 + 1;
         } else if memory[LAST] == victim as u64 + 1 && memory[3] > 0 {

@@ -1,11 +1,13 @@
 //! The nearest tier first, then workers drawn with a weight that falls with the distance.
 //!
-//! After the nearest tier, a worker at the distance `d` among `n` such workers is drawn with the weight
-//! `1/(n·d²)`: each tier as a whole has the weight `1/d²`, so a far node is tried now and then while
-//! near work exists, and imbalances between nodes even out sooner than with strict tiers.
+//! After the nearest tier, a worker at the distance `d` among `n` such workers is drawn with the
+//! weight `1/(n·d²)`: each tier as a whole has the weight `1/d²`, so a far node is tried now and
+//! then while near work exists, and imbalances between nodes even out sooner than with strict
+//! tiers.
 //!
 //! # References
-//! C. Williams, J. Elliott, *Libfork: portable continuation-stealing with stackless coroutines*, 2025.
+//! C. Williams, J. Elliott, *Libfork: portable continuation-stealing with stackless coroutines*,
+//! 2025.
 
 use stealyard_park::WakeOrder;
 use stealyard_topology::Matrix;
@@ -17,7 +19,7 @@ use super::{StealPolicy, Turn, nearest_wakes};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Weighted;
 
-/// The weight of a whole tier, as a fixed-point number.
+/// Returns the weight of a whole tier, as a fixed-point number.
 fn weight(distance: u8) -> u64 {
     let d = u64::from(distance).max(1);
     (1 << 20) / (d * d)
@@ -56,7 +58,7 @@ impl StealPolicy for Weighted {
     }
 }
 
-/// Each distance in the sorted list, and where its workers are.
+/// Returns each distance in the sorted list, and where its workers are.
 fn tiers(others: &[(usize, u8)]) -> impl Iterator<Item = (u8, core::ops::Range<usize>)> {
     let mut at = 0;
     core::iter::from_fn(move || {

@@ -1,15 +1,15 @@
-//! Goal: a task that is spawned from outside is run or cancelled, whatever moment the scheduler ends at,
-//! and a worker that is on its way to sleep is woken for it.
+//! Goal: a task that is spawned from outside is run or cancelled, whatever moment the scheduler
+//! ends at, and a worker that is on its way to sleep is woken for it.
 //!
 //! Method: a whole scheduler with one worker; another thread spawns while the first one ends the
-//! scheduler. A task that is forgotten leaves its joiner waiting, which loom reports as a deadlock, or its
-//! value undropped, which loom reports as a leak.
+//! scheduler. A task that is forgotten leaves its joiner waiting, which loom reports as a deadlock,
+//! or its value undropped, which loom reports as a leak.
 
 use stealyard::{Builder, Shutdown};
 use stealyard_sync::{model, thread};
 
 #[test]
-fn l3_a_task_spawned_before_the_end_is_run_or_cancelled() {
+fn sd1_a_task_spawned_before_the_end_is_run_or_cancelled() {
     model::check(1, || {
         let scheduler = Builder::new().parallelism(1).build().unwrap();
         let task = scheduler.spawn(async { 1 });
@@ -22,7 +22,7 @@ fn l3_a_task_spawned_before_the_end_is_run_or_cancelled() {
 }
 
 #[test]
-fn l2_a_task_spawned_during_the_end_is_run_or_cancelled() {
+fn lc2_a_task_spawned_during_the_end_is_run_or_cancelled() {
     model::check(1, || {
         let scheduler = Builder::new().parallelism(1).build().unwrap();
         let handle = scheduler.handle().clone();
@@ -41,7 +41,7 @@ fn l2_a_task_spawned_during_the_end_is_run_or_cancelled() {
 
 /// A task that falls asleep, if it is run at all, on one of two workers that end.
 #[test]
-fn l3_a_task_that_sleeps_on_either_worker_is_cancelled() {
+fn sd1_a_task_that_sleeps_on_either_worker_is_cancelled() {
     model::check(0, || {
         let scheduler = Builder::new().parallelism(2).build().unwrap();
         let asleep = scheduler.spawn(core::future::pending::<()>());

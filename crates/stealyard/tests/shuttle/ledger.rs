@@ -1,4 +1,5 @@
-//! What the scenarios share: who ran and who went, and schedulers of all kinds.
+//! What the scenarios share: a ledger of the tasks that ran and that were dropped, and schedulers
+//! of all kinds.
 
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
@@ -110,7 +111,7 @@ pub(crate) fn any(workers: usize) -> Builder {
     }
 }
 
-/// Can be rung so many times, by anybody, and waited for.
+/// Can be rung so many times, by any thread, and waited for.
 #[derive(Clone, Default)]
 pub(crate) struct Bell(Arc<Mutex<Rings>>);
 

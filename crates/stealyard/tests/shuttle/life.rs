@@ -1,8 +1,9 @@
-//! Goal: in every schedule, however a scheduler ends and however few threads it gets, each task is run or
-//! cancelled, nothing leaks, and nobody waits for ever.
+//! Goal: in every schedule, however a scheduler ends and however few threads it gets, each task is
+//! run or cancelled, nothing leaks, and no thread waits for ever.
 //!
-//! Method: tasks queued, running and asleep, and others spawned and woken while the scheduler ends, from
-//! inside or outside; a ledger of who ran and who went. Whoever waits for ever is a deadlock to shuttle.
+//! Method: tasks queued, running and asleep, and others spawned and woken while the scheduler ends,
+//! from inside or outside; a ledger of the tasks that ran and that were dropped. A thread that
+//! waits for ever is a deadlock to shuttle.
 
 use core::future::pending;
 
@@ -87,7 +88,7 @@ fn time_limit() {
         let (restless, quick) = (ledger.entry(0), ledger.entry(1));
         scheduler.spawn_detached(async move {
             loop {
-                // The model's threads take turns by their own will where nobody sleeps.
+                // The model's threads take turns by their own will where none sleeps.
                 thread::yield_now();
                 stealyard::yield_now().await;
                 if false {

@@ -1,9 +1,9 @@
-//! Goal: in every schedule, two schedulers that end at once, while destructors of the one's tasks wake, spawn and abort
-//! tasks of the other, drop every task once and answer every handle; and a worker that finds nothing to do runs what
-//! its hooks make.
+//! Goal: in every schedule, two schedulers that end at once, while destructors of the one's tasks
+//! wake, spawn and abort tasks of the other, drop every task once and answer every handle; and a
+//! worker that finds nothing to do runs what its hooks make.
 //!
-//! Method: tasks of each that hold a waker, a handle and a join handle of the other, in a ledger; what is forgotten
-//! leaves a thread that waits for it, a deadlock to shuttle.
+//! Method: tasks of each that hold a waker, a handle and a join handle of the other, in a ledger;
+//! what is forgotten leaves a thread that waits for it, a deadlock to shuttle.
 
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
@@ -115,7 +115,8 @@ fn hooks() {
         for _ in 0..3 {
             scheduler.spawn(async {}).join().unwrap();
         }
-        // A worker with nothing to do makes work, until it has made all; one that is not woken does not.
+        // A worker with nothing to do makes work, until it has made all; one that is not woken does
+        // not.
         // Ordering: Relaxed; as above.
         while park && left.load(Ordering::Relaxed) < 4 {
             thread::yield_now();

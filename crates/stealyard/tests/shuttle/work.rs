@@ -1,8 +1,9 @@
-//! Goal: in every schedule each task runs exactly once and gives its value, wherever it was spawned, stolen
-//! or woken; a wake, a blocking call, an abort, a join and a job of a scope are never lost or doubled.
+//! Goal: in every schedule each task runs exactly once and gives its value, wherever it was
+//! spawned, stolen or woken; a wake, a blocking call, an abort, a join and a job of a scope are
+//! never lost or doubled.
 //!
-//! Method: small schedulers of all kinds; every task has a place in a ledger that must add up. Whatever is
-//! lost leaves somebody waiting, which shuttle reports as a deadlock.
+//! Method: small schedulers of all kinds; every task has a place in a ledger that must add up. A
+//! lost task or wake leaves a thread waiting, which shuttle reports as a deadlock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -88,7 +89,8 @@ fn steal() {
     println!("steal: {stolen} tasks stolen in all schedules");
 }
 
-/// Tasks that would rather run on one worker, and tasks that must, woken from elsewhere; then the end, in two manners.
+/// Tasks that would rather run on one worker, and tasks that must, woken from elsewhere; then the
+/// end, in two manners.
 #[test]
 fn place() {
     check("place", EVERY_DAY, || {
@@ -186,7 +188,8 @@ fn wake() {
     });
 }
 
-/// Blocking calls from outside and inside, that wait for tasks and for each other, with one or two threads.
+/// Blocking calls from outside and inside, that wait for tasks and for each other, with one or two
+/// threads.
 #[test]
 fn block() {
     check("block", EVERY_DAY, || {
@@ -355,8 +358,8 @@ fn join_and_scope() {
     });
 }
 
-/// Scopes whose bodies block until each job has run, one inside another and one in a task at the same time if there
-/// is a third worker. A job of which no worker is told is waited for for ever.
+/// Scopes whose bodies block until each job has run, one inside another and one in a task at the
+/// same time if there is a third worker. A job of which no worker is told is waited for for ever.
 #[test]
 fn pipeline() {
     fn through(ledger: &Ledger, places: core::ops::Range<usize>) {

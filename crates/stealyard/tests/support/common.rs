@@ -27,7 +27,8 @@ pub(crate) fn with_workers(counts: &[usize], test: impl Fn(&Scheduler)) {
     }
 }
 
-/// Waits for a condition that must come true; far longer than it can take, so that only a hang fails.
+/// Waits for a condition that must come true; far longer than it can take, so that only a hang
+/// fails.
 pub(crate) fn wait_until(condition: impl Fn() -> bool, state: impl Fn() -> String) {
     let began = Instant::now();
     while !condition() {
@@ -50,7 +51,8 @@ pub(crate) fn ends<R: Send + 'static>(what: &str, test: impl FnOnce() -> R + Sen
     }
 }
 
-/// Silences the messages of panics that say "on purpose", that a test expects, or that carry no text.
+/// Silences the messages of panics that say "on purpose", that a test expects, or that carry no
+/// text.
 pub(crate) fn silence() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

@@ -1,0 +1,14 @@
+//! Goal: what must not compile does not, with a message that names the reason: lifetimes that would
+//! let a borrow end before its use, values that would cross threads, and safe code that would break
+//! what other code relies on.
+//!
+//! Method: one file for each kind, with a function for every public type that has a lifetime or a
+//! parameter. What the compiler says of each is kept beside it. What must compile is in
+//! `auto_traits.rs`.
+#![cfg(not(any(stealyard_loom, stealyard_shuttle, stealyard_tsan)))]
+#![cfg(debug_assertions)]
+
+#[test]
+fn what_must_not_compile_does_not() {
+    trybuild::TestCases::new().compile_fail("tests/pins/*.rs");
+}
