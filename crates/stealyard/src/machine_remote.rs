@@ -18,7 +18,7 @@ pub(crate) struct MachineRemote {
     pub(crate) local_ready: Locked<Task>,
     /// Local futures that have not been dropped (`local_tasks.rs`, LT2); written by the
     /// thread.
-    pub(crate) local_alive: AtomicUsize,
+    local_alive: AtomicUsize,
     /// Whether the thread runs nothing: it looks for a task, or sleeps. Written by the thread.
     idle: AtomicBool,
 }
@@ -44,6 +44,18 @@ impl MachineRemote {
     pub(crate) fn set_idle(&self, idle: bool) {
         // Ordering: Relaxed; a view of the moment, for a thread that ends the scheduler.
         self.idle.store(idle, Ordering::Relaxed);
+    }
+
+    /// Counts a local future in, by the thread itself.
+    pub(crate) fn local_begins(&self) {
+        // Ordering: Relaxed; only the thread itself counts.
+        self.local_alive.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts out a local future that is dropped, by the thread itself.
+    pub(crate) fn local_ends(&self) {
+        // Ordering: Relaxed; only the thread itself counts.
+        self.local_alive.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Returns how many local futures have not been dropped. A view of the moment, but for the

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_of_counters_goes_on_at_zero() {
+    fn t14_a_sum_of_counters_goes_on_at_zero() {
         let counters = Counters::default();
         counters.spawned.add(u64::MAX);
         let near_end = || counters.read(0, u64::MAX, u64::MAX);

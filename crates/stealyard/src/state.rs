@@ -1,8 +1,9 @@
 //! State: what all threads of a scheduler share, as plain data.
 //!
-//! Nothing here decides or acts. Rules that act on this state are in `search` (how a task is made
-//! ready and found) and in `run` (how threads begin and end). Things of one thread are in
-//! `machine`; things that go with the right to run tasks are in `processor`.
+//! Its methods count, look, and call code of the user's; no protocol between threads is here. Those
+//! are in `search` (how a task is made ready and found) and in `run` (how threads begin and end).
+//! Things of one thread are in `machine`; things that go with the right to run tasks are in
+//! `processor`.
 //!
 //! A worker is a machine with a P. Here machine `i` holds P `i`, and both are found by the worker's
 //! number.

@@ -23,7 +23,6 @@
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use stealyard_sync::atomic::Ordering;
 use stealyard_sync::{Arc, thread};
 
 use crate::machine::Machine;
@@ -81,16 +80,14 @@ struct Alive(Arc<MachineRemote>);
 
 impl Alive {
     fn new(machine: &Arc<MachineRemote>) -> Self {
-        // Ordering: Relaxed; only this thread counts.
-        machine.local_alive.fetch_add(1, Ordering::Relaxed);
+        machine.local_begins();
         Self(Arc::clone(machine))
     }
 }
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        // Ordering: Relaxed; only this thread counts.
-        self.0.local_alive.fetch_sub(1, Ordering::Relaxed);
+        self.0.local_ends();
     }
 }
 

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_at_its_end_goes_on_at_zero() {
+    fn t14_a_counter_at_its_end_goes_on_at_zero() {
         let counter = Counter(AtomicU64::new(u64::MAX - 1));
         counter.add(3);
         assert_eq!(counter.get(), 1);

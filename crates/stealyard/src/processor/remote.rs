@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_that_protocols_read_go_on_at_zero_after_their_end() {
+    fn t14_counts_that_protocols_read_go_on_at_zero() {
         let ticks = Ticks(AtomicU64::new(u64::MAX));
         ticks.tick();
         let sleeps = Sleeps(AtomicU64::new(u64::MAX));
