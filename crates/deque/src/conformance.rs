@@ -88,7 +88,7 @@ impl Effort {
 pub struct Violation {
     /// The promise of [`Worker`], as `P1` to `P8`.
     pub promise: &'static str,
-    /// What happened, and what would have been right.
+    /// A description of what happened, and of what would have been right.
     pub what: String,
 }
 

@@ -76,7 +76,7 @@ use crate::injector::drop_all;
 ///    between `into_node` and `from_node`, and that is valid for reads and writes of a pointer.
 /// 3. None of the calls panics.
 pub unsafe trait Linked: Send + Sized {
-    /// What the items point to.
+    /// The type to which the items point.
     type Node;
 
     /// Turns the item into a pointer that owns it.

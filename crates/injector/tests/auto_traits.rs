@@ -78,7 +78,7 @@ type Here = Rc<u8>;
 type Moves = RefCell<u8>;
 
 #[test]
-fn q6_q19_what_each_type_may_do() {
+fn q6_q19_every_type_has_the_automatic_traits_of_the_table() {
     // In order:                       Send  Sync  UnwindSafe RefUnwindSafe Unpin
     row!(Locked<u8>:                  true  true  true  true  true);
     row!(Locked<Moves>:               true  true  true  true  true);
