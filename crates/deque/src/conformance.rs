@@ -51,7 +51,7 @@ pub struct Effort {
 
 impl Effort {
     /// Returns an effort of about a second on one core in an optimised build, for a queue that
-    /// costs some ten nanoseconds a call.
+    /// costs about ten nanoseconds a call.
     #[must_use]
     pub fn everyday() -> Self {
         Self {

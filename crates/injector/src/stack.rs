@@ -85,7 +85,7 @@ pub unsafe trait Linked: Send + Sized {
     /// Turns the pointer back into the item.
     ///
     /// # Safety
-    /// 1. `node` came from `into_node`, and `from_node` is called for it once only.
+    /// 1. `node` came from `into_node`, and `from_node` is called for it only once.
     unsafe fn from_node(node: NonNull<Self::Node>) -> Self;
 
     /// Returns the place of the link in a node.
