@@ -38,7 +38,7 @@
 //!   pop that finds nothing, `bottom` may be one less, or `top` one more; then no thread takes
 //!   anything.
 //! - **C2** (one writer) Only the owner writes `bottom`, the slots and the current buffer. It
-//!   writes a slot only when the slot's position is outside `top..bottom`. `top` only grows, but
+//!   writes a slot only when the slot's position is outside `top..bottom`. `top` only grows, except
 //!   for a step that a FIFO owner takes back.
 //! - **C3** (one owner for a claim) The thread that moves `top` from `p` to `q` owns the items of
 //!   `p..q`, if it has seen `bottom` at `q` or beyond since it read `p`, and if the owner takes

@@ -51,7 +51,7 @@ pub struct Effort {
 
 impl Effort {
     /// Returns an effort of about a second on one core in an optimised build, for a queue that
-    /// costs some ten nanoseconds a call.
+    /// costs about ten nanoseconds a call.
     #[must_use]
     pub fn everyday() -> Self {
         Self {
@@ -88,7 +88,7 @@ impl Effort {
 pub struct Violation {
     /// The promise of [`Worker`], as `P1` to `P8`.
     pub promise: &'static str,
-    /// What happened, and what would have been right.
+    /// A description of what happened, and of what would have been right.
     pub what: String,
 }
 

@@ -56,7 +56,7 @@
 //!   force's first look and its exchange, or it has lowered `limit` and will fail to settle.
 //! - **SP5** (one owner for a claim) The thread that takes `top..top + n` by a successful exchange
 //!   of the index owns those items, and no other thread does. The index never takes a value that it
-//!   had before (short of a whole round of its tag, see `split/index.rs`).
+//!   had before (until its tag wraps around, see `split/index.rs`).
 //! - **SP6** (one owner for a pop) The owner owns the position to which it has lowered `bottom` if,
 //!   after a light barrier, that position is not below `limit`. It also owns the position if it has
 //!   settled a split that is not above it.
@@ -77,6 +77,7 @@
 //!   have been read.
 //! - **SO6** `pop` stores `bottom`, passes a light barrier and loads `limit`. A force stores
 //!   `limit`, passes a heavy barrier and loads `bottom`. One of the two sees the other.
+//!
 //! Every write of the index is a read-modify-write, so each continues the release sequences of
 //! those before it.
 //!

@@ -304,7 +304,7 @@ pub enum Progress {
 /// The threads that may call an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Callers {
-    /// One thread at a time; the types see to it.
+    /// One thread at a time; the types enforce it.
     OneAtATime,
     /// Any number of threads at once, but only one of them succeeds at a time; the others get
     /// `Retry`.

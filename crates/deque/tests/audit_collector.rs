@@ -36,7 +36,7 @@ thread_local! {
     static RUN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The function that is deferred.
+/// Runs when the collector gets to it: this is the function that is deferred.
 fn closure() {
     if ARMED.replace(false) {
         RUN.set(RUN.get() + 1);

@@ -15,7 +15,7 @@ fn q19_wrong_lifetimes_do_not_compile() {
     trybuild::TestCases::new().compile_fail("tests/pins/*.rs");
 }
 
-/// [`Steal`] is the one covariant type: it holds what was stolen, and nothing can be put into it.
+/// Shortens an outcome. [`Steal`] is the one covariant type: nothing can be put into it.
 fn shortened<'short>(stolen: Steal<&'static u8>, _: &'short u8) -> Steal<&'short u8> {
     stolen
 }

@@ -1,5 +1,5 @@
-//! A pipeline of three threads on the queues alone: one makes numbers, one squares them in batches, one
-//! adds them up. Each sleeps with `std`'s park when its queue is empty.
+//! A pipeline of three threads on the queues alone. One makes numbers, one squares them in batches,
+//! one adds them up. Each sleeps with `std`'s park when its queue is empty.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,7 +8,7 @@ use stealyard_injector::{Injector, Locked, Segmented};
 
 const NUMBERS: u64 = 100_000;
 
-/// A queue that says when no more will come.
+/// A queue that records when no more items will come.
 struct Stage<Q> {
     queue: Q,
     closed: AtomicBool,
@@ -25,7 +25,8 @@ impl<Q: Injector<u64> + Default> Stage<Q> {
     /// Hands batches to `work` until the queue is closed and empty.
     fn drain(&self, mut work: impl FnMut(Vec<u64>)) {
         loop {
-            // Ordering: Acquire, partner: the Release of `close`; what was pushed before is seen below.
+            // Ordering: Acquire, partner: the Release of `close`; what was pushed before is seen
+            // below.
             let closed = self.closed.load(Ordering::Acquire);
             let mut batch = Vec::new();
             self.queue.pop_batch(64, 1, |number| batch.push(number));

@@ -76,7 +76,7 @@ use crate::injector::drop_all;
 ///    between `into_node` and `from_node`, and that is valid for reads and writes of a pointer.
 /// 3. None of the calls panics.
 pub unsafe trait Linked: Send + Sized {
-    /// What the items point to.
+    /// The type to which the items point.
     type Node;
 
     /// Turns the item into a pointer that owns it.
@@ -85,7 +85,7 @@ pub unsafe trait Linked: Send + Sized {
     /// Turns the pointer back into the item.
     ///
     /// # Safety
-    /// 1. `node` came from `into_node`, and `from_node` is called for it once only.
+    /// 1. `node` came from `into_node`, and `from_node` is called for it only once.
     unsafe fn from_node(node: NonNull<Self::Node>) -> Self;
 
     /// Returns the place of the link in a node.

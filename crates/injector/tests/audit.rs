@@ -1,12 +1,15 @@
-//! Goal: no program of safe code makes a queue lose an item, give it twice, give what never was, or leak.
-//! Method: random programs of every public call. Destructors use the queue they were in, iterators and sinks do so
-//! too and may panic, other users of crossbeam-epoch defer closures to it; one thread beside an exact
-//! model, or four at once. A ledger knows every item: at the end each has been dropped once, or was forgotten on
-//! purpose. `cargo xtask verify --audit` runs this under AddressSanitizer.
+//! Goal: no program of safe code makes a queue lose an item, return it twice, return one that never
+//! was, or leak.
 //!
-//! `STEALYARD_SEED` chooses the programs (default 0), `STEALYARD_SOAK` multiplies the soak, whose programs are new
-//! each time. A failure prints the seed of its program, which [`again`] runs alone. `Stack` is not here: its items
-//! need unsafe code (`foreign.rs` has them).
+//! Method: random programs of every public call. Destructors use the queue that held the item.
+//! Iterators and sinks do so too, and may panic. Other users of crossbeam-epoch defer closures to
+//! it. The programs run on one thread beside an exact model, or on four threads at once. A ledger
+//! knows every item: at the end each has been dropped once, or was forgotten on purpose.
+//! `cargo xtask verify --audit` runs this under AddressSanitizer.
+//!
+//! `STEALYARD_SEED` chooses the programs (default 0). `STEALYARD_SOAK` multiplies the soak, whose
+//! programs are new each time. A failure prints the seed of its program, which [`again`] runs
+//! alone. `Stack` is not here, because its items need unsafe code (`foreign.rs` has them).
 #![forbid(unsafe_code)]
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
@@ -22,14 +25,14 @@ use stealyard_sync::seed::{Rng, fresh};
 
 /// The most items that a program makes.
 const ITEMS: usize = 4_000;
-/// The deepest that calls from within calls go.
+/// The greatest depth of calls within calls.
 const DEPTH_MAX: u32 = 3;
 
 const LIVE: u8 = 1;
 const DROPPED: u8 = 2;
 const FORGOTTEN: u8 = 3;
 
-/// What became of each item.
+/// The state of each item.
 struct Ledger {
     states: Vec<AtomicU8>,
     made: AtomicUsize,
@@ -46,7 +49,7 @@ impl Ledger {
         })
     }
 
-    /// The number of a new item, unless there are enough.
+    /// Returns the number of a new item, unless there are enough.
     fn make(&self) -> Option<usize> {
         let id = self
             .made
@@ -58,7 +61,8 @@ impl Ledger {
         Some(id)
     }
 
-    /// The end of a live item. It may come while a panic unwinds, so what is wrong is written down.
+    /// Records the end of a live item. It may come while a panic unwinds, so an error is only
+    /// written down.
     fn end(&self, id: usize, how: u8) {
         let before = self
             .states
@@ -89,12 +93,12 @@ impl Ledger {
     }
 }
 
-/// What destructors and deferred closures do with the world.
+/// The work of destructors and deferred closures on the world.
 trait Act: Send + Sync {
     fn act(&self, seed: u64);
 }
 
-/// Empty once its end is written down.
+/// An item; empty once its end is recorded.
 struct Item(Option<Content>);
 
 struct Content {
@@ -103,7 +107,7 @@ struct Content {
     echo: Box<usize>,
     ledger: Arc<Ledger>,
     world: Weak<dyn Act>,
-    /// What its destructor does; nothing if zero.
+    /// The seed of its destructor's work; nothing happens if it is zero.
     seed: u64,
 }
 
@@ -135,12 +139,12 @@ impl Drop for Item {
 /// The payload of a panic that is part of the program.
 struct Planned;
 
-/// Unwinds without a word.
+/// Unwinds without a message.
 fn planned_panic() {
     resume_unwind(Box::new(Planned));
 }
 
-/// Runs `body`; a planned panic ends here, any other goes on.
+/// Runs `body`. A planned panic ends here, any other goes on.
 fn quietly(body: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(body))
         && !payload.is::<Planned>()
@@ -151,17 +155,18 @@ fn quietly(body: impl FnOnce()) {
 
 /// A queue under audit.
 trait Subject: Injector<Item> + Debug + 'static {
-    /// One thread sees first in, first out, with one worker's share exactly.
+    /// Whether one thread sees first in, first out, with one worker's share exactly.
     const EXACT: bool;
 
     fn new(rng: &mut Rng) -> Self;
 
-    /// Calls that not every queue has; the items are put before all others, if it can be told.
-    fn special(&self, rng: &mut Rng, items: Vec<Item>) -> Where;
+    /// Makes the calls that not every queue has. The items are put before all others, if that can
+    /// be told.
+    fn special(&self, rng: &mut Rng, items: Vec<Item>) -> Placement;
 }
 
-/// Where `special` has put the items.
-enum Where {
+/// The place where `special` has put the items.
+enum Placement {
     Front,
     Back,
 }
@@ -173,9 +178,9 @@ impl Subject for Locked<Item> {
         Self::default()
     }
 
-    fn special(&self, _rng: &mut Rng, items: Vec<Item>) -> Where {
+    fn special(&self, _rng: &mut Rng, items: Vec<Item>) -> Placement {
         self.push_front(items);
-        Where::Front
+        Placement::Front
     }
 }
 
@@ -190,11 +195,11 @@ impl Subject for Segmented<Item> {
         }
     }
 
-    fn special(&self, _rng: &mut Rng, items: Vec<Item>) -> Where {
+    fn special(&self, _rng: &mut Rng, items: Vec<Item>) -> Placement {
         for item in items {
             self.push(item);
         }
-        Where::Back
+        Placement::Back
     }
 }
 
@@ -211,7 +216,7 @@ impl<Q: Injector<Item> + Default + 'static> Subject for Sharded<Item, Q> {
         Self::with_distances(&distances).expect("a square")
     }
 
-    fn special(&self, rng: &mut Rng, mut items: Vec<Item>) -> Where {
+    fn special(&self, rng: &mut Rng, mut items: Vec<Item>) -> Placement {
         let lane = rng.below(9) as usize;
         if let Some(item) = items.pop() {
             self.push(lane, item);
@@ -221,7 +226,7 @@ impl<Q: Injector<Item> + Default + 'static> Subject for Sharded<Item, Q> {
         self.pop_batch(lane, rng.below(5) as usize, 2, drop);
         let one = self.lane(lane % self.lanes()).expect("a lane");
         drop(one.pop());
-        Where::Back
+        Placement::Back
     }
 }
 
@@ -232,7 +237,7 @@ std::thread_local! {
 struct World<Q> {
     queue: Q,
     ledger: Arc<Ledger>,
-    /// What is in the queue, where one thread knows that exactly.
+    /// The content of the queue, where one thread knows that exactly.
     model: Option<Mutex<VecDeque<usize>>>,
     /// Items that were taken out and are kept for a while.
     kept: Mutex<Vec<Item>>,
@@ -273,7 +278,7 @@ impl<Q: Subject> World<Q> {
         })))
     }
 
-    /// So many random calls. A planned panic ends one of them.
+    /// Makes `count` random calls. A planned panic ends one of them.
     fn steps(&self, rng: &mut Rng, count: usize) {
         let depth = DEPTH.get();
         if depth == DEPTH_MAX {
@@ -375,7 +380,7 @@ impl<Q: Subject> World<Q> {
                 );
             }
             Err(payload) => {
-                // What was taken and not given is dropped.
+                // The items that were taken and not given are dropped.
                 let left = expected.unwrap_or_default();
                 assert!(left.iter().all(|&id| !self.ledger.is_live(id)), "leaked");
                 resume_unwind(payload);
@@ -388,7 +393,7 @@ impl<Q: Subject> World<Q> {
         assert!(self.ledger.is_live(id), "item {id} comes out dead");
         match rng.below(10) {
             0 => {
-                // Its memory goes back; its destructor does nothing.
+                // The item's memory goes back; its destructor does nothing.
                 drop(item.0.take());
                 self.ledger.end(id, FORGOTTEN);
             }
@@ -418,29 +423,31 @@ impl<Q: Subject> World<Q> {
         let ids: Vec<usize> = items.iter().map(|item| item.id()).collect();
         let place = self.queue.special(rng, items);
         self.model(|model| match place {
-            Where::Front => ids.into_iter().rev().for_each(|id| model.push_front(id)),
-            Where::Back => model.extend(ids),
+            Placement::Front => ids.into_iter().rev().for_each(|id| model.push_front(id)),
+            Placement::Back => model.extend(ids),
         });
     }
 
-    /// What other users of crossbeam-epoch may do in this process.
+    /// Does what other users of crossbeam-epoch may do in this process.
     fn use_epoch(&self, rng: &mut Rng) {
         let guard = crossbeam_epoch::pin();
         let (me, seed) = (self.me.clone(), rng.next_u64());
         guard.defer(move || {
-            // It does not panic: that leaks the others that wait with it (`foreign.rs` has one that does).
+            // The closure does not panic: that would leak the others that wait with it
+            // (`foreign.rs` has one that does).
             if let Some(world) = me.upgrade() {
                 world.act(seed);
             }
         });
-        // A guard that is forgotten would hold up all later ones: that is in `memory.rs`.
+        // A guard that is forgotten would hold up all later ones; that is in `memory.rs`.
         if rng.below(3) > 0 {
             guard.flush();
         }
     }
 
-    /// The end: the queue is drained, or dropped with what is in it; what was kept outlives it, or does not.
-    fn end(self: Arc<Self>, rng: &mut Rng) {
+    /// Ends the world. The queue is drained, or dropped with its items. The items that were kept
+    /// outlive it, or do not.
+    fn finish(self: Arc<Self>, rng: &mut Rng) {
         let ledger = Arc::clone(&self.ledger);
         let mut kept = Vec::new();
         if rng.below(2) == 0 {
@@ -452,7 +459,7 @@ impl<Q: Subject> World<Q> {
             kept = std::mem::take(&mut *self.kept.lock().expect("nothing panics in it"));
             (0..4).for_each(|_| quietly(|| self.push_batch(rng)));
         }
-        // Destructors may panic, the world's fields are dropped all the same.
+        // Destructors may panic; the world's fields are dropped all the same.
         quietly(|| drop(self));
         for item in kept {
             quietly(|| drop(item));
@@ -462,9 +469,9 @@ impl<Q: Subject> World<Q> {
 }
 
 /// Prints the seed of a program that fails.
-struct Names(u64);
+struct PrintsSeed(u64);
 
-impl Drop for Names {
+impl Drop for PrintsSeed {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!(
@@ -477,13 +484,13 @@ impl Drop for Names {
 }
 
 fn program<Q: Subject>(seed: u64) {
-    let _names = Names(seed);
+    let _names = PrintsSeed(seed);
     let mut rng = Rng::new(seed);
     if rng.below(3) > 0 {
         let world = World::<Q>::new(&mut rng, Q::EXACT);
         let steps = rng.below(400) as usize;
         world.steps(&mut rng, steps);
-        world.end(&mut rng);
+        world.finish(&mut rng);
         return;
     }
     let world = World::<Q>::new(&mut rng, false);
@@ -502,7 +509,7 @@ fn program<Q: Subject>(seed: u64) {
         }
     });
     assert!(!failed.into_inner(), "a thread failed");
-    world.end(&mut rng);
+    world.finish(&mut rng);
 }
 
 fn every_queue(seed: u64) {
@@ -531,7 +538,8 @@ fn audit_soak() {
     (0..programs).for_each(|program| every_queue(first.wrapping_add(program)));
 }
 
-/// For one program that failed: `STEALYARD_PROGRAM=SEED cargo test -p stealyard-injector --test audit again -- --ignored`.
+/// Runs one program that failed, again:
+/// `STEALYARD_PROGRAM=SEED cargo test -p stealyard-injector --test audit again -- --ignored`.
 #[test]
 #[ignore = "a program by its seed"]
 fn again() {

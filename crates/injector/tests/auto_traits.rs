@@ -1,5 +1,5 @@
-//! Goal: what may cross threads, panics and moves, and what may not (Q6, Q19). Method: a table of every public
-//! type, decided at compile time.
+//! Goal: what may cross threads, panics and moves, and what may not (Q6, Q19). Method: a table of
+//! every public type, decided at compile time.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -8,9 +8,9 @@ use std::rc::Rc;
 
 use stealyard_injector::{Chain, LanesError, Linked, Locked, Segmented, Sharded, Stack};
 
-/// What is found where a type does not have the trait that was asked for.
+/// The answer for a type that does not have the trait.
 ///
-/// The underscore: one of the two constants is never read.
+/// The name has an underscore because one of the two constants is never read.
 trait Otherwise {
     const _HAS: bool = false;
 }
@@ -28,7 +28,7 @@ macro_rules! has {
     }};
 }
 
-/// `Send`, `Sync`, `UnwindSafe`, `RefUnwindSafe` and `Unpin` of a type, in this order.
+/// Checks `Send`, `Sync`, `UnwindSafe`, `RefUnwindSafe` and `Unpin` of a type, in this order.
 macro_rules! row {
     ($type:ty: $send:literal $sync:literal $unwind:literal $ref_unwind:literal $unpin:literal) => {
         const {
@@ -41,7 +41,7 @@ macro_rules! row {
     };
 }
 
-/// Carries its own link; neither `Sync` nor safe to see after a panic.
+/// A task that carries its own link. It is neither `Sync` nor safe to use after a panic.
 struct Task(Box<Node>);
 
 struct Node(Cell<*mut Self>);
@@ -49,7 +49,10 @@ struct Node(Cell<*mut Self>);
 // SAFETY: 1. a node has one owner at a time.
 unsafe impl Send for Task {}
 
-// SAFETY: 1. the box's pointer; 2. the link is a field that only the stack touches; 3. no panic.
+// SAFETY:
+// 1. The pointer is the box's.
+// 2. The link is a field that only the stack touches.
+// 3. Nothing panics.
 unsafe impl Linked for Task {
     type Node = Node;
 
@@ -58,7 +61,7 @@ unsafe impl Linked for Task {
     }
 
     unsafe fn from_node(node: NonNull<Node>) -> Self {
-        // SAFETY: 1. from `into_node`, once.
+        // SAFETY: 1. the pointer came from `into_node`, and comes back once.
         Self(unsafe { Box::from_raw(node.as_ptr()) })
     }
 
@@ -69,13 +72,13 @@ unsafe impl Linked for Task {
     }
 }
 
-/// Not `Send`, not `Sync`.
+/// An item type that is neither `Send` nor `Sync`.
 type Here = Rc<u8>;
-/// `Send`, not `Sync`, not safe to see after a panic.
+/// An item type that is `Send`, but neither `Sync` nor safe to use after a panic.
 type Moves = RefCell<u8>;
 
 #[test]
-fn q6_q19_what_each_type_may_do() {
+fn q6_q19_every_type_has_the_automatic_traits_of_the_table() {
     // In order:                       Send  Sync  UnwindSafe RefUnwindSafe Unpin
     row!(Locked<u8>:                  true  true  true  true  true);
     row!(Locked<Moves>:               true  true  true  true  true);
@@ -84,7 +87,7 @@ fn q6_q19_what_each_type_may_do() {
     row!(Segmented<Moves>:            true  true  true  true  true);
     row!(Segmented<Here>:             false false true  true  true);
     row!(Stack<Task>:                 true  true  true  true  true);
-    // A chain gives items to its holder, as a vector's iterator does.
+    // A chain yields items to its holder, as a vector's iterator does.
     row!(Chain<Task>:                 true  false false false true);
     row!(Sharded<u8, Locked<u8>>:     true  true  true  true  true);
     row!(Sharded<Moves, Segmented<Moves>>: true true true true true);

@@ -1,6 +1,6 @@
-//! Goal: what the variants promise beyond the common suite, and the bugs that peers had (the rows of
-//! `risks.md` beside this file). Method: small deterministic cases; canaries that count their drops;
-//! threads with small stacks.
+//! Goal: what the variants promise beyond the common suite, and the bugs that peers had (the rows
+//! of `risks.md` beside this file). Method: small deterministic cases, canaries that count their
+//! drops, and threads with small stacks.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use stealyard_injector::{
     FAIR_SWEEP, Injector, LanesError, Linked, Locked, Segmented, Sharded, Stack,
 };
 
-/// Counts how often it is dropped.
+/// An item that counts its drops.
 struct Canary(Arc<AtomicUsize>);
 
 impl Drop for Canary {
@@ -47,14 +47,14 @@ fn dropped_once<Q: Injector<Box<Canary>>>(queue: Q) {
 }
 
 #[test]
-fn q3_q4_what_is_left_is_dropped_once() {
+fn q3_q4_remaining_items_are_dropped_once() {
     dropped_once(Locked::new());
     dropped_once(Segmented::new());
     dropped_once(Sharded::<_, Segmented<_>>::new(2).unwrap());
 }
 
 #[test]
-fn q3_dropped_while_consumers_were_in_a_pop() {
+fn q3_a_queue_is_dropped_while_consumers_pop() {
     for _ in 0..200 {
         let (drops, made) = canaries(200);
         let queue = Arc::new(Segmented::new());
@@ -119,7 +119,7 @@ fn q7_a_panicking_iterator_leaves_the_queue_as_it_was() {
 }
 
 #[test]
-fn q7_a_panicking_sink_loses_nothing_silently() {
+fn q7_a_panicking_sink_drops_the_rest_of_its_share_only() {
     let (drops, made) = canaries(100);
     let queue = Segmented::new();
     queue.push_batch(made);
@@ -131,7 +131,7 @@ fn q7_a_panicking_sink_loses_nothing_silently() {
         });
     }));
     assert!(outcome.is_err());
-    // The claimed 40 are dropped, the others are still there.
+    // The claimed 40 items are dropped, and the others are still there.
     assert_eq!((drops.load(Ordering::Relaxed), queue.len()), (40, 60));
 }
 
@@ -143,7 +143,7 @@ fn q13_large_items_on_a_small_stack() {
             let queue = Segmented::<Box<[u8; 32 * 1024]>>::new();
             queue.push(vec![1; 32 * 1024].into_boxed_slice().try_into().unwrap());
             assert_eq!(queue.pop().unwrap()[5], 1);
-            // By value: a block of them is 2 MiB, twice this stack.
+            // The items are held by value: a block of them is 2 MiB, twice this stack.
             let inline = Segmented::<[u8; 32 * 1024]>::new();
             inline.push([2; 32 * 1024]);
             assert_eq!(inline.pop().unwrap()[5], 2);
@@ -200,7 +200,7 @@ fn q15_pushes_from_a_thread_local_destructor() {
 }
 
 #[test]
-fn locked_keeps_the_order_of_what_goes_to_the_front() {
+fn locked_keeps_the_order_of_items_pushed_to_the_front() {
     let queue = Locked::new();
     queue.push_batch([5, 6]);
     queue.push_front([1, 2, 3]);
@@ -231,7 +231,7 @@ fn lanes_are_looked_at_by_distance() {
 fn b2_no_lane_waits_longer_than_the_documented_bound() {
     let lanes = Sharded::<u32, Locked<u32>>::new(4).unwrap();
     lanes.push(3, 99);
-    // Lane 0's callers always have work of their own.
+    // Lane 0's callers always have work in their own lane.
     let bound = FAIR_SWEEP * 4;
     let found = (0..=bound).position(|_| {
         lanes.push(0, 1);
@@ -241,7 +241,7 @@ fn b2_no_lane_waits_longer_than_the_documented_bound() {
 }
 
 #[test]
-fn lanes_that_cannot_be_are_errors_that_say_why() {
+fn wrong_numbers_of_lanes_are_errors_that_say_why() {
     let new = Sharded::<u32, Locked<u32>>::new;
     assert_eq!(new(0).unwrap_err(), LanesError::Count(0));
     assert_eq!(
@@ -265,7 +265,10 @@ struct Owned(Box<Node>);
 // SAFETY: 1. a node is owned by its box; its link is only used by the stack that holds it.
 unsafe impl Send for Owned {}
 
-// SAFETY: 1. the box's pointer; 2. the link is a field that only the stack touches; 3. no panic.
+// SAFETY:
+// 1. The pointer is the box's.
+// 2. The link is a field that only the stack touches.
+// 3. Nothing panics.
 unsafe impl Linked for Owned {
     type Node = Node;
 
@@ -274,7 +277,7 @@ unsafe impl Linked for Owned {
     }
 
     unsafe fn from_node(node: NonNull<Node>) -> Self {
-        // SAFETY: 1. from `into_node`, once.
+        // SAFETY: 1. the pointer came from `into_node`, and comes back once.
         Self(unsafe { Box::from_raw(node.as_ptr()) })
     }
 
@@ -337,7 +340,7 @@ fn q7_a_panicking_iterator_drops_its_batch_and_leaves_the_stack() {
 }
 
 #[test]
-fn q6_only_what_may_cross_threads_does() {
+fn q6_queues_of_send_items_are_send_and_sync() {
     fn crosses<T: Send + Sync>() {}
     crosses::<Locked<std::cell::Cell<u8>>>();
     crosses::<Segmented<std::cell::Cell<u8>>>();

@@ -1,7 +1,8 @@
-//! Goal: foreign code may run in the middle of a call (destructors of items, iterators, sinks, lanes, closures
-//! deferred to crossbeam-epoch), may use the same queue there, and may panic: no item is lost or doubled, no
-//! call deadlocks, and a destructor that panics leaks nothing else. Method: items that know how often each was
-//! dropped; programs without unsafe code, but for the items of `Stack`.
+//! Goal: foreign code may run in the middle of a call (destructors of items, iterators, sinks,
+//! lanes, closures deferred to crossbeam-epoch), may use the same queue there, and may panic. No
+//! item is lost or doubled, no call deadlocks, and a destructor that panics leaks nothing else.
+//! Method: items that count how often each was dropped; programs without unsafe code, but for the
+//! items of `Stack`.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use std::cell::Cell;
@@ -85,7 +86,10 @@ impl<T> Owned<T> {
 // SAFETY: 1. a node is owned by its box; its link is only used by the stack that holds it.
 unsafe impl<T: Send> Send for Owned<T> {}
 
-// SAFETY: 1. the box's pointer; 2. the link is a field that only the stack touches; 3. no panic.
+// SAFETY:
+// 1. The pointer is the box's.
+// 2. The link is a field that only the stack touches.
+// 3. Nothing panics.
 unsafe impl<T: Send> Linked for Owned<T> {
     type Node = Node<T>;
 
@@ -94,7 +98,7 @@ unsafe impl<T: Send> Linked for Owned<T> {
     }
 
     unsafe fn from_node(node: NonNull<Node<T>>) -> Self {
-        // SAFETY: 1. from `into_node`, once.
+        // SAFETY: 1. the pointer came from `into_node`, and comes back once.
         Self(unsafe { Box::from_raw(node.as_ptr()) })
     }
 
@@ -105,8 +109,8 @@ unsafe impl<T: Send> Linked for Owned<T> {
     }
 }
 
-/// What a panic said.
-fn said(payload: &(dyn std::any::Any + Send)) -> &str {
+/// Returns the message of a panic.
+fn panic_message(payload: &(dyn std::any::Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()
         .copied()
@@ -118,14 +122,15 @@ fn quietly(body: impl FnOnce()) -> Result<(), Box<dyn std::any::Any + Send>> {
     catch_unwind(AssertUnwindSafe(body))
 }
 
-// --- Bad arguments ----------------------------------------------------------------------------------
+// --- Bad arguments
+// ----------------------------------------------------------------------------------
 
 #[test]
 fn q20_positions_start_with_a_block_or_not_at_all() {
     for start in (1..=255).chain([257, u64::MAX, u64::MAX - 2]) {
         let made = catch_unwind(|| Segmented::<Box<u8>>::starting_at(start));
         let payload = made.expect_err("it was made");
-        let said = said(&*payload);
+        let said = panic_message(&*payload);
         assert!(
             said.contains(&start.to_string()) && said.contains("multiple of 256"),
             "{said}"
@@ -144,7 +149,7 @@ fn q20_too_many_lanes_are_an_error_however_many() {
     }
 }
 
-/// Items without a size: a queue can be full of them before memory is.
+/// Items without a size can fill a queue before memory is full.
 #[test]
 fn q20_a_length_does_not_overflow() {
     let queue = Locked::new();
@@ -156,7 +161,7 @@ fn q20_a_length_does_not_overflow() {
         quietly(|| queue.push_front(vec![(); usize::MAX])),
     ] {
         let payload = refused.expect_err("one more than can be counted");
-        let said = said(&*payload);
+        let said = panic_message(&*payload);
         assert!(said.contains("usize::MAX"), "{said}");
     }
     assert_eq!(queue.len(), usize::MAX, "as before");
@@ -165,9 +170,11 @@ fn q20_a_length_does_not_overflow() {
     assert_eq!(queue.len(), usize::MAX);
 }
 
-// --- Destructors that panic -------------------------------------------------------------------------
+// --- Destructors that panic
+// -------------------------------------------------------------------------
 
-/// Drops a queue of 600 items, one of which panics in its destructor: each position in turn, or some.
+/// Drops a queue of 600 items, one of which panics in its destructor: at each position in turn, or
+/// at some.
 fn leaks_nothing(fill: impl Fn(Vec<Item>) -> Box<dyn FnOnce()>) {
     let count = 600;
     for panicking in [
@@ -178,7 +185,7 @@ fn leaks_nothing(fill: impl Fn(Vec<Item>) -> Box<dyn FnOnce()>) {
         items[panicking].panics = true;
         let drops_it = fill(items);
         let payload = quietly(drops_it).expect_err("the first panic goes on");
-        let said = said(&*payload);
+        let said = panic_message(&*payload);
         assert!(said.ends_with(&format!("item {panicking}")), "{said}");
         ledger.assert_each_dropped_once();
     }
@@ -231,7 +238,8 @@ fn q22_a_stack_and_a_chain_drop_the_others_when_a_destructor_panics() {
     });
 }
 
-/// What a consumer was given and what it was not when its sink panicked, by a destructor or by itself.
+/// Checks the items that a consumer was given, and those that it was not, when its sink panicked,
+/// by a destructor or by itself.
 fn batch_in_flight<Q: Injector<Item>>(queue: &Q) {
     for panicking in [0, 1, 31, 32, 33, 63, 64, 100, 199] {
         let ledger = Ledger::new(200);
@@ -258,7 +266,7 @@ fn q22_a_batch_in_flight_leaks_nothing() {
 #[test]
 fn q12_a_chain_that_is_forgotten_leaks_its_items_and_nothing_else() {
     let (leaked, kept) = (Ledger::new(20), Ledger::new(20));
-    // So that a leak check sees only what was not meant.
+    // A leak check must see only the items that were not leaked on purpose.
     static REACHABLE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
     let reachable = |item| {
         let owned = Owned::new(item);
@@ -276,15 +284,16 @@ fn q12_a_chain_that_is_forgotten_leaks_its_items_and_nothing_else() {
     kept.assert_each_dropped_once();
 }
 
-// --- Calls from within calls ------------------------------------------------------------------------
+// --- Calls from within calls
+// ------------------------------------------------------------------------
 
-/// Runs a closure in its destructor, which uses the queue that the item was in.
-struct Restless {
+/// An item whose destructor runs a closure, which uses the queue that held the item.
+struct Reentrant {
     _item: Item,
     act: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl Drop for Restless {
+impl Drop for Reentrant {
     fn drop(&mut self) {
         (self.act)();
     }
@@ -295,15 +304,15 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A queue of restless items, of which a certain number may be made.
+/// A queue of reentrant items, of which a certain number may be made.
 struct World<Q> {
     queue: Q,
     ledger: Ledger,
     left: AtomicUsize,
 }
 
-impl<Q: Injector<Restless> + 'static> World<Q> {
-    fn item(self: &Arc<Self>) -> Option<Restless> {
+impl<Q: Injector<Reentrant> + 'static> World<Q> {
+    fn item(self: &Arc<Self>) -> Option<Reentrant> {
         let left = self
             .left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
@@ -311,7 +320,7 @@ impl<Q: Injector<Restless> + 'static> World<Q> {
             })
             .ok()?;
         let world = Arc::downgrade(self);
-        Some(Restless {
+        Some(Reentrant {
             _item: self.ledger.item(left - 1),
             act: Arc::new(move || {
                 if let Some(world) = world.upgrade() {
@@ -321,7 +330,8 @@ impl<Q: Injector<Restless> + 'static> World<Q> {
         })
     }
 
-    /// What a destructor does: takes items out, or puts some in, whose destructors do so in turn.
+    /// Does the work of a destructor: takes items out, or puts some in, whose destructors do so in
+    /// turn.
     fn act(self: &Arc<Self>) {
         let depth = DEPTH.get();
         if depth == 4 {
@@ -348,7 +358,7 @@ impl<Q: Injector<Restless> + 'static> World<Q> {
     }
 }
 
-fn destructors_use_the_queue<Q: Injector<Restless> + 'static>(queue: Q) {
+fn destructors_use_the_queue<Q: Injector<Reentrant> + 'static>(queue: Q) {
     let count = 3_000;
     let world = Arc::new(World {
         queue,
@@ -362,7 +372,7 @@ fn destructors_use_the_queue<Q: Injector<Restless> + 'static>(queue: Q) {
         drop(queue.pop());
         queue.pop_batch(20, 1, drop);
         queue.pop_batch(50, 1, drop);
-        // A sink and an iterator that fail: what they hold is dropped while the panic unwinds.
+        // The sink and the iterator fail. What they hold is dropped while the panic unwinds.
         let mut given = 0;
         let _may_panic = quietly(|| {
             queue.pop_batch(10, 1, |_item| {
@@ -389,7 +399,8 @@ fn q21_destructors_that_use_the_same_queue() {
     destructors_use_the_queue(Sharded::<_, Segmented<_>>::new(2).unwrap());
 }
 
-/// An iterator that pops and pushes, a sink that pushes and pops: what they put in and take out is there.
+/// Uses the queue from an iterator, which pops and pushes, and from a sink, which pushes and pops.
+/// Checks that what they put in and took out is right.
 fn iterators_and_sinks_use_the_queue<Q: Injector<usize>>(queue: &Q) {
     let taken = Cell::new(0);
     let take = |queue: &Q| taken.set(taken.get() + usize::from(queue.pop().is_some()));
@@ -408,7 +419,7 @@ fn iterators_and_sinks_use_the_queue<Q: Injector<usize>>(queue: &Q) {
             take(queue);
             taken.set(taken.get() + queue.pop_batch(2, 1, |_| ()));
         });
-        // Given to the sink, put back by it: neither taken nor new.
+        // An item that the sink was given and put back is neither taken nor new.
         assert_eq!(queue.len(), pushed - taken.get(), "round {round}, {given}");
     }
 }
@@ -421,7 +432,7 @@ fn q21_iterators_and_sinks_that_use_the_same_queue() {
     iterators_and_sinks_use_the_queue(&Sharded::<_, Segmented<_>>::new(3).unwrap());
 }
 
-/// Gives what it holds, and lets go of the caller's other references to the queue meanwhile.
+/// The iterator yields its items, and meanwhile drops the caller's other references to the queue.
 #[test]
 fn q21_an_iterator_may_drop_the_other_owners_of_the_queue() {
     let ledger = Ledger::new(300);
@@ -436,18 +447,18 @@ fn q21_an_iterator_may_drop_the_other_owners_of_the_queue() {
 #[test]
 fn q21_iterators_and_destructors_use_the_same_stack() {
     let (ledger, later) = (Ledger::new(100), Ledger::new(100));
-    let stack = Arc::new(Stack::<Owned<Restless>>::new());
+    let stack = Arc::new(Stack::<Owned<Reentrant>>::new());
     let made = (0..100).map(|number| {
-        // Takes what the calls before have pushed.
+        // This takes what the calls before have pushed.
         drop(stack.take_all());
         let (theirs, later) = (Arc::downgrade(&stack), later.clone());
-        Owned::new(Restless {
+        Owned::new(Reentrant {
             _item: ledger.item(number),
             act: Arc::new(move || {
                 let Some(stack) = theirs.upgrade() else {
                     return;
                 };
-                stack.push(Owned::new(Restless {
+                stack.push(Owned::new(Reentrant {
                     _item: later.item(number),
                     act: Arc::new(|| ()),
                 }));
@@ -463,7 +474,8 @@ fn q21_iterators_and_destructors_use_the_same_stack() {
     later.assert_each_dropped_once();
 }
 
-// --- Lanes of the user's own -----------------------------------------------------------------------------
+// --- Lanes of the user's own
+// -----------------------------------------------------------------------------
 
 thread_local! {
     /// How many calls of a [`Picky`] lane succeed before one panics.
@@ -506,9 +518,10 @@ impl Injector<usize> for Picky {
     }
 }
 
-/// B1 with a lane that panics: what it holds afterwards is found by the bits.
+/// B1 of `sharded.rs` (no hidden item) with a lane that panics: its bit leads to what it holds
+/// afterwards.
 #[test]
-fn b1_q21_what_a_panicking_lane_has_taken_in_is_found() {
+fn b1_q21_items_in_a_panicking_lane_are_found() {
     for good in 0..40 {
         let lanes = Sharded::<usize, Picky>::new(3).unwrap();
         GOOD.set(good);
@@ -522,7 +535,8 @@ fn b1_q21_what_a_panicking_lane_has_taken_in_is_found() {
         GOOD.set(usize::MAX);
         let there: usize = (0..3).map(|lane| lanes.lane(lane).unwrap().len()).sum();
         assert_eq!(std::iter::from_fn(|| lanes.pop(0)).count(), there, "{good}");
-        // Each lane's bit is cleared once it has been found empty, and no thread closes any longer.
+        // Each lane's bit is cleared once the lane has been found empty, and no thread is closing
+        // any longer.
         assert_eq!(lanes.pop(0), None);
         GOOD.set(0);
         assert!(
@@ -535,12 +549,13 @@ fn b1_q21_what_a_panicking_lane_has_taken_in_is_found() {
 
 // --- Closures that others defer ------------------------------------------------------------------
 
-/// Defers closures to crossbeam-epoch's default collector, as any safe code may: `body` runs on whatever
-/// thread collects, and is told whether that is this one.
+/// Defers closures to crossbeam-epoch's default collector, as any safe code may. `body` runs on the
+/// thread that collects, and is told whether that is this one.
 fn defer(closures: usize, body: impl Fn() + Send + Sync + 'static) -> Arc<AtomicUsize> {
     let ran_here = Arc::new(AtomicUsize::new(0));
     let (here, body) = (std::thread::current().id(), Arc::new(body));
-    // While it lives, the epoch moves on once at the most, which is not enough to run anything.
+    // While this guard lives, the epoch moves on once at the most, which is not enough to run
+    // anything.
     let _not_yet = crossbeam_epoch::pin();
     for _ in 0..closures {
         let guard = crossbeam_epoch::pin();
@@ -556,7 +571,7 @@ fn defer(closures: usize, body: impl Fn() + Send + Sync + 'static) -> Arc<Atomic
     ran_here
 }
 
-/// Calls that reach every place at which a queue may free a block or help another caller.
+/// Makes calls that reach every place at which a queue may free a block or help another caller.
 fn many_calls(queue: &Segmented<usize>) -> usize {
     let mut taken = 0;
     for round in 0..600 {

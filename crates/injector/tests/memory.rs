@@ -1,5 +1,5 @@
-//! Goal: what a queue has freed goes back to the allocator whatever others do with crossbeam-epoch (Q14, Q21).
-//! Method: an allocator that counts; a guard of the default collector that is never dropped.
+//! Goal: freed blocks go back to the allocator whatever other code does with crossbeam-epoch (Q14,
+//! Q21). Method: an allocator that counts; a guard of the default collector that is never dropped.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -39,6 +39,6 @@ fn q14_q21_a_foreign_pin_that_never_ends_keeps_no_block() {
         while queue.pop_batch(252, 1, |_| ()) > 0 {}
     }
     let kept = LIVE.load(Ordering::Relaxed).saturating_sub(before);
-    // A block is some 2.5 KiB: 2,000 of them are 5 MiB, and the collector holds some dozens.
+    // A block is some 2.5 KiB. 2,000 of them are 5 MiB, and the collector holds some dozens.
     assert!(kept < 1 << 20, "{kept} bytes are kept");
 }

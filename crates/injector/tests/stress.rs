@@ -1,5 +1,6 @@
-//! Goal: nothing is lost, doubled or read half-made under real parallelism. Method: threads and counts;
-//! these are the tests that run under the sanitizers. `STEALYARD_SOAK` multiplies their length.
+//! Goal: no item is lost, doubled or read half-made under real parallelism. Method: threads and
+//! counts. These are the tests that run under the sanitizers. `STEALYARD_SOAK` multiplies their
+//! length.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ fn soak() -> u64 {
         .unwrap_or(1)
 }
 
-/// Boxed numbers from two producers to two consumers, who add them up.
+/// Sends boxed numbers from two producers to two consumers, and compares the sums.
 fn adds_up<Q: Injector<Box<u64>> + 'static>(queue: Q) {
     let per_producer = 60_000 * soak();
     let queue = Arc::new(queue);
@@ -79,7 +80,8 @@ fn sharded_adds_up() {
     adds_up(Sharded::<Box<u64>, Segmented<Box<u64>>>::new(2).unwrap());
 }
 
-/// B1 under load: an item in a lane is found by who looks at the bits only.
+/// B1 of `sharded.rs` (no hidden item) under load: a thread that looks only at the bits finds an
+/// item in a lane.
 #[test]
 fn b1_no_lane_is_forgotten() {
     let lanes = Arc::new(Sharded::<u64, Locked<u64>>::new(4).unwrap());

@@ -1,5 +1,5 @@
-//! Goal: every global queue passes the conformance suite, and a queue that does not deserve to is
-//! rejected. Method: the suite of the crate, applied to each variant.
+//! Goal: every global queue passes the conformance suite, and a wrong queue is rejected. Method:
+//! the suite of the crate, applied to each variant.
 #![cfg(all(feature = "conformance", not(stealyard_loom), not(stealyard_shuttle)))]
 
 use std::collections::VecDeque;
@@ -49,7 +49,7 @@ variant!(one_lane_of_segmented, || {
     Sharded::<u64, Segmented<u64>>::new(1).unwrap()
 });
 
-/// A queue that gives the newest first when it holds more than three.
+/// A queue that returns the newest item first when it holds more than three.
 #[derive(Default)]
 struct Wrong(Mutex<VecDeque<u64>>);
 

@@ -9,15 +9,15 @@
 //! `top` is the low half-word of the oldest item's position. `count` is the number of items, from
 //! there on, that are shared. Three operations change the word:
 //! - A steal adds to `top` and takes from `count`.
-//! - A force raises `count`, and counts up `tag`.
-//! - The owner moves the split either way, and counts up `tag`.
+//! - A force raises `count`, and increments `tag`.
+//! - The owner moves the split either way, and increments `tag`.
 //!
 //! # How wide the fields are, and why
 //! A thief reads the word, copies slots, and claims them by exchanging the word that it read. The
 //! copies are wrong if the word was changed and changed back meanwhile.
 //!
 //! While the tag stays the same, only steals change the word. Each adds to `top` what it takes from
-//! `count`, which is at most 2^15, so `top` cannot come round and no word comes back. To be
+//! `count`, which is at most 2^15, so `top` cannot wrap around and no word comes back. To be
 //! deceived, a thief must therefore sleep through:
 //! 1. a multiple of 2^32 operations that share or take back, each of them a compare-and-swap that
 //!    the request of some thief brought about (2^32 of them take minutes at the least); and
@@ -26,15 +26,14 @@
 //! And it must wake at the very instant when both numbers are exact.
 //!
 //! 16 bits each for `top` and `count` allow 2^15 slots, which is plenty for a queue whose overflow
-//! leaves in a batch. With a tag of only 16 bits, a thief that lost its core for some ten
-//! milliseconds could meet the round.
+//! leaves in a batch. With a tag of only 16 bits, a thief that lost its core for about ten
+//! milliseconds could meet such a moment.
 //!
-//! A force has to count up the tag, too. An owner need not move the split for as long as forces
+//! A force has to increment the tag, too. An owner need not move the split for as long as forces
 //! share its items one by one and thieves take them, and after 2^16 of these the same `top` and
 //! `count` are back.
 //!
-//! Under loom, `top` and `count` have three bits each, so that a model can go through a whole
-//! round.
+//! Under loom, `top` and `count` have three bits each, so that a model can wrap them around.
 
 use core::fmt;
 
@@ -87,7 +86,7 @@ impl Index {
     }
 
     /// Returns the oldest item's whole position, given a `position` that is not before it and less
-    /// than a round of `top` after it.
+    /// than one wrap-around of `top` after it.
     pub(super) fn top_before(self, position: u64) -> u64 {
         position - self.distance(position)
     }
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn q8_whole_positions_survive_rounds_of_the_top() {
+    fn q8_whole_positions_survive_a_wrap_of_the_top() {
         for position in [1, 65_535, 65_536, 65_537, 1 << 40] {
             let index = Index::new(0, position, 0);
             for items in [0, 1, 300, MAX_CAPACITY as u64] {

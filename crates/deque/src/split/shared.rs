@@ -108,7 +108,7 @@ impl<T: Word> SplitShared<T> {
     }
 
     /// Makes `top..split` the shared part for the owner, if the index is still `seen`. The caller
-    /// sees to it that something is shared afterwards, or that the queue is empty (SP7).
+    /// ensures that something is shared afterwards, or that the queue is empty (SP7).
     ///
     /// Afterwards the owner holds what is above `split`. Its limit is `split` and its ceiling is
     /// right for `top`, or they tell of a request that is newer than this, or not answered (SP4,

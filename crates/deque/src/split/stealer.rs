@@ -179,7 +179,7 @@ impl<T: Word> SplitStealer<T> {
     }
 }
 
-/// Returns what thieves can see, when there is nothing more to be had.
+/// Returns what thieves can see, when there is nothing more to share.
 fn visible_items(index: Index) -> Steal<usize> {
     match index.count() {
         0 => Steal::Empty,

@@ -16,7 +16,7 @@ use stealyard_deque::{Ring, Split, Steal, Stealer};
 use crate::items::{AuditItem, Ledger, StopOnDrop, Watchdog, scaled};
 use crate::subjects::{FirstIn, LastIn, Subject};
 
-/// The most items that a `Split` holds, and half of a round of its narrowest counter.
+/// The most items that a `Split` holds, and half of the range of its narrowest counter.
 const BURST: u32 = 1 << 15;
 
 /// How long the queue rests full, in spins.

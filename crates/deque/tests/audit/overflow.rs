@@ -105,7 +105,7 @@ fn on_every_form<W: Subject>(pushes: u64) {
     }
 }
 
-/// The first forms have the limits at which a mistake shows soonest.
+/// Runs the first forms, which have the limits at which a mistake shows soonest.
 fn at_small_limits<W: Subject>(pushes: u64) {
     for form in W::forms().iter().take(3) {
         beside_thieves(form, 1, Steals::Singly, pushes as u32);

@@ -1,5 +1,5 @@
 //! Models of `Split` (SP1 to SP7 in `split.rs`): the owner against thieves at the split, requests
-//! and forces against pops, and words that come back to an old value but for their tag.
+//! and forces against pops, and words that return to an old value except for their tag.
 
 use stealyard_deque::{Split, SplitStealer, Steal};
 use stealyard_sync::{model, thread};
@@ -288,9 +288,9 @@ fn sp5_overflow_against_steal_and_force() {
 }
 
 /// The owner pushes one item after the other. A force shares each of them and a thief takes it. So
-/// the owner never moves the split, and after a round of the top its position and the number of
-/// shared items are the same again. A thief that slept between its look and its exchange must not
-/// succeed. (It did, as long as only the owner counted up the tag.)
+/// the owner never moves the split, and after one wrap-around of the top its position and the
+/// number of shared items are the same again. A thief that slept between its look and its exchange
+/// must not succeed. (It did, as long as only the owner incremented the tag.)
 #[test]
 fn sp5_a_round_of_forced_items_against_a_thief_that_sleeps() {
     model::check(1, || {

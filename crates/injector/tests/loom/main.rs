@@ -1,5 +1,5 @@
-//! Goal: every pair of operations that can race hands items over whole and once. Method: loom; blocks
-//! of four slots; boxed items. Each model is named after the invariant it is about.
+//! Goal: every pair of operations that can race hands items over whole and once. Method: loom;
+//! blocks of four slots, boxed items. Each model is named after the invariant that it checks.
 #![cfg(stealyard_loom)]
 
 mod segmented;
@@ -13,18 +13,19 @@ use stealyard_sync::{Arc, model, thread};
 /// An item whose content loom watches.
 struct Item(UnsafeCell<usize>);
 
-// SAFETY: 1. written before it is shared, read by its one owner afterwards.
+// SAFETY: 1. the content is written before the item is shared, and read by its one owner
+// afterwards.
 unsafe impl Sync for Item {}
 
 fn item(number: usize) -> Box<Item> {
     let made = Item(UnsafeCell::new(0));
-    // SAFETY: 1. nobody else has it yet.
+    // SAFETY: 1. no other thread has the item yet.
     made.0.with_mut(|content| unsafe { *content = number });
     Box::new(made)
 }
 
 fn number(item: &Item) -> usize {
-    // SAFETY: 1. the item is ours.
+    // SAFETY: 1. the item is the caller's.
     item.0.with(|content| unsafe { *content })
 }
 
@@ -60,7 +61,7 @@ fn b1_a_lane_with_an_item_has_its_bit_set() {
         lanes.push(1, 0);
         let theirs = Arc::clone(&lanes);
         let producer = thread::spawn(move || theirs.push(1, 1));
-        // The second finds the lane empty and clears its bit, if the producer has not come yet.
+        // The second pop finds the lane empty and clears its bit, if the producer has not come yet.
         let mut seen: Vec<usize> = (0..2).filter_map(|_| lanes.pop(0)).collect();
         producer.join().unwrap();
         seen.extend(lanes.pop(0));
@@ -69,9 +70,9 @@ fn b1_a_lane_with_an_item_has_its_bit_set() {
     });
 }
 
-/// A pop after a push finds the item though another clears the lane's bit at that moment.
+/// A pop after a push finds the item, though another thread clears the lane's bit at that moment.
 #[test]
-fn b1_nothing_hides_while_a_bit_is_cleared() {
+fn b1_an_item_is_found_while_a_bit_is_cleared() {
     model::check(3, || {
         let lanes = Arc::new(Sharded::<usize, Locked<usize>>::new(1).unwrap());
         lanes.push(0, 0);
@@ -99,7 +100,10 @@ struct Owned(Box<Node>);
 // SAFETY: 1. a node is owned by its box; its link is only used by the stack that holds it.
 unsafe impl Send for Owned {}
 
-// SAFETY: 1. the box's pointer; 2. the link is a field that only the stack touches; 3. no panic.
+// SAFETY:
+// 1. The pointer is the box's.
+// 2. The link is a field that only the stack touches.
+// 3. Nothing panics.
 unsafe impl Linked for Owned {
     type Node = Node;
 
@@ -108,7 +112,7 @@ unsafe impl Linked for Owned {
     }
 
     unsafe fn from_node(node: NonNull<Node>) -> Self {
-        // SAFETY: 1. from `into_node`, once.
+        // SAFETY: 1. the pointer came from `into_node`, and comes back once.
         Self(unsafe { Box::from_raw(node.as_ptr()) })
     }
 
@@ -127,10 +131,10 @@ fn node(number: usize) -> Owned {
 }
 
 #[test]
-fn t4_stack_pushes_against_taking_all() {
+fn t4_stack_pushes_against_take_all() {
     model::check(3, || {
         let stack = Arc::new(Stack::new());
-        // Loom tries other orders around a swap, which `take_all` comes to only if there is something.
+        // Loom tries other orders around a swap, and `take_all` swaps only if there is an item.
         stack.push(node(0));
         let producers: Vec<_> = (1..3)
             .map(|number| {

@@ -1,6 +1,8 @@
-//! Models of `Segmented`. A block has two groups of two slots here, and consumers never wait before they
-//! kill a slot. The producer runs on the model's first thread where there is one: loom backtracks from a
-//! load to the stores before it, and not from a store to earlier loads.
+//! Models of `Segmented`. A block has two groups of two slots here, and consumers do not wait
+//! before they kill a slot.
+//!
+//! Where there is one producer, it runs on the model's first thread: loom backtracks from a load to
+//! the stores before it, and not from a store to earlier loads.
 
 use stealyard_injector::Segmented;
 use stealyard_sync::{Arc, model, thread};
@@ -9,7 +11,8 @@ use crate::{Item, item, number};
 
 type Queue = Arc<Segmented<Box<Item>>>;
 
-/// A queue through which `passed` items have gone already, so that calls meet a certain slot.
+/// Returns a queue through which `passed` items have gone already, so that calls meet a certain
+/// slot.
 fn queue_after(passed: usize) -> Queue {
     let queue = Arc::new(Segmented::new());
     for value in 0..passed {
@@ -102,10 +105,12 @@ fn s1_two_producers_at_a_blocks_end() {
     });
 }
 
-/// One moves the tail's block on and stalls, one moves its index on, and one reads the two.
+/// One producer moves the tail's block on and stalls, one moves its index on, and one reads the
+/// two.
 #[test]
 fn g1_three_producers_at_a_blocks_end() {
-    // One preemption is enough: one moves the block on, another helps with the index, the third sees that only.
+    // One preemption is enough: one producer moves the block on, another helps with the index, and
+    // the third sees only that.
     model::check(1, || {
         let queue = queue_after(3);
         let producers = [10, 20].map(|value| {
@@ -155,9 +160,9 @@ fn g1_a_producer_and_a_consumer_cross_into_the_next_block() {
 }
 
 #[test]
-fn s5_who_frees_a_block_is_the_last_in_it() {
+fn s5_the_last_thread_in_a_block_frees_it() {
     model::check(2, || {
-        // Three slots are finished; the last one's producer and consumer meet.
+        // Three slots are finished. The last slot's producer and consumer meet.
         let queue = queue_after(3);
         let theirs = Arc::clone(&queue);
         let consumer = thread::spawn(move || pop(&theirs));
@@ -169,7 +174,7 @@ fn s5_who_frees_a_block_is_the_last_in_it() {
 }
 
 #[test]
-fn s5_three_in_a_block_that_is_freed() {
+fn s5_three_threads_in_a_block_that_is_freed() {
     model::check(2, || {
         let queue = queue_after(1);
         queue.push_batch((1..=3).map(item));

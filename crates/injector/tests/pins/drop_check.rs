@@ -4,7 +4,7 @@ use std::ptr::NonNull;
 
 use stealyard_injector::{Chain, Linked, Locked, Segmented, Sharded, Stack};
 
-/// Reads in its destructor.
+/// An item whose destructor reads what it borrowed.
 struct Reads<'a>(&'a String);
 
 impl Drop for Reads<'_> {

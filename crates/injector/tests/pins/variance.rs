@@ -1,4 +1,4 @@
-//! Pins: every type through which items pass both ways is invariant in them. Each function must be refused.
+//! Pins: every type that takes and returns items is invariant in them. Each function is refused.
 
 use std::ptr::NonNull;
 
