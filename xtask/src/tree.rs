@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     /// The process that inherits the dead takes its time to bury them.
-    fn runs(process: &String) -> bool {
+    fn runs(process: &str) -> bool {
         !process.ends_with("<defunct>")
     }
 
@@ -142,7 +142,7 @@ mod tests {
         }
         assert_eq!(tree.wait(Duration::ZERO).unwrap(), None, "it still runs");
         tree.end().unwrap();
-        while tree.members().iter().any(runs) {
+        while tree.members().iter().any(|process| runs(process)) {
             std::thread::sleep(LOOK);
         }
     }
@@ -161,7 +161,7 @@ mod tests {
                 .any(|process| process.ends_with("sleep 4322"))
         );
         tree.end().unwrap();
-        while tree.members().iter().any(runs) {
+        while tree.members().iter().any(|process| runs(process)) {
             std::thread::sleep(LOOK);
         }
     }
@@ -172,7 +172,7 @@ mod tests {
         let (group, child) = (tree.group, Arc::clone(&tree.child));
         drop(tree);
         let looking = Tree { child, group };
-        while looking.members().iter().any(runs) {
+        while looking.members().iter().any(|process| runs(process)) {
             std::thread::sleep(LOOK);
         }
     }
