@@ -83,6 +83,16 @@ impl Tree {
     }
 }
 
+impl Drop for Tree {
+    /// A tree that is given up, by a panic or an error, does not run on.
+    fn drop(&mut self) {
+        let mut child = locked(&self.child);
+        if matches!(child.try_wait(), Ok(None)) {
+            let _ = child.kill();
+        }
+    }
+}
+
 /// Ends every tree, and then xtask, when the terminal or the system asks for it.
 fn end_all_on_interrupt() {
     static ONCE: Once = Once::new();
@@ -108,6 +118,11 @@ fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    /// The process that inherits the dead takes its time to bury them.
+    fn runs(process: &str) -> bool {
+        !process.ends_with("<defunct>")
+    }
+
     fn shell(script: &str) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-c", script]);
@@ -127,9 +142,7 @@ mod tests {
         }
         assert_eq!(tree.wait(Duration::ZERO).unwrap(), None, "it still runs");
         tree.end().unwrap();
-        // The process that inherits the leaves takes its time to bury them.
-        let runs = |process: &String| !process.ends_with("<defunct>");
-        while tree.members().iter().any(runs) {
+        while tree.members().iter().any(|process| runs(process)) {
             std::thread::sleep(LOOK);
         }
     }
@@ -148,8 +161,18 @@ mod tests {
                 .any(|process| process.ends_with("sleep 4322"))
         );
         tree.end().unwrap();
-        let runs = |process: &String| !process.ends_with("<defunct>");
-        while tree.members().iter().any(runs) {
+        while tree.members().iter().any(|process| runs(process)) {
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    #[test]
+    fn a_tree_that_is_given_up_does_not_run_on() {
+        let tree = Tree::start(&mut shell("sleep 4323 & wait")).unwrap();
+        let (group, child) = (tree.group, Arc::clone(&tree.child));
+        drop(tree);
+        let looking = Tree { child, group };
+        while looking.members().iter().any(|process| runs(process)) {
             std::thread::sleep(LOOK);
         }
     }

@@ -192,12 +192,6 @@ impl Paragraph {
                 .any(|word| file.path.ends_with(word))
         })
     }
-
-    /// True for a comment on an ordering or on an unsafe block, whose labels are its proof.
-    fn is_proof(&self) -> bool {
-        let says = |word| self.lines.iter().any(|(_, text)| text.contains(word));
-        says("Ordering:") || says("SAFETY:")
-    }
 }
 
 /// Cuts numbered lines into paragraphs, list items and table rows; fenced code is left out.
@@ -271,10 +265,9 @@ fn citations(file: &File, files: &[File], crates: &[Vec<File>], report: &mut Rep
                     "`{label}` is defined in {0}: name it beside the label, as in (`{0}`, {label})",
                     other.shown()
                 ),
-                None if paragraph.is_proof() => {
-                    format!("`{label}` is cited, but no essay of this crate defines it")
-                }
-                None => format!("`{label}` is named, but no essay of this crate defines it"),
+                None => format!(
+                    "no essay of this crate defines `{label}`; if another's does, name its file"
+                ),
             };
             report.add("label", &file.path, line + 1, text);
         }

@@ -74,6 +74,10 @@ fn msrv(root: &Path, package: &Package, report: &mut Report) -> Result<(), Strin
         return Err(format!("{}: {name} names no rust-version", root.display()));
     }
     let path = package.folder.join("README.md");
+    if !path.exists() {
+        report.add("msrv", &path, 0, "a crate for users has a README");
+        return Ok(());
+    }
     let page = source::text(&path)?;
     for (number, line) in page.lines().enumerate() {
         let named = line.split("Rust 1.").nth(1).map(|rest| {

@@ -264,7 +264,11 @@ fn circles(folder: &Module, imports: &Imports, report: &mut Report) {
             .into_iter()
             .filter(|other| reached(other).contains(room))
             .collect();
-        let (path, line) = &imports[&(circle[0].clone(), circle[1].clone())];
+        let steps: Vec<&Place> = circle
+            .windows(2)
+            .map(|pair| &imports[&(pair[0].clone(), pair[1].clone())])
+            .collect();
+        let (path, line) = steps[0];
         let mut text = circle.join(" → ");
         if !folder.is_empty() {
             text.push_str(&format!(" (in {}/)", folder.join("/")));
@@ -274,6 +278,10 @@ fn circles(folder: &Module, imports: &Imports, report: &mut Report) {
                 "; {} rooms are in circles with it",
                 group.len() - 1
             ));
+        }
+        for (path, line) in &steps[1..] {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            text.push_str(&format!("; back by {name}:{line}"));
         }
         report.add("circle", path, *line, text);
         told.extend(group);
@@ -371,7 +379,11 @@ mod tests {
                 ("a.rs", "use crate::b::B;"),
                 ("b.rs", back),
             ];
-            assert_eq!(complaints("x", &files), ["a → b → a"], "{back}");
+            assert_eq!(
+                complaints("x", &files),
+                ["a → b → a; back by b.rs:1"],
+                "{back}"
+            );
         }
     }
 
@@ -393,7 +405,10 @@ mod tests {
             ("ring/stealer.rs", "use crate::slot::T;"),
             ("slot.rs", "use crate::ring::Ring;"),
         ];
-        assert_eq!(complaints("x", &through_the_folder), ["ring → slot → ring"]);
+        assert_eq!(
+            complaints("x", &through_the_folder),
+            ["ring → slot → ring; back by slot.rs:1"]
+        );
     }
 
     #[test]
@@ -404,7 +419,10 @@ mod tests {
             ("a/b.rs", "use super::C;"),
             ("a/c.rs", "use crate::a::b::B;"),
         ];
-        assert_eq!(complaints("x", &files), ["b → c → b (in a/)"]);
+        assert_eq!(
+            complaints("x", &files),
+            ["b → c → b (in a/); back by c.rs:1"]
+        );
     }
 
     #[test]

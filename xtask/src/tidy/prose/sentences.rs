@@ -64,7 +64,11 @@ impl Sentence {
         })
     }
 
+    /// How many semicolons it has; those between numbered obligations are a list's.
     pub(super) fn semicolons(&self) -> usize {
+        if self.text.starts_with("SAFETY: 1.") {
+            return 0;
+        }
         self.text.matches(';').count()
     }
 
@@ -332,6 +336,10 @@ mod tests {
         assert!(sentence("It is somebody's turn.").has_nobody());
         assert!(!sentence("No worker sleeps.").has_nobody());
         assert_eq!(sentence("a; b; c").semicolons(), 2);
+        assert_eq!(
+            sentence("SAFETY: 1. it is ours; 2. b; 3. c.").semicolons(),
+            0
+        );
     }
 
     #[test]
