@@ -341,16 +341,6 @@ impl Idle {
         panic.resume();
     }
 
-    #[doc(hidden)] // the scheduler's calls still have this name
-    pub fn nudge(&self, index: usize) {
-        self.wake_worker(index);
-    }
-
-    #[doc(hidden)] // as `nudge`
-    pub fn nudge_all(&self) {
-        self.wake_all_workers();
-    }
-
     /// Returns the number of workers that there can be.
     pub fn capacity(&self) -> usize {
         self.shared.wakers.len()

@@ -478,7 +478,7 @@ fn sleep(shared: &Shared, processor: &Processor, sleeping: Sleeping) -> (Woken, 
     shared.call_hook(Code::OnPark, processor.index);
     if processor.has_own() {
         // The hook made work, or a policy did: nobody else need know of it, so the sleep is over before it begins.
-        shared.idle.nudge(processor.index);
+        shared.idle.wake_worker(processor.index);
     }
     processor.counters().parks.add(1);
     let mut task = None;

@@ -86,7 +86,7 @@ pub(crate) fn submit(shared: &Arc<Shared>, place: Place, task: Task) {
             fence(Ordering::SeqCst);
             // PL1; a worker that falls asleep in this moment looks at all mail before.
             if remote.asleep.get() {
-                shared.idle.nudge(worker);
+                shared.idle.wake_worker(worker);
             } else {
                 shared.idle.announce_from(worker, 1);
             }
@@ -141,7 +141,7 @@ unsafe impl Schedule for Bound {
             processor.is_some_and(|processor| processor.index == self.worker)
         });
         if !own {
-            self.shared.idle.nudge(self.worker);
+            self.shared.idle.wake_worker(self.worker);
         }
     }
 

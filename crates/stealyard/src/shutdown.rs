@@ -192,7 +192,7 @@ impl Life {
     /// Step 3.
     pub(crate) fn close(&self, shared: &Shared) {
         self.raise(CLOSED);
-        shared.idle.nudge_all();
+        shared.idle.wake_all_workers();
         shared.blocking.close();
     }
 

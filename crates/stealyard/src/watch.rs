@@ -144,7 +144,7 @@ impl Watch {
             // Ordering: SeqCst (WA5), partner WA6. Unmodelled: see `wanted`.
             fence(Ordering::SeqCst);
             if remote.asleep.get() {
-                shared.idle.nudge(index);
+                shared.idle.wake_worker(index);
                 return;
             }
             // It woke meanwhile, and may run something without having seen its name (T4).
