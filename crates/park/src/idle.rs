@@ -305,9 +305,9 @@ impl Idle {
     /// Says that `items` items have just become visible in some queue, from outside the workers.
     /// Wakes as many sleepers as are needed for that many searchers, and returns how many it woke.
     ///
-    /// No worker is woken while there are as many searchers as items: for one item, while any worker
-    /// searches. There is one exception: of [`RELIANCE_MAX`] announcements in a row between which some
-    /// worker always searched, the last wakes one worker more.
+    /// No worker is woken while there are as many searchers as items: for one item, while any
+    /// worker searches. There is one exception: of [`RELIANCE_MAX`] announcements in a row between
+    /// which some worker always searched, the last wakes one worker more.
     #[inline]
     pub fn announce(&self, items: usize) -> usize {
         self.shared.announce(None, items)
