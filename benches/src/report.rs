@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_said_in_words() {
+    fn a_loss_is_reported_in_words() {
         let lines = vec![
             Line {
                 name: "ours",

@@ -532,7 +532,7 @@ fn e1_a_wait_that_ends_shows_what_the_notifier_did() {
 /// The thread's idle time is over as soon as it begins (a model has no time). So it ends in every
 /// possible moment, also in the one in which it is given a job.
 #[test]
-fn t2_a_thread_never_retires_with_a_job() {
+fn t2_a_thread_never_ends_with_a_job() {
     check(2, || {
         let pool = ThreadPool::new(PoolConfig {
             threads_max: 1,

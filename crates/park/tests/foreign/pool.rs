@@ -54,7 +54,7 @@ fn job(ran: &Arc<AtomicUsize>) -> impl FnOnce() + Send + 'static {
 }
 
 #[test]
-fn w19_a_start_that_panics_is_a_start_that_failed() {
+fn w19_a_start_that_panics_counts_as_failed() {
     ends(|| {
         let ran = Arc::new(AtomicUsize::new(0));
         let pool = pool_of(2, |_, _| panic!("no thread today"));
