@@ -1,9 +1,10 @@
 //! Runs programs in turns, pair by pair.
 //!
-//! A case is one workload with several subjects, ours first. In each round ours and one peer run back
-//! to back, and the order within the pair changes from round to round, so that a machine that gets
-//! slower or faster meanwhile favours neither. How often the workload repeats in a run is found once
-//! for each subject, so that a run is long against the clock and short against the machine's moods.
+//! A case is one workload with several subjects, ours first. In each round ours and one peer run
+//! back to back, and the order within the pair changes from round to round, so that a machine that
+//! gets slower or faster meanwhile favours neither. The number of repetitions in a run is found
+//! once for each subject, so that a run is long against the clock and short against the machine's
+//! changes.
 
 use std::time::{Duration, Instant};
 
@@ -13,24 +14,24 @@ use crate::stats::{Summary, Verdict};
 /// time taken and the number of operations in it. A run checks its own result and panics if it is
 /// wrong: a queue that loses items is not fast.
 pub(crate) struct Subject {
-    /// How tables call it. A name that ends in `(floor)` is no peer: it does less than the workload
+    /// The name in tables. A name that ends in `(floor)` is no peer: it does less than the workload
     /// asks for, and shows what the rest costs.
     pub(crate) name: &'static str,
-    /// One run.
+    /// Does one run.
     pub(crate) run: Box<dyn FnMut(u64) -> Run>,
 }
 
-/// What one run took.
+/// The result of one run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
-    /// For all operations together, in the case's unit.
+    /// The amount for all operations together, in the case's unit.
     pub(crate) amount: f64,
-    /// How many operations.
+    /// The number of operations.
     pub(crate) operations: u64,
 }
 
 impl Run {
-    /// A run of a [`Kind::Time`].
+    /// Creates a run of a [`Kind::Time`].
     pub(crate) fn took(time: Duration, operations: u64) -> Self {
         Self {
             amount: time.as_secs_f64() * 1e9,
@@ -38,7 +39,7 @@ impl Run {
         }
     }
 
-    /// The amount of one operation.
+    /// Returns the amount of one operation.
     fn each(&self) -> f64 {
         self.amount / self.operations as f64
     }
@@ -49,12 +50,12 @@ impl Run {
 pub(crate) enum Kind {
     /// Nanoseconds; the workload is repeated until a run is long enough.
     Time,
-    /// What one run tells that needs no repeating, in this unit.
+    /// A reading of one run that needs no repetitions, in this unit.
     Gauge(&'static str),
 }
 
 impl Kind {
-    /// How tables call the unit.
+    /// Returns the name of the unit in tables.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Time => "ns",
@@ -70,40 +71,40 @@ pub(crate) fn timed(operations: u64, work: impl FnOnce()) -> Run {
     Run::took(start.elapsed(), operations)
 }
 
-/// A workload and who runs it.
+/// A workload and its subjects.
 pub(crate) struct Case {
     /// `queue`, `scheduler` and so on.
     pub(crate) layer: &'static str,
-    /// The workload.
+    /// The name of the workload.
     pub(crate) name: String,
     /// What one operation is.
     pub(crate) operation: &'static str,
     /// What is measured.
     pub(crate) kind: Kind,
-    /// Builds the subjects, ours first. Called when the case's turn comes, so that no idle scheduler of
-    /// another case is about.
+    /// Builds the subjects, ours first. It is called when the case's turn comes, so that no idle
+    /// scheduler of another case exists.
     pub(crate) subjects: Box<dyn Fn() -> Vec<Subject>>,
 }
 
-/// How long to measure.
+/// The length of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// Pairs a peer.
+    /// The number of pairs for each peer.
     pub(crate) rounds: usize,
-    /// Pairs a peer of a gauge.
+    /// The number of pairs for each peer of a gauge.
     pub(crate) gauge_rounds: usize,
-    /// The length of a run that is aimed at.
+    /// The intended length of a run.
     pub(crate) run_time: Duration,
 }
 
 impl Effort {
-    /// For a first look: every case within two minutes together.
+    /// Returns a short one, for a first look: all cases together within two minutes.
     pub(crate) const QUICK: Self = Self {
         rounds: 11,
         gauge_rounds: 1,
         run_time: Duration::from_millis(12),
     };
-    /// For figures that are written down.
+    /// Returns a long one, for figures that are published.
     pub(crate) const FULL: Self = Self {
         rounds: 41,
         gauge_rounds: 5,
@@ -111,26 +112,26 @@ impl Effort {
     };
 }
 
-/// What a case gave for one subject.
+/// The result of a case for one subject.
 #[derive(Debug)]
 pub(crate) struct Line {
     /// The subject.
     pub(crate) name: &'static str,
     /// The amount of one operation, in the case's unit.
     pub(crate) each: Summary,
-    /// Ours divided by this subject's, pair by pair; none for ours.
+    /// Ours divided by this subject's, pair by pair. `None` for ours.
     pub(crate) ratio: Option<Summary>,
 }
 
 impl Line {
-    /// Who is faster; none for ours and for floors.
+    /// The verdict. `None` for ours and for floors.
     pub(crate) fn verdict(&self) -> Option<Verdict> {
         let floor = self.name.ends_with("(floor)");
         self.ratio.as_ref().filter(|_| !floor).map(Verdict::on)
     }
 }
 
-/// Runs a case and gives a line for each subject, ours first.
+/// Runs a case and returns a result for each subject, ours first.
 pub(crate) fn measure(case: &Case, effort: Effort, mut tick: impl FnMut()) -> Vec<Line> {
     let mut subjects = (case.subjects)();
     let (rounds, calibrated) = match case.kind {
@@ -188,8 +189,9 @@ pub(crate) fn measure(case: &Case, effort: Effort, mut tick: impl FnMut()) -> Ve
     lines
 }
 
-/// How many repetitions take about `target`. The first runs also warm caches and free lists. A run that
-/// lost its core takes long with few repetitions: the least of three decides that it is enough.
+/// Finds the number of repetitions that take about `target`. The first runs also warm caches and
+/// free lists. A run that lost its core takes long with few repetitions, so the shortest of three
+/// decides.
 fn calibrate(subject: &mut Subject, target: Duration) -> u64 {
     let target = target.as_secs_f64() * 1e9;
     let mut repetitions = 1;

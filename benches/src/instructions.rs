@@ -1,14 +1,14 @@
-//! `--instructions`: counts instead of times, where one thread does everything. A count is the same on every
-//! run, however busy the machine is; what it does not show is what an instruction costs.
+//! `--instructions`: instruction counts instead of times, for cases of one thread. A count is the
+//! same on every run, however busy the machine is. It does not show the cost of an instruction.
 //!
-//! A subject runs twice in a process of its own under callgrind, with few repetitions and with many: the
-//! difference is the workload's alone.
+//! A subject runs twice in a process of its own under callgrind, with few repetitions and with
+//! many. The difference belongs to the workload alone.
 
 use std::process::Command;
 
 use crate::harness::{Case, Kind, Run, Subject};
 
-/// What the names of the cases have in them that one thread runs.
+/// The parts of names by which the cases of one thread are recognised.
 const ONE_THREAD: [&str; 7] = [
     " deep",
     "bursts of 64",
@@ -18,11 +18,11 @@ const ONE_THREAD: [&str; 7] = [
     "an empty pop",
     "nobody ",
 ];
-/// Enough that every queue has grown and every free list is filled.
+/// The repetitions after which every queue has grown and every free list is filled.
 const FEW: u64 = 4_000;
 const MANY: u64 = FEW + 20_000;
 
-/// The case with counts instead of times; none if several threads take part.
+/// Returns the case with counts instead of times, or `None` if several threads take part.
 pub(crate) fn counted(case: Case) -> Option<Case> {
     if !ONE_THREAD.iter().any(|part| case.name.contains(part)) {
         return None;
@@ -49,7 +49,7 @@ pub(crate) fn counted(case: Case) -> Option<Case> {
     })
 }
 
-/// An error that says what to do if callgrind is not there.
+/// Returns an error that says what to do if callgrind is not installed.
 pub(crate) fn check() -> Result<(), String> {
     let there = Command::new("valgrind").arg("--version").output();
     match there {
@@ -77,7 +77,7 @@ fn count(case: &str, subject: &str, repetitions: u64) -> f64 {
     collected.unwrap_or_else(|| panic!("callgrind gave no count for {subject}, {case}:\n{text}"))
 }
 
-/// The child's part: runs one subject of one case so often.
+/// Runs one subject of one case in the child, with the given repetitions.
 pub(crate) fn run_once(wish: &str, cases: Vec<Case>) -> Option<()> {
     let (subject, rest) = wish.split_once(':')?;
     let (repetitions, name) = rest.split_once(':')?;
@@ -86,6 +86,6 @@ pub(crate) fn run_once(wish: &str, cases: Vec<Case>) -> Option<()> {
     let mut subject = (case.subjects)()
         .into_iter()
         .find(|candidate| candidate.name == subject)?;
-    let _not_timed = (subject.run)(repetitions);
+    let _ = (subject.run)(repetitions); // callgrind counts, and the time does not matter
     Some(())
 }

@@ -1,5 +1,5 @@
 //! Stealyard beside its peers: workloads written once, one adapter per subject, a harness that runs
-//! them in turns. This is the program behind `cargo xtask bench`; the README says how to read it.
+//! them in turns. This is the program behind `cargo xtask bench`. The README explains its tables.
 #![expect(clippy::print_stdout, reason = "a command-line program prints")]
 
 mod harness;
@@ -27,8 +27,8 @@ struct Args {
     /// A first look: every case within two minutes
     #[arg(long)]
     quick: bool,
-    /// Only this layer: queue, injector, park, scheduler, granularity, fork-join, wake, contended or
-    /// gauge
+    /// Only this layer: queue, injector, park, scheduler, granularity, fork-join, wake, contended
+    /// or gauge
     #[arg(long)]
     layer: Option<String>,
     /// Only cases whose name contains this
@@ -46,7 +46,8 @@ struct Args {
     /// Write a page with all tables for the documentation, too
     #[arg(long)]
     page: Option<PathBuf>,
-    /// Count instructions under callgrind instead of measuring times, where one thread does everything
+    /// Count instructions under callgrind instead of measuring times, where one thread does
+    /// everything
     #[arg(long)]
     instructions: bool,
     /// The gauges' own: read one in a process of its own
@@ -124,7 +125,7 @@ fn run(args: &Args) -> Result<(), String> {
     Ok(())
 }
 
-/// What a gauge, or a count of instructions, asked this program to do in a process of its own.
+/// Does the part of a gauge, or of a count of instructions, that needs a process of its own.
 fn child(wish: &str, workers: usize) -> Result<(), String> {
     let own = || format!("--child {wish}: it is for the benches' own use");
     if let Some(run) = wish.strip_prefix("run:") {
@@ -151,7 +152,7 @@ fn chosen(args: &Args, workers: usize) -> Result<Vec<Case>, String> {
     }
 }
 
-/// What anyone needs to know who reads the figures later.
+/// Returns the facts that a later reader of the figures needs.
 fn setting(workers: usize, effort: Effort) -> Vec<(&'static str, String)> {
     let output = |program: &str, arguments: &[&str]| {
         Command::new(program)

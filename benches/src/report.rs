@@ -1,4 +1,5 @@
-//! What people and programs read: a table in the terminal, JSON in a file, a page for the documentation.
+//! The results for people and programs: a table in the terminal, JSON in a file, a page for the
+//! documentation.
 
 use std::fmt::Write as _;
 
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{Case, Line};
 use crate::stats::{Summary, Verdict};
 
-/// The table of one case. Losses stand in it as plainly as wins.
+/// Formats the table of one case. Losses stand in it as plainly as wins.
 pub(crate) fn table(case: &Case, lines: &[Line]) -> String {
     let mut text = format!(
         "\n{} / {}   ({} per {})\n",
@@ -48,7 +49,7 @@ pub(crate) fn table(case: &Case, lines: &[Line]) -> String {
     text
 }
 
-/// An amount with three significant digits.
+/// Formats an amount with three significant digits.
 fn short(amount: f64) -> String {
     match amount {
         amount if amount < 10.0 => format!("{amount:.2}"),
@@ -58,7 +59,7 @@ fn short(amount: f64) -> String {
     }
 }
 
-/// A ratio with two decimals, or more if it would be nothing.
+/// Formats a ratio with two decimals, or with more if it would be zero.
 fn share(ratio: f64) -> String {
     match ratio {
         ratio if ratio < 0.01 => format!("{ratio:.4}"),
@@ -67,7 +68,7 @@ fn share(ratio: f64) -> String {
     }
 }
 
-/// How often we won, lost and could not tell, and against whom we lost.
+/// Counts wins, losses and ties, and names the peers that won.
 pub(crate) fn verdicts(results: &[(Case, Vec<Line>)]) -> String {
     let (mut wins, mut even) = (0, 0);
     let mut losses = Vec::new();
@@ -99,7 +100,7 @@ pub(crate) fn verdicts(results: &[(Case, Vec<Line>)]) -> String {
     text
 }
 
-/// Everything, as a page for the documentation: losses first, then a table a layer.
+/// Formats all results as a page for the documentation: losses first, then a table for each layer.
 pub(crate) fn page(setting: &[(&str, String)], results: &[(Case, Vec<Line>)]) -> String {
     let mut text = String::from(
         "# Results\n\nOne session, as it came out; written by `cargo xtask bench --page FILE`. How to read it and how it \
@@ -152,7 +153,7 @@ pub(crate) fn page(setting: &[(&str, String)], results: &[(Case, Vec<Line>)]) ->
     text
 }
 
-/// Everything, for programs.
+/// Returns all results as JSON.
 pub(crate) fn json(setting: &[(&str, String)], results: &[(Case, Vec<Line>)]) -> Value {
     let cases: Vec<Value> = results
         .iter()
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_said_in_words() {
+    fn a_loss_is_reported_in_words() {
         let lines = vec![
             Line {
                 name: "ours",

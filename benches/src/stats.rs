@@ -1,11 +1,11 @@
 //! Medians, spreads and verdicts.
 //!
-//! Times on a shared machine have long tails, so everything here is an order statistic. A verdict rests
-//! on the ratio of two programs run back to back, pair by pair: what disturbs one usually disturbs
-//! both. The interval given with a median is the usual distribution-free one: of `n` sorted values,
-//! those at ranks `n/2 ± 0.98·√n` enclose the true median in about 95 of 100 repetitions.
+//! Times on a shared machine have long tails, so everything here is an order statistic. A verdict
+//! rests on the ratio of two programs run back to back, pair by pair: a disturbance of one usually
+//! disturbs both. The interval of a median is the usual distribution-free one: of `n` sorted
+//! values, those at ranks `n/2 ± 0.98·√n` enclose the true median in about 95 of 100 repetitions.
 
-/// The middle of some values, where most of them lie, and how sure the middle is.
+/// The median of some values, their quartiles, and the confidence interval of the median.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Summary {
     /// Half of the values are below.
@@ -18,7 +18,7 @@ pub(crate) struct Summary {
     pub(crate) median_from: f64,
     /// The upper end of the median's 95 % interval.
     pub(crate) median_to: f64,
-    /// How many values there were.
+    /// The number of values.
     pub(crate) count: usize,
 }
 
@@ -26,7 +26,7 @@ impl Summary {
     /// Summarises `values`.
     ///
     /// # Panics
-    /// If there is none, or one is not a number.
+    /// Panics if there is no value, or if one is not a number.
     pub(crate) fn of(values: &[f64]) -> Self {
         assert!(!values.is_empty(), "nothing was measured");
         let mut sorted = values.to_vec();
@@ -46,30 +46,30 @@ impl Summary {
     }
 }
 
-/// The value below which the share `part` of `sorted` lies, interpolated.
+/// Returns the value below which the share `part` of `sorted` lies, interpolated.
 fn quantile(sorted: &[f64], part: f64) -> f64 {
     let at = part * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
     below + (above - below) * at.fract()
 }
 
-/// Who is faster, as far as the measurement can tell.
+/// Whether ours or the peer is faster, as far as the measurement can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// We are: the whole interval of the ratio lies below one, by more than the margin.
+    /// Ours is faster: the whole interval of the ratio lies below one, by more than the margin.
     Win,
-    /// The peer is: the whole interval lies above one, by more than the margin.
+    /// The peer is faster: the whole interval lies above one, by more than the margin.
     Loss,
     /// The measurement cannot tell.
     Even,
 }
 
-/// A difference smaller than this share is not called a win or a loss, however often it repeats: two
-/// builds of the same code differ by as much through the placement of a loop.
+/// A smaller difference than this share is not called a win or a loss, however often it repeats.
+/// Two builds of the same code differ by as much through the placement of a loop.
 const MARGIN: f64 = 0.03;
 
 impl Verdict {
-    /// The verdict on `ratio`, ours divided by the peer's (below one: we are faster).
+    /// Returns the verdict on `ratio`, ours divided by the peer's (below one: ours is faster).
     pub(crate) fn on(ratio: &Summary) -> Self {
         if ratio.median_to < 1.0 - MARGIN {
             Self::Win
@@ -80,7 +80,7 @@ impl Verdict {
         }
     }
 
-    /// The word in tables and JSON.
+    /// Returns the word in tables and JSON.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Win => "win",

@@ -12,7 +12,7 @@ pub(crate) mod wake;
 
 use crate::harness::Case;
 
-/// Every case there is, in the order in which they are shown.
+/// Returns every case, in the order in which they are shown.
 pub(crate) fn all(workers: usize) -> Vec<Case> {
     let mut cases = queue::cases();
     cases.extend(injector::cases());

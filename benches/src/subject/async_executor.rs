@@ -7,7 +7,7 @@ use async_executor::{Executor, Task};
 
 use super::{Guest, Runtime, Spawner};
 
-/// An executor, its threads, and what ends them.
+/// An executor, its threads, and the channel that ends them.
 pub(crate) struct AsyncExecutor {
     executor: Arc<Executor<'static>>,
     stop: Option<async_channel::Sender<()>>,
@@ -44,7 +44,7 @@ impl Runtime for AsyncExecutor {
 
 impl Guest for AsyncExecutor {
     fn block_on<F: Future>(&self, future: F) -> F::Output {
-        // As its users do who have threads that run it.
+        // This is what users of an executor with threads of its own do.
         futures_lite::future::block_on(future)
     }
 }

@@ -1,5 +1,5 @@
-//! concurrent-queue, bounded: a queue for many producers and consumers, as async-executor uses it for its
-//! workers' own.
+//! concurrent-queue, bounded: a queue for many producers and consumers. async-executor uses it for
+//! the local queues of its workers.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ impl Thief<Self> for Bounded {
         self.pop()
     }
 
-    /// It has none of its own; one by one, as async-executor does.
+    /// Moves items one by one, as async-executor does. The queue has no batches of its own.
     #[inline]
     fn steal_batch(&self, own: &Self) -> bool {
         let mut got = false;

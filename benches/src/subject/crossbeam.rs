@@ -18,7 +18,7 @@ macro_rules! crossbeam {
 
             fn new() -> Self {
                 let queue = $new();
-                // It starts small and grows; what is measured is the grown queue.
+                // The queue starts small and grows. The grown queue is measured.
                 (0..256).for_each(|item| queue.push(item));
                 while queue.pop().is_some() {}
                 Self(queue)

@@ -1,10 +1,10 @@
-//! Peers of other languages, each in a process of its own, compiled when there is what it takes: Go
-//! (`go/peer.go`) and oneTBB (`tbb/peer.cpp`).
+//! Peers of other languages, each in a process of its own: Go (`go/peer.go`) and oneTBB
+//! (`tbb/peer.cpp`). They are compiled if their compilers are installed.
 //!
-//! The program times itself, so that what passes between the processes costs nobody anything; it waits, and takes
-//! no CPU, while others have their turn. It reads lines of a workload's name and how often to repeat it, and answers
-//! each with a line of what that took and for how many operations. How many workers it may have is in its
-//! environment.
+//! The program times itself, so that the communication between the processes is not measured. It
+//! waits without taking CPU time while others have their turn. It reads lines with the name of a
+//! workload and the number of repetitions, and answers each with a line: the time taken, and the
+//! number of operations. Its environment has the number of workers.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ use crate::harness::{Run, Subject};
 
 /// A peer of another language.
 pub(crate) struct Foreign {
-    /// How tables call it.
+    /// The name in tables.
     pub(crate) name: &'static str,
-    /// The compiler, and the Debian packages that it takes.
+    /// The compiler, and the Debian packages that have it.
     compiler: &'static str,
     packages: &'static str,
     /// Its source, in `benches`.
@@ -40,7 +40,7 @@ pub(crate) static GO: Foreign = Foreign {
     source: "go/peer.go",
     before: &["build"],
     after: &[],
-    // Nothing is fetched.
+    // The build fetches nothing from the network.
     environment: &[("GOTOOLCHAIN", "local"), ("GO111MODULE", "off")],
     workers: "GOMAXPROCS",
     program: OnceLock::new(),
@@ -59,7 +59,7 @@ pub(crate) static TBB: Foreign = Foreign {
 };
 
 impl Foreign {
-    /// The version, or why it is not measured.
+    /// Returns the version, or the reason why the peer is not measured.
     pub(crate) fn version(&self) -> String {
         let program = match self.program() {
             Ok(program) => program,
@@ -71,7 +71,7 @@ impl Foreign {
         }
     }
 
-    /// A subject that runs one of its workloads; none if it can't be compiled here.
+    /// Returns a subject that runs one of its workloads, or `None` if it cannot be compiled here.
     pub(crate) fn subject(
         &'static self,
         workload: &'static str,
@@ -85,7 +85,7 @@ impl Foreign {
         })
     }
 
-    /// A subject that takes a reading, each time in a new process, with `size` for its repetitions.
+    /// Returns a subject that takes a reading, each time in a new process, with `size` repetitions.
     pub(crate) fn gauge(
         &'static self,
         reading: &'static str,
@@ -117,7 +117,7 @@ impl Foreign {
             .arg(here.join(self.source))
             .args(self.after)
             .envs(self.environment.iter().copied())
-            // Go's: nothing is left outside `target`.
+            // Go's caches, so that nothing is left outside `target`.
             .env("GOCACHE", folder.join("go-cache"))
             .output()
             .map_err(|error| {
@@ -140,7 +140,7 @@ impl Foreign {
 struct Peer {
     name: &'static str,
     child: Child,
-    /// Taken when it is to end.
+    /// Taken when the program should end.
     questions: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
@@ -181,7 +181,7 @@ impl Drop for Peer {
     }
 }
 
-/// A run, from `amount operations`.
+/// Reads a run from a line `amount operations`.
 fn parse(answer: &str) -> Option<Run> {
     let (amount, operations) = answer.trim().split_once(' ')?;
     Some(Run {

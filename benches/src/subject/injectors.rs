@@ -1,5 +1,5 @@
-//! Global queues: ours, crossbeam's two, concurrent-queue and flume. Who has no batches moves items one by
-//! one, as its users must.
+//! Global queues: ours, crossbeam's two, concurrent-queue and flume. A queue without batches moves
+//! items one by one, as its users must.
 
 use std::cell::RefCell;
 use std::ptr::NonNull;
@@ -9,18 +9,18 @@ use crossbeam_deque::{Injector as CrossbeamInjector, Steal, Worker};
 use crossbeam_queue::SegQueue;
 use stealyard_injector::{Linked, Locked, Segmented, Sharded, Stack};
 
-/// A global queue, seen from a producer or a consumer.
+/// A global queue, as a producer or a consumer sees it.
 pub(crate) trait GlobalQueue<T>: Send + Sync + 'static {
-    /// How tables call it.
+    /// The name in tables.
     const NAME: &'static str;
-    /// What a thread of a consumer keeps between its pops.
+    /// The state that a consumer's thread keeps between its pops.
     type Consumer;
 
-    /// An empty one.
+    /// Creates an empty queue.
     fn new() -> Self;
-    /// A consumer's own part; `number` is the consumer's.
+    /// Creates a consumer's own state. `number` is the consumer's.
     fn consumer(&self, number: usize) -> Self::Consumer;
-    /// Puts one item in; `number` is the producer's.
+    /// Puts one item in. `number` is the producer's.
     fn push(&self, number: usize, item: T);
     /// Puts a batch in.
     fn push_batch(&self, number: usize, items: impl Iterator<Item = T>) {
@@ -87,7 +87,7 @@ macro_rules! ours {
 ours!(Locked, "stealyard Locked");
 ours!(Segmented, "stealyard Segmented");
 
-/// Two lanes; each producer and consumer has a near one.
+/// Two lanes. Each producer and consumer has a near one.
 pub(crate) struct TwoLanes<T: Send>(Sharded<T, Segmented<T>>);
 
 impl<T: Send + 'static> GlobalQueue<T> for TwoLanes<T> {
@@ -154,7 +154,7 @@ impl<T: Linked + 'static> GlobalQueue<T> for Stack<T> {
     }
 }
 
-/// crossbeam's `Injector`; a batch goes into the consumer's own queue, as it is meant to.
+/// crossbeam's `Injector`. A batch goes into the consumer's own queue, as its interface intends.
 impl<T: Send + 'static> GlobalQueue<T> for CrossbeamInjector<T> {
     const NAME: &'static str = "crossbeam Injector";
     type Consumer = Worker<T>;
@@ -245,7 +245,7 @@ singles!(
     |queue: &Self| queue.pop().ok()
 );
 
-/// flume's channel, both ends; its users batch by draining what is there.
+/// flume's channel, both ends. Its users batch by draining the channel.
 pub(crate) struct Flume<T>(flume::Sender<T>, flume::Receiver<T>);
 
 singles!(
@@ -262,11 +262,11 @@ singles!(
     |queue: &Self| queue.1.try_recv().ok()
 );
 
-/// What goes through a queue.
+/// An item that goes through a queue.
 pub(crate) trait Payload: Send + 'static {
-    /// An item that is worth `value`.
+    /// Creates an item with the value `value`.
     fn make(value: usize) -> Self;
-    /// What it is worth; what has to be freed is kept for later in `kept`.
+    /// Returns the value. Memory that must be freed is kept for later in `kept`.
     fn spend(self, kept: &RefCell<Vec<Self>>) -> usize
     where
         Self: Sized;
@@ -289,13 +289,14 @@ pub(crate) struct Node {
     value: usize,
 }
 
-/// A node by its owner.
+/// A node, held by its owner.
 pub(crate) struct OwnedNode(Box<Node>);
 
 // SAFETY: 1. the link is used only by the queue that owns the node.
 unsafe impl Send for OwnedNode {}
 
-// SAFETY: 1. the box's pointer, both ways; 2. the link is a field that nobody else touches; 3. no panic.
+// SAFETY: 1. the pointer of the box, both ways. 2. The link is a field that only the owning queue
+// touches. 3. No panic.
 unsafe impl Linked for OwnedNode {
     type Node = Node;
 

@@ -1,4 +1,4 @@
-//! A standard collection behind the standard lock: what one would take first.
+//! A standard collection behind the standard lock: the obvious first choice.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -55,7 +55,8 @@ macro_rules! behind_a_mutex {
                 if half == 0 {
                     return false;
                 }
-                // Thieves have queues of their own, so the two locks are never taken the other way round.
+                // Thieves have queues of their own, so the two locks are never taken in the other
+                // order.
                 own.lock().extend(victim.drain(..half));
                 true
             }
@@ -71,5 +72,5 @@ behind_a_mutex!(
     pop_front,
     VecDeque::pop_front
 );
-// From a `Vec` the oldest is dear to take: with a lock, a thief takes the youngest as well.
+// Taking the oldest item of a `Vec` is expensive, so a thief takes the youngest as well.
 behind_a_mutex!(Stack, "Mutex<Vec>", Vec, push, pop, Vec::pop);

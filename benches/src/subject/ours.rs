@@ -96,7 +96,7 @@ ours!(
     "stealyard ChaseLev fifo"
 );
 
-/// It starts small and grows; what is measured is the grown queue, as of the peers that grow.
+/// The queue starts small and grows. The grown queue is measured, as with the peers that grow.
 fn grown<Q: Worker<Item = Item>>(queue: Q) -> Q {
     for item in 1..=256 {
         let item = NonZeroUsize::new(item).expect("numbered from 1");
@@ -146,9 +146,9 @@ macro_rules! choices {
 }
 
 choices! {
-    /// The default.
+    /// The default queue.
     WithRing, "Ring, as by default", stealyard::LocalQueue::Ring { capacity: 256 };
-    /// The same queue, as a user's own: each operation is an indirect call.
+    /// The same queue as a user's own, in which each operation is an indirect call.
     WithOwnRing, "Ring, as the user's own (floor)",
         stealyard::LocalQueue::custom(stealyard_deque::Ring::<stealyard::Task>::new);
     /// Last in, first out, bounded.
@@ -161,7 +161,7 @@ choices! {
         stealyard::LocalQueue::ChaseLev { order: stealyard::Order::Lifo };
 }
 
-/// The longest spin that the default learns, always.
+/// The longest spin that the default learns, as a fixed one.
 const SPIN_ON: SpinConfig = SpinConfig {
     min: Duration::from_micros(50),
     max: Duration::from_micros(50),
@@ -221,7 +221,7 @@ macro_rules! spins {
 }
 
 spins! {
-    /// Every wait spins as long as the default does at the most, whatever it could learn.
+    /// Every wait spins for the longest time that the default ever spins, whatever it could learn.
     SpinOn, "spin on (floor)", SPIN_ON;
     /// No wait spins.
     SpinOff, "spin off (floor)", SpinConfig::OFF;

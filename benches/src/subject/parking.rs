@@ -1,4 +1,4 @@
-//! What a thread can sleep on.
+//! The parkers and events that a thread can sleep on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -9,7 +9,7 @@ use stealyard_park::{EventCount, Parker, SpinConfig, Unparker};
 
 use super::{Sleep, Wake};
 
-/// `stealyard_park::Parker`, which sleeps at once.
+/// `stealyard_park::Parker` without a spin, so that it sleeps at once.
 pub(crate) struct Ours(Parker);
 
 impl Sleep for Ours {
@@ -28,7 +28,7 @@ impl Sleep for Ours {
     }
 }
 
-/// `stealyard_park::Parker`, which spins as long as it has learned that a wake costs.
+/// `stealyard_park::Parker` with a spin as long as the learned cost of a wake.
 pub(crate) struct Spinning(Parker);
 
 impl Sleep for Spinning {
@@ -54,8 +54,8 @@ impl Wake for Unparker {
     }
 }
 
-/// `std::thread::park`. That it may return without reason does not happen on Linux; a workload that met it
-/// would notice, and fail.
+/// `std::thread::park`. It does not return without a reason on Linux. A workload would notice such
+/// a return, and fail.
 pub(crate) struct Std;
 
 impl Sleep for Std {
@@ -105,7 +105,7 @@ impl Wake for parking::Unparker {
     }
 }
 
-/// A flag beside something that tells when to look at it again.
+/// A flag, and an event that tells when to check it again.
 pub(crate) struct Flagged<E> {
     called: AtomicBool,
     event: E,
@@ -196,7 +196,7 @@ impl Wake for ListeningWake {
     }
 }
 
-/// A word and the system call, each time.
+/// A word and the futex system call, made each time.
 pub(crate) struct RawFutex(Arc<AtomicU32>);
 
 /// The end that writes the word.
@@ -229,7 +229,8 @@ impl Wake for RawFutexWake {
 }
 
 fn futex(word: &AtomicU32, operation: libc::c_int, value: u32) {
-    // SAFETY: 1. the word lives through the call; 2. without a timeout the kernel reads no other memory.
+    // SAFETY: 1. the word lives through the call; 2. without a timeout the kernel reads no other
+    // memory.
     unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -241,7 +242,7 @@ fn futex(word: &AtomicU32, operation: libc::c_int, value: u32) {
     }
 }
 
-/// A word, looked at all the time: what it costs to move a cache line.
+/// A word that is read all the time: the cost of moving a cache line.
 pub(crate) struct Staring(Arc<AtomicU32>);
 
 /// The end that writes the word.

@@ -1,17 +1,17 @@
-//! What it would cost without any concurrency: the floors.
+//! The floors: the cost without any concurrency.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use super::{LocalQueue, Thief};
 
-/// `Vec`, last in, first out. Nobody can steal from it.
+/// `Vec`, last in, first out. No thief can steal from it.
 pub(crate) struct Stack(RefCell<Vec<usize>>);
 
-/// `VecDeque`, first in, first out. Nobody can steal from it.
+/// `VecDeque`, first in, first out. No thief can steal from it.
 pub(crate) struct Queue(RefCell<VecDeque<usize>>);
 
-/// Nobody.
+/// The thief's end of a queue without thieves. It steals nothing.
 pub(crate) struct NoThief;
 
 impl<Q> Thief<Q> for NoThief {

@@ -8,7 +8,7 @@ pub(crate) struct Lifo(st3::lifo::Worker<usize>);
 /// `st3::fifo::Worker`.
 pub(crate) struct Fifo(st3::fifo::Worker<usize>);
 
-/// A stealer with a queue to steal single items into, as st3 wants it.
+/// A stealer with a queue to steal single items into, as st3 requires.
 pub(crate) struct Via<S, W> {
     stealer: S,
     through: W,
@@ -26,8 +26,8 @@ macro_rules! st3 {
 
             #[inline]
             fn push(&self, item: usize) {
-                // Never full in itself; but room that a thief is still copying from is not free, and one that lost
-                // its core in the middle keeps it all.
+                // The queue is never full by its own items. But slots that a thief is still copying
+                // from are not free, and a thief that lost its core in the middle keeps them all.
                 let mut item = item;
                 while let Err(back) = self.0.push(item) {
                     item = back;

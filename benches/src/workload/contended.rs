@@ -1,7 +1,8 @@
-//! Threads that wait, while others want the core: a thread that burns CPU time, or several, runs beside each case.
+//! Threads that wait while other threads want the core: one or several threads that burn CPU time
+//! (hogs) run beside each case.
 //!
-//! Beside the peers stand ours with the spin always on, and always off. They are no peers: the better of the two
-//! shows what the learned spin could reach at this load.
+//! Beside the peers stand ours with the spin always on, and always off. They are no peers: the
+//! better of the two shows what the learned spin could reach at this load.
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -19,20 +20,20 @@ use crate::subject::tokio::Tokio;
 use crate::subject::{ForkJoin, Guest, Runtime, Spawner};
 use crate::workload::scheduler;
 
-/// How many threads burn CPU time beside a case.
+/// The numbers of threads that burn CPU time beside a case.
 const LOADS: [usize; 5] = [0, 1, 2, 3, 4];
-/// Tasks that each thread of a storm wakes.
+/// The number of tasks that each thread of a storm wakes.
 const WOKEN: usize = 64;
-/// How often they wake each of them at least: what it takes to start and to end the threads, which may wait for the
-/// hogs' time slices, is not to be what is measured.
+/// The smallest number of times that they wake each task. Starting and ending the threads may wait
+/// for the hogs' time slices, and must not dominate the result.
 const STORM_ROUNDS: u64 = 2000;
-/// Threads of a storm.
+/// The number of threads of a storm.
 const WAKING: usize = 2;
 
-/// A case's name, its operation, and its subjects for so many workers.
+/// A case's name, its operation, and its subjects for a number of workers.
 type Entry = (&'static str, &'static str, fn(usize) -> Vec<Subject>);
 
-/// One workload on every scheduler of futures, ours first.
+/// Returns one workload on every scheduler of futures, ours first.
 macro_rules! schedulers {
     ($workload:ident $(, $argument:expr)*) => {
         |workers| {
@@ -86,7 +87,7 @@ fn entries() -> [Entry; 7] {
     ]
 }
 
-/// The cases of this layer.
+/// Returns the cases of this layer.
 pub(crate) fn cases(workers: usize) -> Vec<Case> {
     let case = |load: usize, (name, operation, subjects): Entry| Case {
         layer: "contended",
@@ -113,7 +114,7 @@ pub(crate) fn cases(workers: usize) -> Vec<Case> {
     LOADS.into_iter().flat_map(of_load).collect()
 }
 
-/// Threads that burn CPU time until this is dropped.
+/// Threads that burn CPU time until this value is dropped.
 struct Hogs {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -158,7 +159,7 @@ fn guest<R: Guest>(workers: usize, call: fn(&R, &R::Spawner, u64)) -> Subject {
     }
 }
 
-/// The root future lives on the thread outside, and what it waits for on a worker.
+/// The root future runs on the thread outside, and the task that it waits for on a worker.
 fn block_on_spawn<R: Guest>(workers: usize) -> Subject {
     guest::<R>(workers, |runtime, spawner, repetitions| {
         for number in 0..repetitions {
@@ -219,28 +220,28 @@ fn inside_ping_pong<R: Runtime>(workers: usize) -> Subject {
     scheduler::ping_pong::<R>(workers)
 }
 
-/// When a task is woken again.
+/// The moment at which a task is woken again.
 #[derive(Clone, Copy)]
 enum Pace {
-    /// At once, whether it has run or not: most wakes find that the task is to run already.
+    /// At once, whether it has run or not. Most wakes find a task that is queued already.
     Storm,
-    /// When all tasks have run: every wake finds a task that waits.
+    /// When all tasks have run. Every wake finds a task that waits.
     Bursts,
 }
 
-/// What the woken tasks and the threads that wake them share.
+/// The state that the woken tasks and the waking threads share.
 struct Storm {
     wakers: Mutex<Vec<Waker>>,
-    /// The number of the last burst; a task that runs notes it.
+    /// The number of the last burst. A task that runs notes it.
     number: AtomicU64,
-    /// How many tasks have not seen it, and who waits for them.
+    /// The number of tasks that have not seen it, and the thread that waits for them.
     unseen: CachePadded<AtomicUsize>,
     waiting: Thread,
     over: AtomicBool,
 }
 
 impl Storm {
-    /// The calling thread waits for the tasks.
+    /// Makes the calling thread the one that waits for the tasks.
     fn new() -> Self {
         Self {
             wakers: Mutex::new(Vec::new()),
@@ -251,7 +252,7 @@ impl Storm {
         }
     }
 
-    /// One of the tasks: leaves its waker, then notes each time it is polled which burst it has seen.
+    /// Runs one of the tasks: it leaves its waker, and notes at each poll which burst it has seen.
     async fn task(self: Arc<Self>) {
         let mut seen = None;
         std::future::poll_fn(|context| {
@@ -273,20 +274,20 @@ impl Storm {
         .await;
     }
 
-    /// Every task is to be woken at least once after this.
+    /// Begins a burst, in which every task is woken at least once.
     fn next(&self) {
         self.unseen.store(WOKEN * WAKING, Ordering::Release);
         self.number.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Sleeps until every task has seen the last burst: nothing of what is measured but the wakes.
+    /// Sleeps until every task has seen the last burst, so that only the wakes are measured.
     fn wait(&self) {
         while self.unseen.load(Ordering::Acquire) > 0 {
             std::thread::park();
         }
     }
 
-    /// Each thread wakes its own tasks in turns.
+    /// Wakes the tasks, each thread its own ones in turns.
     fn blow(&self, wakers: &[Waker], rounds: u64) {
         let begin = Barrier::new(WAKING + 1);
         std::thread::scope(|scope| {
@@ -308,7 +309,7 @@ impl Storm {
     }
 }
 
-/// Threads outside wake tasks; each task has seen the last burst in the end.
+/// Threads outside wake tasks. In the end each task has seen the last burst.
 fn storm<R: Runtime>(workers: usize, pace: Pace) -> Subject {
     let runtime = R::start(workers);
     let spawner = runtime.spawner();

@@ -1,4 +1,4 @@
-//! Fork-join: what a `join` costs when its halves are next to nothing.
+//! Fork-join: the cost of a `join` whose halves do next to nothing.
 
 use std::hint::black_box;
 
@@ -12,7 +12,7 @@ use crate::subject::rayon::Rayon;
 const FIB: u64 = 25;
 const JOINS: u64 = 242_784;
 
-/// The cases of this layer.
+/// Returns the cases of this layer.
 pub(crate) fn cases(workers: usize) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut counts = vec![1, workers];
@@ -56,7 +56,7 @@ fn parallel<P: ForkJoin>(n: u64) -> u64 {
     a + b
 }
 
-/// The same calls without any join: what is left is what the joins cost.
+/// The same calls without any join. The difference is the cost of the joins.
 fn plain() -> Subject {
     let run = |repetitions| {
         timed(repetitions * JOINS, || {

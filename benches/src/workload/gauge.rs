@@ -1,8 +1,8 @@
-//! What a scheduler takes without being asked for anything: CPU time while it idles, memory while its tasks
+//! What a scheduler costs without doing anything: CPU time while it idles, memory while its tasks
 //! wait.
 //!
-//! Both belong to a process as a whole, so each reading is taken in a process of its own: this program again,
-//! with `--child`.
+//! Both belong to a process as a whole. So each reading is taken in a process of its own: this
+//! program again, with `--child`.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,12 +16,12 @@ use crate::subject::ours::Ours;
 use crate::subject::tokio::Tokio;
 use crate::subject::{Runtime, Spawner};
 
-/// How long a scheduler idles.
+/// The time for which a scheduler idles.
 const IDLE: Duration = Duration::from_secs(3);
-/// How many tasks wait.
+/// The number of waiting tasks.
 const TASKS: usize = 1_000_000;
 
-/// The cases of this layer.
+/// Returns the cases of this layer.
 pub(crate) fn cases(workers: usize) -> Vec<Case> {
     let case = |name: &str, unit, operation, gauge, in_go: u64| Case {
         layer: "gauge",
@@ -72,7 +72,8 @@ fn in_a_child<R: Runtime>(gauge: &'static str, workers: usize) -> Subject {
     }
 }
 
-/// The child's part: the reading that `wish`, as `gauge:subject`, asks for; none if there is no such.
+/// Takes the reading `wish` (`gauge:subject`) in the child. Returns `None` if there is no such
+/// reading.
 pub(crate) fn read(wish: &str, workers: usize) -> Option<f64> {
     let (gauge, subject) = wish.split_once(':')?;
     match subject {
@@ -91,8 +92,9 @@ fn read_of<R: Runtime>(gauge: &str, workers: usize) -> Option<f64> {
     }
 }
 
-/// The CPU time of the process while its workers have had nothing to do for a while. `getrusage` counts in
-/// microseconds; nothing at all is one of them, so that there is a ratio.
+/// Measures the CPU time of the process while its workers have had nothing to do for a while.
+/// `getrusage` counts in microseconds. No time at all counts as one of them, so that there is a
+/// ratio.
 fn idle_microseconds<R: Runtime>(workers: usize) -> f64 {
     let runtime = R::start(workers);
     let ready = runtime.spawner().spawn(async { 1 });
@@ -117,7 +119,8 @@ fn cpu_time() -> Duration {
     of(usage.ru_utime) + of(usage.ru_stime)
 }
 
-/// How much memory a task takes that waits and whose waker is kept (16 bytes of it, in the future).
+/// Measures the memory of a task that waits and whose waker is kept (16 bytes of it, in the
+/// future).
 fn bytes_per_task<R: Runtime>(workers: usize) -> f64 {
     static WAITING: AtomicUsize = AtomicUsize::new(0);
     let runtime = R::start(workers);
@@ -137,7 +140,7 @@ fn bytes_per_task<R: Runtime>(workers: usize) -> f64 {
         std::thread::sleep(Duration::from_millis(10));
     }
     let bytes = resident_bytes() - before;
-    // Each task keeps itself alive: it would wait for ever.
+    // Each task keeps itself alive, and would wait for ever.
     std::mem::forget(runtime);
     bytes / TASKS as f64
 }

@@ -1,5 +1,5 @@
-//! Tasks that last: what share of the ideal is left when the work is cut into small pieces, or when one piece
-//! is much longer than the others.
+//! Tasks that take time: the share of the ideal that is left when the work is cut into small
+//! pieces, or when one piece is much longer than the others.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -11,13 +11,13 @@ use crate::subject::ours::Ours;
 use crate::subject::tokio::Tokio;
 use crate::subject::{Runtime, Spawner};
 
-/// Tasks spawned before they are waited for.
+/// The number of tasks that are spawned before they are waited for.
 const BATCH: u64 = 1000;
 
-/// How long a task lasts, and the subjects for so many workers.
+/// The time that a task takes, and the subjects for a number of workers.
 type Entry = (&'static str, fn(usize) -> Vec<Subject>);
 
-/// The cases of this layer.
+/// Returns the cases of this layer.
 pub(crate) fn cases(workers: usize) -> Vec<Case> {
     let case = |name, operation, subjects: fn(usize) -> Vec<Subject>| Case {
         layer: "granularity",
@@ -53,7 +53,7 @@ pub(crate) fn cases(workers: usize) -> Vec<Case> {
     cases
 }
 
-/// Work that takes as many steps as were measured for a time: the clock is not looked at while it lasts.
+/// Work of as many steps as were measured for a time, so that the clock is not read while it runs.
 #[derive(Clone, Copy)]
 struct Work {
     steps: u64,
@@ -83,7 +83,8 @@ impl Work {
     }
 }
 
-/// One task spawns many that last `time`; all workers take part. The ideal is the work alone, divided by them.
+/// One task spawns many that take `time`, and all workers take part. The ideal is the work alone,
+/// divided by the number of workers.
 fn grains(workers: usize, time: Duration) -> Vec<Subject> {
     fn on<R: Runtime>(workers: usize, work: Work) -> Subject {
         let countdown = Countdown::leak();
@@ -152,7 +153,7 @@ fn behind<R: Runtime>(workers: usize) -> Subject {
     })
 }
 
-/// The long task alone, or all of it divided, whatever takes longer.
+/// The ideal: the long task alone, or all work divided, whichever takes longer.
 fn behind_ideal(workers: usize) -> Subject {
     let (long, short) = (Work::lasting(LONG), Work::lasting(SHORT));
     if workers > 1 {

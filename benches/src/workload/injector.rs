@@ -1,4 +1,4 @@
-//! Global queues: so many producers and consumers, items one by one and in batches.
+//! Global queues: several producers and consumers, items one by one and in batches.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -14,11 +14,11 @@ use stealyard_injector::{Locked, Segmented, Stack};
 use crate::harness::{Case, Kind, Run, Subject, timed};
 use crate::subject::injectors::{Flume, GlobalQueue, OwnedNode, Payload, TwoLanes};
 
-/// Producers and consumers.
+/// The numbers of producers and consumers.
 const CREWS: [(usize, usize); 4] = [(1, 1), (2, 2), (4, 1), (1, 4)];
 const BATCHES: [usize; 3] = [1, 32, 128];
 
-/// One workload on every peer, ours first.
+/// Returns one workload on every peer, ours first.
 macro_rules! beside_peers {
     ($workload:ident, $ours:ident $(, $argument:expr)*) => {
         vec![
@@ -31,7 +31,7 @@ macro_rules! beside_peers {
     };
 }
 
-/// The cases of this layer.
+/// Returns the cases of this layer.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (producers, consumers) in CREWS {
@@ -103,7 +103,7 @@ fn case(name: String, subjects: impl Fn() -> Vec<Subject> + 'static) -> Case {
     }
 }
 
-/// Who moves items, and how many at a time.
+/// The threads that move items, and the number of items that they move at a time.
 #[derive(Clone, Copy)]
 struct Crew {
     producers: usize,
@@ -129,8 +129,8 @@ fn subject<T, Q: GlobalQueue<T>>(run: impl FnMut(u64) -> Run + 'static) -> Subje
     }
 }
 
-/// Producers put items in, consumers take them out until all have come; from the first start to the
-/// last end.
+/// Producers put items in, and consumers take them out until all have come. The time is from the
+/// first start to the last end.
 fn through<T: Payload, Q: GlobalQueue<T>>(crew: Crew) -> Subject {
     subject::<T, Q>(move |repetitions| {
         let share = (repetitions as usize).div_ceil(crew.producers * crew.batch) * crew.batch;
@@ -228,7 +228,7 @@ impl Consumer<'_> {
             });
             mine += got;
             if got == 0 {
-                // The common count is only kept when there is time for it.
+                // The common count is updated only after a pop that found no item.
                 let all = self.taken.fetch_add(mine, Ordering::Relaxed) + mine;
                 mine = 0;
                 if all == self.total {
@@ -269,7 +269,7 @@ fn alone<T: Payload, Q: GlobalQueue<T>>(batch: usize) -> Subject {
     })
 }
 
-/// Nothing is there.
+/// One thread takes from an empty queue.
 fn empty<T: Payload, Q: GlobalQueue<T>>() -> Subject {
     let queue = Q::new();
     let own = queue.consumer(0);

@@ -1,4 +1,5 @@
-//! A thread's sleep: from the wake until it runs, what the waker pays, and there and back.
+//! A thread's sleep: the time from the wake until the thread runs, the waker's own part, and round
+//! trips.
 
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -11,10 +12,10 @@ use crate::subject::parking::{
 };
 use crate::subject::{Sleep, Wake};
 
-/// How long the sleeper is left alone: long enough that it sleeps.
+/// The pause before a wake, long enough for the sleeper to fall asleep.
 const ASLEEP: Duration = Duration::from_micros(300);
 
-/// One workload on every sleep that makes a system call, ours first.
+/// Returns one workload on every sleep that makes a system call, ours first.
 macro_rules! sleeps {
     ($workload:ident $(, $argument:expr)*) => {
         vec![
@@ -26,7 +27,7 @@ macro_rules! sleeps {
     };
 }
 
-/// The cases of this layer; those across cores only where there are two.
+/// Returns the cases of this layer. Those across cores are only there where there are two cores.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = vec![
         case("wake to run, asleep".to_owned(), "wake", || {
@@ -102,10 +103,11 @@ fn subject<S: Sleep>(run: impl FnMut(u64) -> Run + 'static) -> Subject {
     }
 }
 
-/// `span` picks what counts from the moments of the wake, of return from it, and of the sleeper's run.
+/// Measures wakes. `span` takes the measured time from three moments: of the wake, of the return
+/// from it, and of the sleeper's run.
 fn asleep<S: Sleep>(span: fn(Instant, Instant, Instant) -> Duration) -> Subject {
     subject::<S>(move |repetitions| {
-        // The waits between are not counted, so a few samples are a run.
+        // The pauses in between are not counted, so a few samples are a run.
         let samples = repetitions.clamp(1, 32);
         let (give, given) = mpsc::channel();
         let (tell, told) = mpsc::channel();
@@ -131,7 +133,7 @@ fn asleep<S: Sleep>(span: fn(Instant, Instant, Instant) -> Duration) -> Subject 
     })
 }
 
-/// The one to be woken is awake, and has been told already.
+/// Wakes a thread that is awake and has a token already.
 fn unneeded<S: Sleep>() -> Subject {
     subject::<S>(|repetitions| {
         let (sleep, wake) = S::new();
@@ -145,7 +147,7 @@ fn unneeded<S: Sleep>() -> Subject {
     })
 }
 
-/// One thread wakes itself, then sleeps, which returns at once.
+/// One thread wakes itself and then sleeps, which returns at once.
 fn paired<S: Sleep>() -> Subject {
     subject::<S>(|repetitions| {
         let (sleep, wake) = S::new();
@@ -191,8 +193,9 @@ fn ping_pong<S: Sleep>(cpus: [usize; 2]) -> Subject {
     })
 }
 
-/// Where two threads lay the ends that wake them. Not a channel: a channel's receiver may sleep by
-/// `std::thread::park`, and would take, or leave behind, what belongs to the workload.
+/// The place where two threads exchange the ends that wake them. It is no channel: a channel's
+/// receiver may sleep by `std::thread::park`, and would take or leave a token that belongs to the
+/// workload.
 struct Table<W> {
     wakes: Mutex<[Option<W>; 2]>,
     laid: Barrier,

@@ -1,4 +1,4 @@
-//! Local queues: what the owner pays, alone and with a thief about, and what a thief pays.
+//! Local queues: the cost for the owner, alone and beside a thief, and the cost for a thief.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::subject::plain::{Queue as PlainQueue, Stack as PlainStack};
 use crate::subject::st3::{Fifo as St3Fifo, Lifo as St3Lifo};
 use crate::subject::{LocalQueue, Thief};
 
-/// How full a queue is while the owner pushes and pops.
+/// The numbers of items in the queue while the owner pushes and pops.
 const DEPTHS: [usize; 3] = [1, 16, 200];
 
 /// A case's name, its operation, and its subjects.
 type Entry = (&'static str, &'static str, fn() -> Vec<Subject>);
 
-/// One workload on every first-in-first-out queue, ours first.
+/// Returns one workload on every first-in-first-out queue, ours first.
 macro_rules! fifo {
     ($workload:ident $(, $argument:expr)*) => {
         vec![
@@ -33,7 +33,7 @@ macro_rules! fifo {
     };
 }
 
-/// One workload on every last-in-first-out queue, ours first.
+/// Returns one workload on every last-in-first-out queue, ours first.
 macro_rules! lifo {
     ($workload:ident $(, $argument:expr)*) => {
         vec![
@@ -45,7 +45,7 @@ macro_rules! lifo {
     };
 }
 
-/// The cases of this layer.
+/// Returns the cases of this layer.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for depth in DEPTHS {
@@ -76,7 +76,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-/// The cases that are of one depth.
+/// Returns the cases of one depth.
 const ENTRIES: [Entry; 18] = [
     ("ChaseLev lifo push+pop, 1 deep", "pair", || {
         vec![pairs::<ChaseLevLifo>(1), pairs::<CrossbeamLifo>(1)]
@@ -116,7 +116,7 @@ const ENTRIES: [Entry; 18] = [
     ("one item there and back", "round trip", || {
         fifo!(there_and_back)
     }),
-    // Not `Split`: its owner shares when it is next at its queue, and here it is not.
+    // `Split` is left out: its owner shares items at its next operation, and here it makes none.
     ("ChaseLev, one item there and back", "round trip", || {
         vec![
             there_and_back::<ChaseLevLifo>(),
@@ -192,12 +192,13 @@ fn bursts<Q: LocalQueue + 'static>() -> Subject {
     })
 }
 
-/// How thieves try.
+/// The way in which thieves try.
 #[derive(Clone, Copy)]
 enum Tries {
-    /// One, on a core of its own.
+    /// One thief, on a core of its own.
     EachMicrosecond,
-    /// Several, each of which gives its core away after a look; there may be more of them than cores.
+    /// Several thieves, each of which yields its core after a look. There may be more of them than
+    /// cores.
     AndYields { thieves: usize },
 }
 
@@ -239,7 +240,7 @@ fn disturbed<Q: LocalQueue + 'static>(tries: Tries) -> Subject {
                 queue.push(black_box(item as usize));
                 missing += u64::from(queue.pop().is_none());
                 if item % 64 == 0 {
-                    // What was stolen is made good, so that the depth stays.
+                    // Stolen items are replaced, so that the depth stays.
                     let lost = stolen.swap(0, Ordering::Relaxed);
                     (missing..lost).for_each(|item| queue.push(item as usize + 1));
                     missing = missing.saturating_sub(lost);
@@ -276,8 +277,8 @@ fn steals<Q: LocalQueue + 'static>() -> Subject {
     })
 }
 
-/// One thread fills a queue with 200 items; batches move to its own queue, which it empties, until
-/// nothing is left.
+/// One thread fills a queue with 200 items. Batches move to the thread's own queue, which it
+/// empties, until no item is left.
 fn batches<Q: LocalQueue + 'static>() -> Subject {
     let (queue, own) = (Q::new(), Q::new());
     let thief = queue.thief();
@@ -301,19 +302,19 @@ fn batches<Q: LocalQueue + 'static>() -> Subject {
     })
 }
 
-/// Items that a busy victim keeps in its queue.
+/// The number of items that a busy victim keeps in its queue.
 const BUSY_DEPTH: usize = 128;
 /// The victim's task: about 40 ns.
 const TASK_PAUSES: usize = 4;
-/// What the thief does between two tries: about 300 ns.
+/// The thief's pause between two tries: about 300 ns.
 const THIEF_PAUSES: usize = 30;
 
-/// Another thread pushes and pops with a short task in between; this one steals now and then.
+/// Another thread pushes and pops with a short task in between, and this one steals now and then.
 fn busy_steals<Q: LocalQueue + 'static>() -> Subject {
     busy::<Q>(|thief, _| u64::from(thief.steal().map(black_box).is_some()))
 }
 
-/// As `busy_steals`, but a batch at a time.
+/// The same as `busy_steals`, but a batch at a time.
 fn busy_batches<Q: LocalQueue + 'static>() -> Subject {
     busy::<Q>(|thief, own| {
         thief.steal_batch(own);
@@ -321,9 +322,10 @@ fn busy_batches<Q: LocalQueue + 'static>() -> Subject {
     })
 }
 
-/// `take` tries once, and says how many items it got, not counting those that went to the thief's own queue.
-/// Only its time counts. The items are looked at: a load of what nobody needs is left out by the compiler where
-/// the queue's code allows it, and it is the dearest of all.
+/// `take` tries once, and returns the number of items that it got, without those that went to the
+/// thief's own queue. Only its time counts. The items are read, because the compiler leaves out a
+/// load whose value is not needed, where the queue's code allows it. That load is the most
+/// expensive part.
 fn busy<Q: LocalQueue + 'static>(take: fn(&Q::Thief, &Q) -> u64) -> Subject {
     subject::<Q>(move |repetitions| {
         let stop = Arc::new(AtomicBool::new(false));
@@ -336,8 +338,8 @@ fn busy<Q: LocalQueue + 'static>(take: fn(&Q::Thief, &Q) -> u64) -> Subject {
                 sender.send(queue.thief()).expect("somebody waits for it");
                 let mut made_good = 0;
                 while !stop.load(Ordering::Relaxed) {
-                    // What was stolen is made good, so that there is something to steal; an item that was not
-                    // to be had, because a thief was at it, is one too many now.
+                    // Stolen items are replaced, so that there is something to steal. If a pop
+                    // failed because a thief was at the item, the queue has one item too many now.
                     let lost = stolen.load(Ordering::Relaxed);
                     if made_good <= lost {
                         (made_good..lost).for_each(|_| queue.push(1));
@@ -369,7 +371,7 @@ fn busy<Q: LocalQueue + 'static>(take: fn(&Q::Thief, &Q) -> u64) -> Subject {
     })
 }
 
-/// One item goes to another thread through one queue, and comes back through another.
+/// One item goes to another thread through one queue, and comes back through a second one.
 fn there_and_back<Q: LocalQueue + 'static>() -> Subject {
     fn wait<Q, T: Thief<Q>>(thief: &T) -> usize {
         loop {
@@ -402,7 +404,7 @@ fn there_and_back<Q: LocalQueue + 'static>() -> Subject {
     })
 }
 
-/// Nothing is there to be stolen.
+/// A thief tries an empty queue.
 fn empty_steals<Q: LocalQueue + 'static>() -> Subject {
     let queue = Q::new();
     let thief = queue.thief();

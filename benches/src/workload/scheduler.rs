@@ -1,4 +1,4 @@
-//! Schedulers of futures: many small tasks, from inside and from outside; yields; messages.
+//! Schedulers of futures: many small tasks from inside and from outside, yields, and messages.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -19,13 +19,14 @@ use crate::subject::ours::{
 use crate::subject::tokio::Tokio;
 use crate::subject::{Runtime, Spawner};
 
-/// Tasks spawned before the first of them is joined.
+/// The number of tasks that are spawned before the first of them is joined.
 const BATCH: u64 = 1000;
 
 /// A peer of another language that has the same workload, and its name there.
 type Elsewhere = (&'static Foreign, &'static str);
 
-/// A case's name, its operation, who else has it, and its subjects for so many workers.
+/// A case's name, its operation, the peers of other languages that have it, and its subjects for a
+/// number of workers.
 type Entry = (
     &'static str,
     &'static str,
@@ -33,7 +34,7 @@ type Entry = (
     fn(usize) -> Vec<Subject>,
 );
 
-/// One workload on every scheduler of futures, ours first.
+/// Returns one workload on every scheduler of futures, ours first.
 macro_rules! schedulers {
     ($workload:ident) => {
         |workers| {
@@ -115,7 +116,8 @@ fn entries() -> [Entry; 10] {
     ]
 }
 
-/// Ours only: what the choice of the local queue costs. The queues behind the first are no peers of it.
+/// Returns a case of ours only: the cost of the choice of the local queue. The queues after the
+/// first are no peers of it.
 fn choices() -> Entry {
     (
         "spawn and join, by the choice of local queue",
@@ -133,7 +135,7 @@ fn choices() -> Entry {
     )
 }
 
-/// The cases of this layer.
+/// Returns the cases of this layer.
 pub(crate) fn cases(workers: usize) -> Vec<Case> {
     let case = |(name, operation, elsewhere, subjects): Entry| Case {
         layer: "scheduler",
@@ -170,7 +172,7 @@ where
     }
 }
 
-/// As [`timed`], for work that awaits.
+/// The same as [`timed`], for work that awaits.
 pub(super) async fn timed_async(operations: u64, work: impl Future<Output = ()>) -> Run {
     let start = Instant::now();
     work.await;
@@ -195,8 +197,9 @@ fn spawn_join<R: Runtime>(workers: usize) -> Subject {
     })
 }
 
-/// What a batch of detached tasks counts down, and who waits for it. Every subject has one for good, so that a task
-/// holds a plain reference to it: counting references would cost more than the cheapest of these tasks.
+/// The count of a batch of detached tasks, and the thread that waits for it. Every subject keeps
+/// one for good, so that a task holds a plain reference to it. Counting references would cost more
+/// than the cheapest of these tasks.
 pub(super) struct Countdown {
     left: AtomicU64,
     done: async_channel::Sender<()>,
@@ -213,7 +216,7 @@ impl Countdown {
         }))
     }
 
-    /// The next batch has so many tasks.
+    /// Begins the next batch, of the given number of tasks.
     pub(super) fn start(&self, count: u64) {
         let before = self.left.swap(count, Ordering::AcqRel);
         assert_eq!(before, 0, "the last batch has not ended");
@@ -271,7 +274,7 @@ fn outside<R: Runtime>(workers: usize) -> Subject {
     }
 }
 
-/// Pending once, woken at once: the same for every scheduler.
+/// A future that is pending once and woken at once, the same for every scheduler.
 async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|context| {
@@ -342,7 +345,7 @@ fn chain<R: Runtime>(workers: usize) -> Subject {
     })
 }
 
-/// `async-task` with a `VecDeque`, on one thread: the least that a task costs there.
+/// `async-task` with a `VecDeque`, on one thread: the lowest cost of a task there.
 fn bare() -> Subject {
     let queue = Arc::new(Mutex::new(VecDeque::with_capacity(BATCH as usize)));
     let countdown = Countdown::leak();
@@ -420,8 +423,8 @@ fn fresh_ping_pong<R: Runtime>(workers: usize) -> Subject {
     })
 }
 
-/// A tree of tasks with ten children each; the leaves send their numbers up, the nodes the sums. `$channel` makes
-/// a channel for ten numbers, `$receive` awaits one.
+/// A tree of tasks with ten children each. The leaves send their numbers up, the nodes the sums.
+/// `$channel` makes a channel for ten numbers, and `$receive` awaits one.
 macro_rules! skynet {
     ($name:ident, $channel:expr, $sender:ty, $receive:ident) => {
         fn $name<R: Runtime>(workers: usize) -> Subject {

@@ -1,5 +1,5 @@
-//! An idle scheduler: how long from the submission outside until the task runs, and what the submitter
-//! pays.
+//! An idle scheduler: the time from a submission outside until the task runs, and the submitter's
+//! own part.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,13 +14,13 @@ use crate::subject::parking::RawFutex;
 use crate::subject::tokio::Tokio;
 use crate::subject::{Runtime, Sleep, Spawner, Wake};
 
-/// How long the next submission waits after the last one has run: less than anybody spins.
+/// The pause between the run of one task and the next submission: shorter than any worker spins.
 const AWAKE_PAUSES: usize = 20;
 
-/// How long the workers have had nothing to do: long enough that every one of them sleeps.
+/// The time for which the workers have nothing to do: long enough that every one of them sleeps.
 const IDLE: Duration = Duration::from_micros(500);
 
-/// The cases of this layer.
+/// Returns the cases of this layer.
 pub(crate) fn cases(workers: usize) -> Vec<Case> {
     let case = |name: &str, operation, subjects: fn(usize) -> Vec<Subject>| Case {
         layer: "wake",
@@ -63,13 +63,14 @@ pub(crate) fn cases(workers: usize) -> Vec<Case> {
     ]
 }
 
-/// `span` picks what counts from the moments of submission, of return from it, and of the task's run.
+/// Measures submissions. `span` takes the measured time from three moments: of the submission, of
+/// the return from it, and of the task's run.
 fn idle<R: Runtime>(workers: usize, span: fn(Instant, Instant, Instant) -> Duration) -> Subject {
     let runtime = R::start(workers);
     let spawner = runtime.spawner();
     let run = move |repetitions: u64| {
         let _keep = &runtime;
-        // The waits between are not counted, so a few samples are a run.
+        // The pauses in between are not counted, so a few samples are a run.
         let samples = repetitions.clamp(1, 32);
         let mut time = Duration::ZERO;
         for _ in 0..samples {
@@ -90,11 +91,11 @@ fn idle<R: Runtime>(workers: usize, span: fn(Instant, Instant, Instant) -> Durat
     }
 }
 
-/// One thread asleep, woken with nothing around it.
+/// One sleeping thread is woken, with no scheduler around it.
 fn futex(span: fn(Instant, Instant, Instant) -> Duration) -> Subject {
     let (give, given) = std::sync::mpsc::channel();
     let (tell, told) = std::sync::mpsc::channel();
-    // It ends with the program.
+    // The thread ends with the program.
     std::thread::spawn(move || {
         let (sleep, wake) = RawFutex::new();
         give.send(wake).expect("the waker waits for it");
@@ -124,8 +125,8 @@ fn futex(span: fn(Instant, Instant, Instant) -> Duration) -> Subject {
     }
 }
 
-/// A thread outside submits a task and looks until it has run, then the next: the worker that ran it looks for
-/// more and has not gone to sleep. There and back.
+/// A thread outside submits a task, spins until it has run, and submits the next. The worker that
+/// ran it searches and has not gone to sleep. The time is that of a round trip.
 fn awake<R: Runtime>(workers: usize) -> Subject {
     let runtime = R::start(workers);
     let spawner = runtime.spawner();
@@ -149,7 +150,7 @@ fn awake<R: Runtime>(workers: usize) -> Subject {
     }
 }
 
-/// What `awake` would take if a submission were a number in a word that another thread stares at.
+/// The floor of `awake`: a submission is a number in a word that another thread reads all the time.
 fn line_there_and_back() -> Subject {
     let run = |repetitions| {
         let words = Arc::new([const { CachePadded::new(AtomicU64::new(0)) }; 2]);

@@ -308,9 +308,9 @@ impl Idle {
     /// Wakes as many sleepers as are needed for that many searchers, and returns how many it woke,
     /// with the proof that it passed a light fence.
     ///
-    /// No worker is woken while there are as many searchers as items: for one item, while any worker
-    /// searches. There is one exception: of [`RELIANCE_MAX`] announcements in a row between which some
-    /// worker always searched, the last wakes one worker more.
+    /// No worker is woken while there are as many searchers as items: for one item, while any
+    /// worker searches. There is one exception: of [`RELIANCE_MAX`] announcements in a row between
+    /// which some worker always searched, the last wakes one worker more.
     #[inline]
     pub fn announce(&self, items: usize) -> Announced {
         self.shared.announce(None, items)
@@ -342,16 +342,6 @@ impl Idle {
             panic.catch(|| waker.wake());
         }
         panic.resume();
-    }
-
-    #[doc(hidden)] // the scheduler's calls still have this name
-    pub fn nudge(&self, index: usize) {
-        self.wake_worker(index);
-    }
-
-    #[doc(hidden)] // as `nudge`
-    pub fn nudge_all(&self) {
-        self.wake_all_workers();
     }
 
     /// Returns the number of workers that there can be.

@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn it_learns_what_a_wake_costs_from_either_side() {
+    fn the_budget_approaches_the_cost_of_a_wake_from_either_side() {
         for start in [1, 100] {
             let config = SpinConfig {
                 first: us(start),
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_within_its_bounds_whatever_is_measured() {
+    fn the_budget_stays_within_its_bounds_whatever_is_measured() {
         let config = SpinConfig {
             min: us(1),
             ..SpinConfig::default()
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn one_stall_is_forgotten_soon() {
+    fn one_stalled_wake_is_forgotten_within_twenty() {
         let mut spin = Spin::new(SpinConfig::default());
         for _ in 0..100 {
             spin = spin.after_wake(us(5));
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn off_is_off_and_a_crossed_configuration_keeps_its_upper_bound() {
+    fn off_never_spins_and_max_wins_over_a_larger_min() {
         assert_eq!(Spin::new(SpinConfig::OFF).budget(), Duration::ZERO);
         let crossed = SpinConfig {
             min: us(9),
@@ -410,7 +410,7 @@ mod tests {
     /// The promise of ski rental, checked against a clairvoyant for waits of every length, as long
     /// as spins pay.
     #[test]
-    fn never_more_than_twice_the_clairvoyant() {
+    fn a_wait_costs_at_most_twice_what_a_clairvoyant_pays() {
         let cost = us(12);
         let mut spin = Spin::new(SpinConfig::default());
         for _ in 0..100 {
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn sp4_spins_in_vain_all_but_end_within_eight() {
+    fn sp4_after_eight_misses_hardly_any_wait_spins() {
         // Wakes grow dearer the busier the machine is, and must not make spins longer or more
         // frequent.
         let mut spin = (0..100).fold(poor(), |spin, _| spin.after_wake(us(500)));
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn sp4_four_hits_bring_every_spin_back_from_the_worst() {
+    fn sp4_after_four_hits_every_wait_spins_again() {
         let worst = poor().after_wait(Wait::Lost(Duration::MAX));
         let (mut spin, mut hits, mut waits) = (worst, 0, 0);
         while hits < 4 {
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn sp3_some_wait_in_256_spins_whatever_came_before() {
+    fn sp3_one_wait_in_256_spins_whatever_came_before() {
         let mut rng = Rng::new(3);
         let mut spin = Spin::new(SpinConfig::default());
         for _ in 0..200 {
@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chance_miss_costs_one_spin_and_a_lost_slice_hundreds() {
+    fn one_miss_costs_one_spin_and_a_lost_slice_hundreds() {
         let spin = poor();
         let sleeps_after = |wait| spin.after_wait(wait).sleeps_left;
         assert_eq!(sleeps_after(Wait::Miss), 1);
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn what_spins_saved_pays_for_what_they_cost() {
+    fn credit_from_hits_pays_for_lost_slices() {
         // Two threads that answer each other in no time, and lose their cores after each slice.
         let mut spin = Spin::new(SpinConfig::default());
         for _ in 0..10 {
@@ -527,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_spin_and_one_that_tried_for_long_have_credit() {
+    fn a_new_spin_has_credit_and_gets_it_again_after_many_tries() {
         let spun_in_a_row = |spin: &mut Spin| {
             let mut count = 0;
             while !spin.budget().is_zero() {
@@ -565,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minimum_is_spun_whatever_was_learned() {
+    fn the_minimum_is_spun_whatever_was_learned() {
         let config = SpinConfig {
             min: us(50),
             ..SpinConfig::default()

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_without_a_budget_counts_down_and_is_over() {
+    fn a_wait_without_a_budget_counts_down_and_does_not_spin() {
         let spin = poor().after_wait(Wait::Miss);
         let spin = (0..2).fold(spin, |spin, _| spin.after_wait(Wait::Slept));
         let mut wait = SpinWait::begin(spin, 1);
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minimum_is_spun_though_the_core_was_taken_and_no_core_is_free() {
+    fn the_minimum_is_spun_even_if_no_core_is_free() {
         let min = Duration::from_secs(60);
         let config = SpinConfig {
             min,
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn where_no_core_is_free_a_spin_is_over_and_teaches_nothing() {
+    fn without_a_free_core_a_spin_ends_and_teaches_nothing() {
         let spin = Spin::new(SpinConfig::default());
         let mut wait = SpinWait::begin(spin, usize::MAX);
         let clock = wait.clock.as_mut().expect("it spins");

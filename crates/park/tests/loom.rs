@@ -41,8 +41,7 @@ impl Plain {
     }
 }
 
-// --- Parker
-// ---------------------------------------------------------------------------------------
+// --- Parker --------------------------------------------------------------------------------------
 
 #[test]
 fn p1_a_token_is_never_lost_and_carries_what_came_before() {
@@ -105,8 +104,7 @@ fn p1_a_timed_out_park_leaves_no_token_behind_unseen() {
     });
 }
 
-// --- Idle
-// -----------------------------------------------------------------------------------------
+// --- Idle ----------------------------------------------------------------------------------------
 
 /// A queue as weak as a queue may be: a counter with relaxed accesses, so that only the protocol's
 /// own fences make an item visible.
@@ -459,8 +457,7 @@ fn a_number_has_one_holder_at_a_time_and_the_next_sees_what_the_last_did() {
     });
 }
 
-// --- Event count
-// ----------------------------------------------------------------------------------
+// --- Event count ---------------------------------------------------------------------------------
 
 #[test]
 fn e2_no_waiter_sleeps_through_the_last_notification() {
@@ -530,13 +527,12 @@ fn e1_a_wait_that_ends_shows_what_the_notifier_did() {
     });
 }
 
-// --- Thread pool
-// ----------------------------------------------------------------------------------
+// --- Thread pool ---------------------------------------------------------------------------------
 
 /// The thread's idle time is over as soon as it begins (a model has no time). So it ends in every
 /// possible moment, also in the one in which it is given a job.
 #[test]
-fn t2_a_thread_never_retires_with_a_job() {
+fn t2_a_thread_never_ends_with_a_job() {
     check(2, || {
         let pool = ThreadPool::new(PoolConfig {
             threads_max: 1,

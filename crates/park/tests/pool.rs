@@ -2,8 +2,8 @@
 //!
 //! Method:
 //! - jobs that count;
-//! - threads that cannot be started, because a starter fails on purpose or because no machine has so
-//!   large a stack;
+//! - threads that cannot be started, because a starter fails on purpose or because no machine has
+//!   so large a stack;
 //! - the end and the reuse of idle threads, raced against each other.
 #![cfg(not(any(stealyard_loom, stealyard_shuttle)))]
 

@@ -68,12 +68,12 @@ impl SchedulerState {
 
     /// Wakes a worker for a reason other than work for any: if it sleeps, it looks around.
     pub(crate) fn wake_worker(&self, worker: usize) {
-        self.idle.nudge(worker);
+        self.idle.wake_worker(worker);
     }
 
     /// Wakes every worker, as [`wake_worker`](Self::wake_worker).
     pub(crate) fn wake_all_workers(&self) {
-        self.idle.nudge_all();
+        self.idle.wake_all_workers();
     }
 
     /// Calls code of the user's. Returns `None` if it panicked, which is counted and told to the

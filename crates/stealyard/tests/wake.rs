@@ -46,8 +46,8 @@ fn w1_single_spawns_from_outside_with_random_gaps() {
 fn w2_waking_everyone_in_vain_leaves_the_books_right() {
     let scheduler = workers(4);
     for _ in 0..200 {
-        scheduler.idle().nudge_all();
-        scheduler.idle().nudge(1);
+        scheduler.idle().wake_all_workers();
+        scheduler.idle().wake_worker(1);
         assert_eq!(scheduler.spawn(async { 3 }).join().unwrap(), 3);
     }
     wait_until(

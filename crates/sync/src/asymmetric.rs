@@ -175,7 +175,7 @@ mod tests {
     const REFUSED: fn() -> Result<(), i32> = || Err(38);
 
     #[test]
-    fn the_choice_follows_the_wish_and_the_kernel() {
+    fn the_mode_follows_the_environment_and_the_kernel() {
         assert_eq!(choose(None, ALLOWED), Ok(Mode::Membarrier));
         assert_eq!(choose(None, REFUSED), Ok(Mode::Fence));
         assert_eq!(choose(Some("auto"), REFUSED), Ok(Mode::Fence));

@@ -370,7 +370,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_read_as_it_is_written() {
+    fn a_schedule_name_is_parsed_as_it_is_printed() {
         for name in [
             Name::Random { seed: u64::MAX },
             Name::Pct {
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_race_of_two_is_found_by_both_kinds() {
+    fn both_kinds_of_schedule_find_a_race_of_two_threads() {
         for pct in [false, true] {
             let body: Arc<dyn Fn() + Send + Sync> = Arc::new(|| {
                 let cell = Arc::new(crate::atomic::AtomicUsize::new(0));
