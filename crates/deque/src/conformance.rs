@@ -1,7 +1,7 @@
 //! The conformance suite: does a queue keep what its [`Worker`] implementation promises?
 //!
 //! To check a queue of your own, make it generic over its items, let it hold [`Token`]s, and run
-//! [`check`] in a test. The promises P1 to P8 are those of [`Worker`].
+//! [`check`] in a test. P1 to P8 are those of `worker.rs`: the promises of [`Worker`].
 //!
 //! - [`sequential()`] makes random calls from one thread and compares them with a model. It shrinks
 //!   a failure. It checks P1 to P6, and P8.
@@ -24,6 +24,7 @@
 
 mod history;
 mod linearize;
+mod record;
 mod sequential;
 mod stress;
 mod token;
@@ -32,8 +33,9 @@ use core::fmt;
 
 use crate::worker::Worker;
 
-pub use history::{Call, History, Record, Specification, linearizable};
+pub use history::{Call, History, Record, Specification};
 pub use linearize::{MAX_CALLS, explain};
+pub use record::linearizable;
 pub use sequential::sequential;
 pub use stress::{Tally, stress};
 pub use token::{Ledger, Token};

@@ -240,8 +240,8 @@ impl<T: Send> Segmented<T> {
                 continue;
             }
             let Some(slots) = self.tail.give_out(index, count.min(free)) else {
-                // The cache line is left to the winner for a moment, so that each thread gets several
-                // exchanges done at a time.
+                // The cache line is left to the winner for a moment, so that each thread gets
+                // several exchanges done at a time.
                 patience.yield_to_winner();
                 continue;
             };
@@ -367,8 +367,8 @@ impl<T: Send> Segmented<T> {
             } else if let Some(slots) = head.give_out(index, count.min(available).min(remaining)) {
                 return Some(slots);
             } else {
-                // The cache line is left to the winner for a moment, so that each thread gets several
-                // exchanges done at a time.
+                // The cache line is left to the winner for a moment, so that each thread gets
+                // several exchanges done at a time.
                 patience.yield_to_winner();
             }
         }

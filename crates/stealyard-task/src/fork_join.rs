@@ -72,8 +72,8 @@
 //! are done.
 //!
 //! A worker that falls asleep while others search leaves the last look to them, and passes no fence
-//! (the reliance of a parking worker, I6 of `stealyard_park::idle`). A join that is pushed at that
-//! moment may miss the request. It is then offered by the next push, or found by a worker that
+//! (the reliance of a parking worker, `idle.rs` of `stealyard-park`, I6). A join that is pushed at
+//! that moment may miss the request. It is then offered by the next push, or found by a worker that
 //! watches.
 //!
 //! # Why not …
@@ -96,8 +96,6 @@
 //! deques*, 2013. U. Acar and others, *Heartbeat scheduling*, 2018. D. Wagner, B. Calder,
 //! *Leapfrogging*, 1993.
 
-mod board;
-mod host;
 mod join_stack;
 mod scope;
 mod sleeper;
@@ -107,17 +105,49 @@ use core::ptr::NonNull;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use stealyard_sync::cell::UnsafeCell;
-use stealyard_sync::{Mutex, MutexGuard};
+use stealyard_sync::{Arc, Mutex, MutexGuard};
 
-use crate::task::StackJob;
+use crate::task::{StackJob, Task};
 use crate::user_code::drop_unwanted;
 
-pub use board::Boards;
-pub use host::JoinHost;
 pub use join_stack::{JoinStack, JoinStackGuard};
-pub use scope::{Scope, scope};
+pub use scope::{Boards, Scope, scope};
 
 use join_stack::{PendingJoin, StackSlot};
+
+/// An executor whose workers run joins and scopes; see the example `joins.rs` of this crate.
+///
+/// Each worker has a [`JoinStack`](JoinStack), which it enters while it runs tasks. A worker
+/// without work looks at the stacks of the others: it takes what is offered there
+/// ([`steal`](JoinStack::steal)), else it asks for an offer
+/// ([`request_offer`](JoinStack::request_offer)). Before it sleeps it forces one out
+/// ([`force`](JoinStack::force)).
+///
+/// A host that tells no worker of an offer costs parallelism. One that loses a task that was pushed
+/// makes a join or a scope wait for ever.
+///
+/// # Safety
+/// 1. No method unwinds: the frames of joins and scopes must not be left.
+/// 2. `boards` always returns the same boards, and `index` is below the number of workers they were
+///    made for.
+pub unsafe trait JoinHost: Sync {
+    /// Tells the workers that the calling worker has made an offer: if a worker sleeps and none
+    /// searches, this wakes one, as for any other task.
+    fn announce_offer(&self);
+
+    /// Whether a worker searches or sleeps, so that the next join should be offered as well.
+    fn has_idle_worker(&self) -> bool;
+
+    /// Puts a task into the calling worker's queue, or where the workers find it if the calling
+    /// thread is no worker's.
+    fn push(&self, task: Task);
+
+    /// Returns the boards on which the scopes of this host show their jobs.
+    fn boards(&self) -> &Arc<Boards>;
+
+    /// Returns the number of the calling worker, from 0.
+    fn index(&self) -> usize;
+}
 
 /// Locks a mutex of a scope or a board. No code of the user's runs under these locks, so what a
 /// poisoned one guards is whole.

@@ -64,10 +64,11 @@ mod wait;
 mod waker;
 
 pub use abort::AbortHandle;
-pub use id::{TaskId, task_id, try_task_id};
+pub use id::TaskId;
 pub use join::{JoinError, JoinHandle, Payload};
 pub use memory::{LocalMemory, TaskMemory};
 pub use no_blocking::NoBlocking;
+pub use running::{task_id, try_task_id};
 pub use wait::wait_for;
 
 use cell::{Async, Body, Call};

@@ -3,7 +3,7 @@
 //! An executor calls much that it did not write: polls, closures, destructors, hooks. This file has
 //! what such calls need: a panic becomes a value or is told to the executor, a value is dropped
 //! without its destructor's panic going further, and a call that would block says where it was
-//! made.
+//! made. UC1 is that of `panics.rs`.
 //!
 //! # Invariants
 //! - **UC2** *No lock is held* while code of the user's runs, and no reference into what it could

@@ -27,6 +27,7 @@ const WINGS: [(&str, &[&[&str]]); 2] = [
             &["state"],
             &["machine_remote", "processor"],
             &["config", "metrics", "policy"],
+            &["user_code"],
             &["fork_join"],
             &["task"],
         ],

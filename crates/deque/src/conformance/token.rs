@@ -47,7 +47,7 @@ impl Token {
     /// Returns the item's number.
     ///
     /// # Panics
-    /// If the token's content is not what was written when it was made (P7).
+    /// If the token's content is not what was written when it was made (`worker.rs`, P7).
     #[must_use]
     pub fn number(&self) -> u64 {
         assert_eq!(
@@ -113,7 +113,7 @@ impl Ledger {
     }
 
     /// Checks that each of the tokens `0..made` was dropped exactly once, and no other token was:
-    /// P1 (no loss, no copy), at the end.
+    /// `worker.rs`, P1 (no loss, no copy), at the end.
     ///
     /// # Errors
     /// Names the tokens that were lost or doubled.

@@ -1,5 +1,5 @@
-//! Models of `ChaseLev` (C1 to C4 and CO1 to CO5 in `chase_lev.rs`): the last item, growth and shrinking while a
-//! thief reads, batches, and positions that wrap around.
+//! Models of `ChaseLev` (C1 to C4 and CO1 to CO5 in `chase_lev.rs`): the last item, growth and
+//! shrinking while a thief reads, batches, and positions that wrap around.
 //!
 //! Pinning an epoch contains a full fence, which would hide a missing one of ours. So the thieves
 //! of most models are pinned from the outset: a second pin in the same thread fences nothing.

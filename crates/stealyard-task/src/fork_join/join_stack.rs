@@ -23,7 +23,7 @@ use stealyard_park::Parker;
 use stealyard_sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use stealyard_sync::{CachePadded, asymmetric};
 
-use super::host::JoinHost;
+use super::JoinHost;
 use super::sleeper::Sleeper;
 
 pub use current::JoinStackGuard;

@@ -2,7 +2,9 @@
 //!
 //! The scope owns a list of its jobs. The thread that opened it runs jobs of the list when its body
 //! has ended, so it runs nothing else while it waits. Workers find the list on a board, and are
-//! sent there by tickets (see [`board`](super::board)).
+//! sent there by tickets (see [`board`](self::board)).
+//!
+//! SB1 to SB4, TB1 and TB2 are those of `board.rs`; Z1 and Z2 are those of `sleeper.rs`.
 //!
 //! # Invariants
 //! - **SC1** `pending` counts the jobs that were spawned and have not ended, and the body. It
@@ -24,6 +26,8 @@
 //! | SO1   | job done: sub `pending`, Release | SO2 | all the job did                    |
 //! | SO2   | wait: load `pending`, Acquire | SO1    | –                                  |
 
+mod board;
+
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -35,8 +39,8 @@ use stealyard_park::Parker;
 use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
 use stealyard_sync::{Arc, Mutex};
 
-use super::board::Boards;
-use super::host::JoinHost;
+pub use self::board::Boards;
+use super::JoinHost;
 use super::join_stack;
 use super::lock;
 use super::sleeper::{Sleeper, Spinning};

@@ -7,7 +7,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use super::header::Header;
 use super::id::TaskId;
 use super::state::{State, Wake};
-use super::{Why, id, waker};
+use super::{Why, waker};
 
 /// Asks that the task be dropped; see [`JoinHandle::abort`](crate::JoinHandle::abort).
 ///
@@ -19,7 +19,7 @@ pub(super) unsafe fn abort(task: NonNull<Header>) {
     if state.abort() == Wake::Schedule {
         // SAFETY: 1. as above.
         let vtable = unsafe { Header::vtable(task) };
-        // SAFETY: 1. we made it active (S1).
+        // SAFETY: 1. we made it active (`state.rs`, S1).
         unsafe { (vtable.schedule)(task, Why::Aborted) };
     }
 }
@@ -124,7 +124,7 @@ impl AbortHandle {
             panic!("AbortHandle::id: it was made of a handle that had given its result");
         };
         // SAFETY: 1. the reference keeps the task.
-        unsafe { id::of(task.0) }
+        unsafe { Header::id(task.0) }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The typed part of a task: its future or closure, later its output, and the functions behind the
 //! vtable that know the types.
 //!
+//! S1 to S7 are those of `state.rs`, M1 to M4 those of `memory.rs`.
+//!
 //! # Panics of the user's code
 //! A panic is caught where it happens and becomes the task's result:
 //! - in a poll or a closure;
@@ -15,8 +17,9 @@
 //! - one of an output that no handle took, or whose handle was dropped;
 //! - one of the joiner's waker.
 //!
-//! What a payload's destructor throws ends there (UC1), so nothing in here unwinds. A panic that
-//! leaves a destructor which itself runs because of a panic is an abort, as everywhere in Rust.
+//! What a payload's destructor throws ends there (`panics.rs`, UC1), so nothing in here unwinds. A
+//! panic that leaves a destructor which itself runs because of a panic is an abort, as everywhere
+//! in Rust.
 
 use core::alloc::Layout;
 use core::marker::PhantomData;
@@ -500,7 +503,7 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         // SAFETY: 1. as above.
         let ids = unsafe { home.as_ref() }.memory().ids();
         // SAFETY: 1. the caller's reference, or its `Task`, keeps the task.
-        ids.of(task, unsafe { Header::state(task) })
+        ids.of(task.addr(), unsafe { Header::state(task) })
     }
 
     /// Gives the number of a task up, then its memory.
@@ -510,7 +513,7 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         // SAFETY: 1. the last reference is in our hands, which keeps the scheduler.
         let home = unsafe { Self::home(task) };
         // SAFETY: 1. as above.
-        unsafe { home.as_ref() }.memory().ids().forget(task);
+        unsafe { home.as_ref() }.memory().ids().forget(task.addr());
         // SAFETY: 1. headers stay valid (M4).
         unsafe { Header::state(task) }.unname();
         // SAFETY: 1. the last reference is still in our hands.

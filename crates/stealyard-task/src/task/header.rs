@@ -5,6 +5,8 @@
 //! it lies in is known to exist, which is how shutdown finds the tasks that sleep (see
 //! [`memory`](super::memory)).
 //!
+//! S1 to S7 are those of `state.rs`.
+//!
 //! # Layout
 //! ```text
 //!        0          8          16        24
@@ -123,6 +125,17 @@ impl Header {
         let link = link.with(|link| unsafe { link.read() });
         // SAFETY: 1. an occupied block's link is a task's (1).
         unsafe { link.task }.1
+    }
+
+    /// Returns the number of a task.
+    ///
+    /// # Safety
+    /// 1. The caller has a reference to the task, or runs it.
+    pub(super) unsafe fn id(task: NonNull<Self>) -> TaskId {
+        // SAFETY: 1. the caller keeps it (1).
+        let vtable = unsafe { Self::vtable(task) };
+        // SAFETY: 1. the caller keeps it (1).
+        unsafe { (vtable.id)(task) }
     }
 
     /// Returns the block after this one in a list of free blocks.

@@ -24,13 +24,10 @@
 
 use core::fmt;
 use core::num::NonZero;
-use core::ptr::NonNull;
 use std::collections::HashMap;
 
 use stealyard_sync::{Mutex, MutexGuard, unique};
 
-use super::header::Header;
-use super::running;
 use super::state::State;
 
 /// The number of a task. No two tasks of a process have the same, in whatever scheduler and at
@@ -60,49 +57,6 @@ impl fmt::Debug for TaskId {
     }
 }
 
-/// Returns the number of the task that this code runs in.
-///
-/// ```
-/// # use stealyard_task::task_id;
-/// async fn log(message: &str) {
-///     println!("task {}: {message}", task_id());
-/// }
-/// ```
-///
-/// # Panics
-/// Where [`try_task_id`] returns `None`.
-#[track_caller]
-pub fn task_id() -> TaskId {
-    match try_task_id() {
-        Some(id) => id,
-        None => panic!(
-            "task_id: this code runs in no task; call it within a spawned future or blocking call, or use \
-             `JoinHandle::id`"
-        ),
-    }
-}
-
-/// Returns the number of the task that this code runs in: a future, local or not, a blocking call,
-/// or what `install` was given. Returns `None` in `block_on`, on threads of your own, and in a half
-/// of a [`join`](crate::join) or a closure of a [`scope`](fn@crate::scope) that another worker has
-/// taken.
-pub fn try_task_id() -> Option<TaskId> {
-    let task = running::current()?;
-    // SAFETY: 1. this thread is running it, and keeps it meanwhile.
-    Some(unsafe { of(task) })
-}
-
-/// Returns the number of a task.
-///
-/// # Safety
-/// 1. The caller has a reference to the task, or runs it.
-pub(super) unsafe fn of(task: NonNull<Header>) -> TaskId {
-    // SAFETY: 1. the caller keeps it (1).
-    let vtable = unsafe { Header::vtable(task) };
-    // SAFETY: 1. the caller keeps it (1).
-    unsafe { (vtable.id)(task) }
-}
-
 /// The numbers of one scheduler's tasks that were asked for (ID1).
 #[derive(Debug, Default)]
 pub(super) struct Ids {
@@ -110,19 +64,20 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// Returns the number of the task. The caller has a reference to it, or runs it.
-    pub(super) fn of(&self, task: NonNull<Header>, state: &State) -> TaskId {
-        *self.lock().entry(task.addr().get()).or_insert_with(|| {
+    /// Returns the number of the task at this address. The caller has a reference to it, or runs
+    /// it.
+    pub(super) fn of(&self, address: NonZero<usize>, state: &State) -> TaskId {
+        *self.lock().entry(address.get()).or_insert_with(|| {
             state.name();
             TaskId(unique::number())
         })
     }
 
-    /// Takes the task out of the register, whose memory is given back.
+    /// Takes the task at this address out of the register, whose memory is given back.
     #[cold]
-    pub(super) fn forget(&self, task: NonNull<Header>) {
+    pub(super) fn forget(&self, address: NonZero<usize>) {
         let mut given = self.lock();
-        let id = given.remove(&task.addr().get());
+        let id = given.remove(&address.get());
         debug_assert!(id.is_some(), "ID1: a task that is named has a number");
         let (len, capacity) = (given.len(), given.capacity());
         if capacity > 64 && len < capacity / 8 {

@@ -1,7 +1,7 @@
 //! The handle of a task: await it, block on it, abort it, or drop it and let the task go on.
 //!
-//! The handle and the task share the output and the joiner's waker by the rules S3 and S4 of
-//! [`state`](super::state).
+//! The handle and the task share the output and the joiner's waker by the rules S3 and S4. S1 to S7
+//! are those of `state.rs`.
 
 use core::any::Any;
 use core::fmt;
@@ -18,7 +18,7 @@ use super::id::TaskId;
 use super::no_blocking::NoBlocking;
 use super::state::{DropHandle, IsComplete, State};
 use super::wait::wait_for;
-use super::{abort, id, trampoline, waker};
+use super::{abort, trampoline, waker};
 use crate::panics::discard;
 
 /// A task that was spawned. Dropping it detaches the task, which runs on.
@@ -91,7 +91,7 @@ impl<T> JoinHandle<T> {
             panic!("JoinHandle::id: the handle has given its result; ask for the number before");
         };
         // SAFETY: 1. the handle's reference keeps the task.
-        unsafe { id::of(task) }
+        unsafe { Header::id(task) }
     }
 
     /// Returns a handle that can only abort the task. It may be cloned and sent, whatever the
@@ -160,7 +160,7 @@ impl<T> JoinHandle<T> {
 
     /// Leaves the poller's waker, or takes a result that came meanwhile.
     fn wait(&mut self, context: &Context<'_>) -> Poll<Result<T, JoinError>> {
-        // What this thread has put off may be what the handle waits for (TR4).
+        // What this thread has put off may be what the handle waits for (`trampoline.rs`, TR4).
         if trampoline::catch_up()
             && let Some(result) = self.try_take()
         {

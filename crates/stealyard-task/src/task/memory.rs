@@ -370,7 +370,7 @@ impl<S: Schedule> TaskMemory<S> {
         }
         drop(pool);
         for block in claimed {
-            // SAFETY: 1. we made it active just now (S1).
+            // SAFETY: 1. we made it active just now (`state.rs`, S1).
             sink(unsafe { Task::from_header(block) });
         }
     }

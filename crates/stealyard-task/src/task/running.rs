@@ -32,6 +32,7 @@ use stealyard_sync::const_thread_local;
 
 use super::StackJob;
 use super::header::Header;
+use super::id::TaskId;
 use crate::panics::Panic;
 
 const AGAIN: usize = 1;
@@ -201,6 +202,38 @@ pub(super) fn current() -> Option<NonNull<Header>> {
         return None;
     }
     NonNull::new(running.map_addr(|address| address & !AGAIN))
+}
+
+/// Returns the number of the task that this code runs in.
+///
+/// ```
+/// # use stealyard_task::task_id;
+/// async fn log(message: &str) {
+///     println!("task {}: {message}", task_id());
+/// }
+/// ```
+///
+/// # Panics
+/// Where [`try_task_id`] returns `None`.
+#[track_caller]
+pub fn task_id() -> TaskId {
+    match try_task_id() {
+        Some(id) => id,
+        None => panic!(
+            "task_id: this code runs in no task; call it within a spawned future or blocking call, or use \
+             `JoinHandle::id`"
+        ),
+    }
+}
+
+/// Returns the number of the task that this code runs in: a future, local or not, a blocking call,
+/// or what `install` was given. Returns `None` in `block_on`, on threads of your own, and in a half
+/// of a [`join`](crate::join) or a closure of a [`scope`](fn@crate::scope) that another worker has
+/// taken.
+pub fn try_task_id() -> Option<TaskId> {
+    let task = current()?;
+    // SAFETY: 1. this thread is running it, and keeps it meanwhile.
+    Some(unsafe { Header::id(task) })
 }
 
 /// Notes that this thread has polled the task. Returns whether the task woke itself.

@@ -1,5 +1,7 @@
 //! Wakers: a task's address and four functions.
 //!
+//! S1 to S7 are those of `state.rs`.
+//!
 //! A waker may be cloned, woken and dropped on any thread, during shutdown and after the scheduler
 //! is gone. It needs nothing but the task's own memory, and that memory keeps the scheduler's
 //! shared part (see [`memory`](super::memory)). A wake after shutdown finds a complete task, or

@@ -230,8 +230,8 @@ fn f6_the_owner_helps_its_thief() {
     });
 }
 
-/// A worker that is about to sleep asks for an offer, passes a heavy fence and looks. If it does not
-/// see a join that is pushed meanwhile, the joiner sees the request.
+/// A worker that is about to sleep asks for an offer, passes a heavy fence and looks. If it does
+/// not see a join that is pushed meanwhile, the joiner sees the request.
 #[test]
 fn j15_a_join_is_seen_by_the_last_look_or_offered() {
     const NOT_YET: usize = 0;

@@ -69,7 +69,8 @@ impl PendingJoin {
         let thief = current::address();
         // SAFETY: 1. a half that was taken was prepared before.
         let offered = unsafe { self.offered() };
-        // Ordering: Relaxed; all stacks are known to all threads (F7), and `wake` fences (Z2).
+        // Ordering: Relaxed; all stacks are known to all threads (F7), and `wake` fences
+        // (`sleeper.rs`, Z2).
         offered.thief.store(thief.cast_mut(), Ordering::Relaxed);
         // An owner that sleeps does not know yet which thread to help.
         // SAFETY: 1. the stacks of a host stay in memory (F7).

@@ -75,9 +75,9 @@ impl JoinStack {
             thief.request_offer();
         }
         let has_part = |thief: &Self| {
-            // Ordering: heavy (J16); partner J15. Unmodelled: the fence of `sleep_unless` (Z1)
-            // comes just before and does the same in a model, where a light fence is a full one;
-            // elsewhere only a heavy fence pairs with a light one.
+            // Ordering: heavy (J16); partner J15. Unmodelled: the fence of `sleep_unless`
+            // (`sleeper.rs`, Z1) comes just before and does the same in a model, where a light
+            // fence is a full one; elsewhere only a heavy fence pairs with a light one.
             asymmetric::heavy();
             thief.has_work()
         };

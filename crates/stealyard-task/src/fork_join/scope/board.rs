@@ -63,10 +63,9 @@ use std::collections::VecDeque;
 use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
 use stealyard_sync::{Arc, CachePadded, Mutex};
 
-use super::host::JoinHost;
-use super::join_stack::{self, JoinStack};
-use super::lock;
-use super::scope::{Scope, ScopeState};
+use super::super::join_stack::{self, JoinStack};
+use super::super::{JoinHost, lock};
+use super::{Scope, ScopeState};
 use crate::task::{StackJob, Task};
 
 /// How many jobs a ticket runs before it goes to the back of its worker's queue.
