@@ -4,8 +4,10 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
+// The standard library's, but in a model.
+use stealyard_sync::Arc;
 use stealyard_task::fork_join::{Boards, JoinHost, JoinStack};
 use stealyard_task::{Ran, Task, join, scope};
 

@@ -2,9 +2,11 @@
 //! needs of this crate is an implementation of `Schedule` and a loop that runs what it takes.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle as Thread;
 
+// The standard library's, but in a model.
+use stealyard_sync::Arc;
 use stealyard_task::running::{Duty, enter_duty};
 use stealyard_task::{JoinHandle, LocalMemory, Ran, Schedule, Task, TaskMemory, Why};
 
