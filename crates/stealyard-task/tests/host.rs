@@ -98,7 +98,7 @@ thread_local! {
 /// Counts, and panics itself.
 fn fragile_report(panic: Panic) {
     REPORTED.set(REPORTED.get() + 1);
-    std::mem::forget(panic);
+    drop(panic);
     panic_any("report");
 }
 

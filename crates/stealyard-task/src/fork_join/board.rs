@@ -40,9 +40,9 @@
 //!   With the tickets that look (SB4), a job waits only while every worker has something to run.
 //!
 //! # Orderings
-//! | label | operation                                          | partner | publishes |
+//! | label | operation                                          | partner | publishes    |
 //! |-------|----------------------------------------------------|---------|--------------|
-//! | TB1   | spawn: the board's count; fence SeqCst; `tickets`  | TB2     | the scope |
+//! | TB1   | spawn: the board's count; fence SeqCst; `tickets`  | TB2     | the scope    |
 //! | TB2   | ticket leaves: `tickets`; fence SeqCst; the counts | TB1     | that it left |
 //!
 //! Of the two, one sees the other. What a scope holds is published by the board's lock and the
