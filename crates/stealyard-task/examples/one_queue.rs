@@ -79,7 +79,7 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// An executor with so many threads.
+    /// Starts an executor with so many threads.
     pub fn new(threads: usize) -> Self {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Some(VecDeque::new())),

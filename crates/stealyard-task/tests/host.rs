@@ -34,7 +34,7 @@ const CODES: [Code; 8] = [
     Code::Subscriber,
 ];
 
-/// What `NoBlocking::here` says inside a task that is run with this duty.
+/// Returns what `NoBlocking::here` says inside a task that is run with this duty.
 fn inside_a_task(duty: Duty) -> Option<NoBlocking> {
     let scheduler = Scheduler::new();
     let handle = scheduler.spawn_call(NoBlocking::here);
@@ -95,7 +95,7 @@ thread_local! {
     static REPORTED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts, and panics itself.
+/// Counts the panic, and panics itself.
 fn fragile_report(panic: Panic) {
     REPORTED.set(REPORTED.get() + 1);
     drop(panic);

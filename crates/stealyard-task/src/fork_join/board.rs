@@ -95,7 +95,7 @@ struct Ticket {
 }
 
 impl Boards {
-    /// Empty boards for so many workers.
+    /// Makes empty boards for so many workers.
     pub fn new(workers: usize) -> Self {
         Self {
             tickets: CachePadded::new(AtomicUsize::new(0)),

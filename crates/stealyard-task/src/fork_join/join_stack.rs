@@ -72,7 +72,7 @@ unsafe impl Sync for JoinStack {}
 unsafe impl Send for JoinStack {}
 
 impl JoinStack {
-    /// An empty stack that no thread has entered yet.
+    /// Makes an empty stack, which no thread has entered yet.
     pub fn new() -> Self {
         // The way the fences go must be known before the first one that counts.
         asymmetric::mode();

@@ -55,7 +55,8 @@ impl Sleeper {
         self.wake_after_fence();
     }
 
-    /// [`wake`](Self::wake) for a caller that has issued the fence.
+    /// Wakes the thread if it sleeps, for a caller that has issued the fence of
+    /// [`wake`](Self::wake).
     pub(super) fn wake_after_fence(&self) {
         // Ordering: Relaxed; the fence before orders it (Z2).
         if self.asleep.load(Ordering::Relaxed) {

@@ -77,7 +77,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// A free block, the last of its list.
+    /// Makes the header of a free block, the last of its list.
     pub(super) fn vacant() -> Self {
         Self {
             link: UnsafeCell::new(Link {

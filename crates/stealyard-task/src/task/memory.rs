@@ -157,7 +157,7 @@ pub struct LocalMemory {
 unsafe impl Send for LocalMemory {}
 
 impl LocalMemory {
-    /// Empty lists.
+    /// Makes empty lists.
     ///
     /// # Safety
     /// 1. It is used with one [`TaskMemory`] only. That scheduler's
@@ -309,7 +309,7 @@ struct Size {
 unsafe impl<S: Send + Sync> Send for Pool<S> {}
 
 impl<S: Schedule> TaskMemory<S> {
-    /// An empty pool.
+    /// Makes an empty pool.
     pub fn new() -> Self {
         Self {
             pool: Mutex::new(Pool {

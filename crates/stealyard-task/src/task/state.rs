@@ -225,7 +225,7 @@ pub(super) enum DropHandle {
 pub(super) struct IsComplete;
 
 impl State {
-    /// The state of memory that holds no task.
+    /// Makes the state of memory that holds no task.
     pub(super) fn vacant() -> Self {
         Self(AtomicUsize::new(VACANT))
     }

@@ -62,7 +62,7 @@ impl Scheduler {
         }))
     }
 
-    /// A second handle.
+    /// Returns a second handle.
     pub(crate) fn share(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
@@ -152,7 +152,7 @@ impl Scheduler {
         move || weak.strong_count() > 0
     }
 
-    /// The end of a test: nothing may be left.
+    /// Ends a test: nothing may be left.
     pub(crate) fn finish(self) {
         self.close();
         assert_eq!(self.blocks(), 0, "all task memory is back");
@@ -215,7 +215,7 @@ impl Drop for Counted {
     }
 }
 
-/// A waker that panics when it is woken.
+/// Makes a waker that panics when it is woken.
 pub(crate) fn panicking_waker() -> Waker {
     struct Panics;
     impl Wake for Panics {
@@ -226,7 +226,7 @@ pub(crate) fn panicking_waker() -> Waker {
     Waker::from(Arc::new(Panics))
 }
 
-/// A waker that calls `f` whenever it is cloned, woken or dropped.
+/// Makes a waker that calls `f` whenever it is cloned, woken or dropped.
 pub(crate) fn calling_waker(f: impl Fn() + Send + Sync + 'static) -> Waker {
     type Call = Arc<dyn Fn() + Send + Sync>;
     fn raw(call: Call) -> RawWaker {

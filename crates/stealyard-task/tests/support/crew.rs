@@ -187,14 +187,14 @@ impl Crew {
         }
     }
 
-    /// From now on thieves only take what is offered to them, and each has asked for it.
+    /// Has thieves take only what is offered to them from now on, and waits until each has asked.
     pub(crate) fn only_offers(&self) {
         // Ordering: Relaxed; a hint, and two rounds are waited for.
         self.shared.wait_for_offers.store(true, Ordering::Relaxed);
         self.wait_for_rounds();
     }
 
-    /// Until each thief has gone through a whole round.
+    /// Waits until each thief has gone through a whole round.
     fn wait_for_rounds(&self) {
         let rounds: Vec<_> = self.shared.rounds.iter().map(count).collect();
         for (thief, before) in self.shared.rounds.iter().zip(rounds) {

@@ -12,7 +12,7 @@ use stealyard_sync::atomic::{Ordering, fence};
 use super::{JoinStack, PendingJoin};
 use crate::task::Task;
 
-/// What the slot holds while a thread has claimed it (F3).
+/// Returns what the slot holds while a thread has claimed it (F3).
 pub(super) fn claimed() -> *mut PendingJoin {
     ptr::without_provenance_mut(1)
 }
