@@ -368,8 +368,9 @@ fn t17_every_hook() {
                 let probe = Probe::new();
                 let builder = set(Builder::new().parallelism(count), probe.clone());
                 let scheduler = builder.build().unwrap();
-                // So that there is a sleep, and an end of one. A worker that says it sleeps may still take
-                // its last look, and find the task without a sleep: so each has gone to sleep.
+                // So that there is a sleep, and an end of one. A worker that says it sleeps may
+                // still take its last look, and find the task without a sleep: so each has gone to
+                // sleep.
                 let all_asleep = || {
                     let metrics = scheduler.metrics();
                     metrics.sleeping == count && metrics.total().parks >= count as u64
