@@ -230,8 +230,8 @@ pub(crate) fn role() -> Option<Role> {
     with(|context| Some(context?.base()?.role))
 }
 
-/// Whether this thread works for `shared`, in whatever role, in its own context or in one further
-/// out; a guard is no role.
+/// Whether this thread works for `shared`, in its own context or in one further out, in any role
+/// but that of a guard.
 pub(crate) fn works_for(shared: &SchedulerState) -> bool {
     with_first(|context| context.keeps(shared), |context| context.is_some())
 }
