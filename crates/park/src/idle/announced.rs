@@ -1,6 +1,7 @@
 //! What an announcement leaves in the announcer's hands.
 
-/// Proof that items were announced: a light fence was passed after they were put where workers look.
+/// Proof that items were announced: a light fence was passed after they were put where workers
+/// look.
 ///
 /// A protocol of the caller's own may rely on that fence: it puts something down, announces it, and
 /// then looks at a word that another thread writes before a heavy fence. Let its second half take

@@ -19,16 +19,16 @@ const SPLIT_MAX: usize = 1 << 15;
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum LocalQueue {
-    /// A bounded queue, first in, first out, as Go's. When it is full, half of it goes to the global
-    /// queue. The default, because it is fair: no task waits behind tasks that came later.
+    /// A bounded queue, first in, first out, as Go's. When it is full, half of it goes to the
+    /// global queue. The default, because it is fair: no task waits behind tasks that came later.
     Ring {
         /// How many tasks it holds; a power of two from 2 to 2^20. Default: 256, as Go: 2 KiB, and
         /// an overflow is rare.
         capacity: usize,
     },
-    /// A bounded stack, last in, first out, which costs its owner no more than a `Vec`. Thieves take
-    /// the oldest task. For tasks that split further and are not waited for in order. It is not
-    /// fair: under a steady flood of new tasks the old ones wait for a thief.
+    /// A bounded stack, last in, first out, which costs its owner no more than a `Vec`. Thieves
+    /// take the oldest task. For tasks that split further and are not waited for in order. It is
+    /// not fair: under a steady flood of new tasks the old ones wait for a thief.
     Split {
         /// How many tasks it holds; a power of two from 2 to 2^15.
         capacity: usize,

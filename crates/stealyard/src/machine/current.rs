@@ -184,7 +184,8 @@ impl Context {
 #[inline(always)]
 pub(crate) fn with<R>(f: impl FnOnce(Option<&Context>) -> R) -> R {
     let context = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
-    // SAFETY: 1. `ContextScope` keeps the context borrowed, on this thread, until it puts another there.
+    // SAFETY: 1. `ContextScope` keeps the context borrowed, on this thread, until it puts another
+    // there.
     f(unsafe { context.as_ref() })
 }
 
