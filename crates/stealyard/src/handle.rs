@@ -241,6 +241,12 @@ impl Handle {
     pub fn idle(&self) -> &Idle {
         &self.shared.idle
     }
+
+    /// Whether a sleeping worker monitors: for tests that wait until none does.
+    #[doc(hidden)]
+    pub fn has_monitor(&self) -> bool {
+        !self.shared.monitor.is_vacant()
+    }
 }
 
 // A panic of the user's code is caught before it comes to what a handle reaches, or leaves that

@@ -132,7 +132,7 @@ counters! {
     search_ns,
 }
 
-/// A scheduler's state and history, read without stopping anyone.
+/// A scheduler's state and history, read without stopping any thread.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -157,8 +157,8 @@ pub struct Metrics {
     pub blocking_queued: usize,
     /// Threads that could not be started so far, workers' and blocking ones'.
     pub thread_start_failures: u64,
-    /// Panics caught so far: of tasks; of destructors of what no handle took or whose handle was
-    /// dropped; of joiners' wakers, hooks and policies.
+    /// Panics caught so far: of tasks, of joiners' wakers, of hooks and policies, and of
+    /// destructors of outputs that no handle took or whose handle was dropped.
     pub panics: u64,
     /// Tasks that were cancelled when they were spawned, because the scheduler had ended, was being
     /// drained and the caller outside, or was the copy in a forked child.

@@ -92,7 +92,7 @@ impl SchedulerState {
     pub(crate) fn call_hook(&self, code: Code, worker: usize) {
         if let Some(hook) = self.config.hooks.of_worker(code) {
             // A hook that panics is as if it had returned.
-            let _called = self.call_user(code, || hook(worker));
+            let _ = self.call_user(code, || hook(worker));
         }
     }
 

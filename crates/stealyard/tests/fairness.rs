@@ -557,6 +557,13 @@ fn nothing_stays_behind_a_long_task() {
     }
 }
 
+/// Waits until every worker sleeps, and none of them monitors any more.
+fn all_parked(scheduler: &Scheduler) {
+    let parked =
+        || scheduler.metrics().sleeping == scheduler.parallelism() && !scheduler.has_monitor();
+    wait_until(parked, || format!("{:?}", scheduler.metrics()));
+}
+
 /// Goal: tasks that a long task's worker hides in its queue run elsewhere, although the only worker
 /// left fell asleep before and no announcement wakes it. Method: of three workers one holds the
 /// task that spawns. One becomes the monitor, and is woken for the task that can be seen. One has
@@ -574,10 +581,8 @@ fn tasks_hidden_behind_a_long_task_reach_a_parked_worker() {
                 || scheduler.metrics().sleeping == count,
                 || format!("{:?}", scheduler.metrics()),
             );
-            // Long enough for a monitor to resign where no other worker is awake.
-            std::thread::sleep(Duration::from_millis(60));
         };
-        asleep(3);
+        all_parked(&scheduler);
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let met = Arc::new(AtomicU64::new(0));
         let stop = Arc::new(AtomicBool::new(false));
@@ -621,12 +626,7 @@ fn every_parked_worker_joins_in_behind_a_long_task() {
             .build()
             .unwrap();
         for round in 0..150 {
-            wait_until(
-                || scheduler.metrics().sleeping == count,
-                || format!("{:?}", scheduler.metrics()),
-            );
-            // Longer than the monitor keeps its post where no other worker is awake.
-            std::thread::sleep(Duration::from_millis(1));
+            all_parked(&scheduler);
             let others = count as u64 - 1;
             let late = Arc::new(AtomicBool::new(false));
             let met = Arc::new(AtomicU64::new(0));

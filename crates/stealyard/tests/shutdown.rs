@@ -384,7 +384,7 @@ fn t8_endings_from_inside_a_blocking_call() {
     }
 }
 
-/// `block_on` on a thread of the user's: nobody waits for that thread, so the end has all its steps
+/// `block_on` on a thread of the user's: no thread waits for that one, so the end has all its steps
 /// there.
 #[test]
 fn t8_endings_inside_block_on_wait_as_anywhere() {

@@ -19,22 +19,22 @@ const SPLIT_MAX: usize = 1 << 15;
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum LocalQueue {
-    /// First in, first out, bounded: Go's. When it is full, half of it goes to the global queue.
-    /// The default, because it is fair: no task waits behind tasks that came later.
+    /// A bounded queue, first in, first out, as Go's. When it is full, half of it goes to the
+    /// global queue. The default, because it is fair: no task waits behind tasks that came later.
     Ring {
         /// How many tasks it holds; a power of two from 2 to 2^20. Default: 256, as Go: 2 KiB, and
         /// an overflow is rare.
         capacity: usize,
     },
-    /// Last in, first out, bounded: the owner pays what a `Vec` costs, and thieves take the oldest.
-    /// For tasks that split further and are not waited for in order. Not fair: under a steady flood
-    /// of new tasks the old ones wait for a thief.
+    /// A bounded stack, last in, first out, which costs its owner no more than a `Vec`. Thieves
+    /// take the oldest task. For tasks that split further and are not waited for in order. It is
+    /// not fair: under a steady flood of new tasks the old ones wait for a thief.
     Split {
         /// How many tasks it holds; a power of two from 2 to 2^15.
         capacity: usize,
     },
-    /// Without a bound: it grows, and nothing overflows to the global queue. Every task is visible
-    /// to thieves at once. First in, first out it is as fair as the ring.
+    /// A queue without a bound: it grows, and nothing overflows to the global queue. Every task is
+    /// visible to thieves at once. First in, first out it is as fair as the ring.
     ChaseLev {
         /// Which task the owner gets next.
         order: Order,

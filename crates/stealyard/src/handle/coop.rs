@@ -57,8 +57,8 @@ pub fn poll_proceed(context: &mut PollContext<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-/// Changes the running task's budget, and returns what it was before: some, wherever no task of a
-/// scheduler runs.
+/// Changes the running task's budget, and returns what it was before. Where no task of a scheduler
+/// runs there is always some left.
 fn change_budget(change: impl FnOnce(u32) -> u32) -> u32 {
     if !running::is_task() {
         // A hook or a destructor, whatever the last task left.

@@ -78,7 +78,7 @@ pub(crate) enum Role {
     /// Any other thread, inside `block_on`.
     Guest,
     /// Inside a user's guard.
-    Entered,
+    Guard,
 }
 
 /// A thread's tie to a scheduler, on the thread's stack.
@@ -101,7 +101,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(shared: Arc<SchedulerState>, role: Role) -> Self {
         let keeps = match role {
-            Role::Entered => ptr::null(),
+            Role::Guard => ptr::null(),
             _ => Arc::as_ptr(&shared),
         };
         Self {
@@ -169,7 +169,7 @@ impl Context {
     #[cold]
     fn base(&self) -> Option<&Self> {
         core::iter::successors(Some(self), |context| context.outer())
-            .find(|context| context.role != Role::Entered)
+            .find(|context| context.role != Role::Guard)
     }
 
     /// Whether this thread keeps `shared` by itself until what runs now returns: a guard may go
@@ -184,7 +184,8 @@ impl Context {
 #[inline(always)]
 pub(crate) fn with<R>(f: impl FnOnce(Option<&Context>) -> R) -> R {
     let context = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
-    // SAFETY: 1. `Entered` keeps the context borrowed, on this thread, until it puts another there.
+    // SAFETY: 1. `ContextScope` keeps the context borrowed, on this thread, until it puts another
+    // there.
     f(unsafe { context.as_ref() })
 }
 
@@ -230,8 +231,8 @@ pub(crate) fn role() -> Option<Role> {
     with(|context| Some(context?.base()?.role))
 }
 
-/// Whether this thread works for `shared`, in whatever role, in its own context or in one further
-/// out; a guard is no role.
+/// Whether this thread works for `shared`, in its own context or in one further out, in any role
+/// but that of a guard.
 pub(crate) fn works_for(shared: &SchedulerState) -> bool {
     with_first(|context| context.keeps(shared), |context| context.is_some())
 }
@@ -267,23 +268,23 @@ pub(crate) fn cancels_a_call(shared: &SchedulerState) -> bool {
 
 /// Makes `machine` this thread's, and its context the thread's, until the returned value is
 /// dropped.
-pub(crate) fn enter_worker(machine: &Machine) -> Entered<'_> {
+pub(crate) fn enter_worker(machine: &Machine) -> ContextScope<'_> {
     machine.context.machine.set(machine);
     enter(&machine.context)
 }
 
 /// Makes `context` this thread's, until the returned value is dropped.
-pub(crate) fn enter(context: &Context) -> Entered<'_> {
+pub(crate) fn enter(context: &Context) -> ContextScope<'_> {
     let duty = match context.role {
         Role::Worker => Duty::Worker,
         Role::Blocking | Role::Guest => Duty::Call,
-        Role::Entered => running::duty(),
+        Role::Guard => running::duty(),
     };
     context
         .outer
         .set(CURRENT.with(|current| current.replace(context)));
     running::report_to(report);
-    Entered {
+    ContextScope {
         context,
         _duty: running::enter_duty(duty),
     }
@@ -301,12 +302,12 @@ fn report(panic: Panic) {
 /// users, because they could drop it out of order: they get an [`EnterGuard`].
 #[derive(Debug)]
 #[must_use = "the context is left when it is dropped"]
-pub(crate) struct Entered<'a> {
+pub(crate) struct ContextScope<'a> {
     context: &'a Context,
     _duty: DutyGuard,
 }
 
-impl Drop for Entered<'_> {
+impl Drop for ContextScope<'_> {
     fn drop(&mut self) {
         // Contexts further in are of guards that outlive this call (CT1).
         CURRENT.with(|current| current.set(self.context.outer.get()));
@@ -335,7 +336,7 @@ impl RefUnwindSafe for EnterGuard {}
 
 impl EnterGuard {
     pub(crate) fn new(shared: Arc<SchedulerState>) -> Self {
-        let context = Box::leak(Box::new(Context::new(shared, Role::Entered)));
+        let context = Box::leak(Box::new(Context::new(shared, Role::Guard)));
         // A thread whose locals are gone has no list to be in, and takes it for out of order below.
         let outer = CURRENT.try_with(|current| current.replace(context));
         context.outer.set(outer.unwrap_or(ptr::null()));

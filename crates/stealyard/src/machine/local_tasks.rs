@@ -154,7 +154,7 @@ fn no_worker(has_stopped: bool) -> &'static str {
             "spawn_local: this thread is inside block_on and is no worker's, so a local task of it would never run: \
              call it inside a task"
         }
-        Some(Role::Entered) | None => {
+        Some(Role::Guard) | None => {
             "spawn_local: this thread is no worker's, or not any more, and a local task of it would never run: call \
              it inside a task"
         }

@@ -53,7 +53,7 @@ impl WakeTimer {
 
     /// Forgets the stamp: the worker that it was for had not gone to sleep.
     pub(crate) fn cancel(&self) {
-        let _not_measured = self.take();
+        let _ = self.take();
     }
 
     /// Takes the stamp, if there is one since the last call.

@@ -30,7 +30,7 @@ use crate::user_code::tell;
 /// Queues `task` to run on a thread where it may block.
 pub(crate) fn run(shared: &Arc<SchedulerState>, task: Task) {
     shared.blocking.call_begins();
-    let call = Call {
+    let call = BlockingCall {
         shared: Arc::clone(shared),
         task: Some(task),
     };
@@ -61,12 +61,12 @@ pub(crate) fn run(shared: &Arc<SchedulerState>, task: Task) {
 }
 
 /// A call on its way; dropping it cancels the task.
-struct Call {
+struct BlockingCall {
     shared: Arc<SchedulerState>,
     task: Option<Task>,
 }
 
-impl Call {
+impl BlockingCall {
     fn run(mut self) {
         let Some(task) = self.task.take() else { return };
         let shared = &self.shared;
@@ -94,7 +94,7 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for BlockingCall {
     fn drop(&mut self) {
         drop(self.task.take());
         self.shared.blocking.call_ends();

@@ -158,7 +158,7 @@ fn end_and_wait(
     trampoline::catch_up();
     if how != Shutdown::Cancel {
         // The report says what is left.
-        let _done = drain(shared, deadline);
+        let _ = drain(shared, deadline);
     }
     let machines = shared.machines.iter();
     let idle = machines.filter(|machine| machine.is_idle()).count();

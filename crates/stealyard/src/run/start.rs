@@ -83,9 +83,9 @@ fn spin(config: &Config) -> SpinConfig {
 }
 
 /// A boxed order of waking, as one.
-struct Order(Quiet<Box<dyn WakeOrder>>);
+struct QuietOrder(Quiet<Box<dyn WakeOrder>>);
 
-impl WakeOrder for Order {
+impl WakeOrder for QuietOrder {
     /// Calls the user's code, in the middle of a wake that must not be left.
     fn choose(&self, from: Option<usize>, sleepers: &SleeperSet<'_>) -> Option<usize> {
         match running::within(Code::Policy, || catch(|| self.0.choose(from, sleepers))) {
@@ -103,7 +103,7 @@ fn build(config: Config, layout: Layout) -> Result<(Arc<SchedulerState>, Vec<See
     let workers = layout.seats.len();
     let (remotes, seeds) = make_workers(&config, &layout);
     let wakers = seeds.iter().map(|seed| seed.parker.unparker());
-    let order = Order(Quiet::new(
+    let order = QuietOrder(Quiet::new(
         config.steal_policy.wake_order(&layout.distances),
     ));
     let shared = Arc::new(SchedulerState {

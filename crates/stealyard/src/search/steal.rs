@@ -55,7 +55,8 @@ pub(crate) fn steal_pass(
             found = steal_what_is_meant_for(shared, processor, victim);
         }
         let took = found.iter().count() + processor.queue.len().saturating_sub(before);
-        let _told = shared.call_user(Code::Policy, || policy.outcome(turn.memory, victim, took));
+        // A policy that panics is as if it had returned.
+        let _ = shared.call_user(Code::Policy, || policy.outcome(turn.memory, victim, took));
         if found.is_some() {
             count_steal(processor, victim, took);
             break;

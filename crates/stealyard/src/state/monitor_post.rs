@@ -57,7 +57,7 @@ impl MonitorPost {
     /// since (MP1).
     pub(crate) fn clear(&self, worker: usize) {
         // Ordering: Relaxed on both; the callers fence, or have named the worker themselves.
-        let _by_us =
+        let _ =
             self.monitor
                 .compare_exchange(worker + 1, VACANT, Ordering::Relaxed, Ordering::Relaxed);
     }
