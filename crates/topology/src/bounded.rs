@@ -16,7 +16,8 @@ pub(crate) const SYSFS_LIMIT: usize = 256 << 10;
 /// The largest file of `/proc` we read: `mountinfo` has a line per mount, thousands on some hosts.
 pub(crate) const PROC_LIMIT: usize = 4 << 20;
 
-/// Reads a regular file of at most `limit` bytes as text, without trailing white space.
+/// Reads a regular file of at most `limit` bytes as text, without white space and zero bytes at its ends:
+/// kernels before 4.0 end some lists with a zero byte.
 pub(crate) fn read(path: &Path, limit: usize) -> Result<String, Error> {
     // Asked before opening, because opening a fifo waits for its writer.
     let metadata = fs::metadata(path).map_err(|e| Error::read(path, &e))?;
@@ -34,10 +35,19 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<String, Error> {
             limit,
         });
     }
-    let mut text =
-        String::from_utf8(bytes).map_err(|_| Error::malformed(path, "not UTF-8 text"))?;
-    text.truncate(text.trim_end().len());
-    Ok(text)
+    let text = String::from_utf8(bytes).map_err(|_| Error::malformed(path, "not UTF-8 text"))?;
+    let padding = |c: char| c.is_whitespace() || c == '\0';
+    Ok(text.trim_matches(padding).into())
+}
+
+/// A text as errors and notes show it: quoted, and no longer than a line.
+pub(crate) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        _ if text.is_empty() => "an empty text".into(),
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
 }
 
 /// Turns "there is no such file" into `None` and keeps every other error.

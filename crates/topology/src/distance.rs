@@ -48,8 +48,16 @@ const SHARED_L2: u8 = 2;
 const SHARED_L3: u8 = 3;
 const NODE: u8 = 4;
 
+impl Topology {
+    /// Ranks of nearness between the online CPUs.
+    #[must_use]
+    pub fn distances(&self) -> Distances {
+        Distances::new(self)
+    }
+}
+
 impl Distances {
-    pub(crate) fn new(topology: &Topology) -> Self {
+    fn new(topology: &Topology) -> Self {
         let length = topology.online().last().map_or(0, |last| last + 1);
         let mut places = vec![None; length];
         for cpu in topology.cpus() {

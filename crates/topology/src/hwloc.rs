@@ -31,6 +31,7 @@ mod export;
 mod witness;
 mod xml;
 
+use crate::note::Notes;
 use crate::{Error, Limits, Source, Topology};
 use export::Input;
 use std::path::Path;
@@ -86,5 +87,9 @@ const XML_LIMIT: usize = 64 << 20;
 fn read(input: Input<'_>, name: &str, no_memory: Option<u64>) -> Result<Topology, Error> {
     let text = export::xml(input)?;
     let draft = xml::draft(&text, no_memory).map_err(|what| Error::Hwloc { what })?;
-    draft.finish(Source::Hwloc(name.into()), Path::new(name))
+    draft.finish(
+        Source::Hwloc(name.into()),
+        Path::new(name),
+        Notes::default(),
+    )
 }

@@ -9,6 +9,7 @@ mod error;
 #[cfg(feature = "hwloc")]
 mod hwloc;
 mod limits;
+mod note;
 mod placement;
 mod synthetic;
 mod sysfs;
@@ -19,10 +20,12 @@ pub use cpu_set::{CpuListError, CpuSet};
 pub use distance::{Distances, Matrix};
 pub use error::Error;
 pub use limits::{CpusetLimit, Limits, Parallelism, Quota, Reason, available_parallelism};
+pub use note::Note;
 pub use placement::{
     Bind, ParsePlacementError, PlaceList, Placement, PlacementError, Places, PlacesError, Plan,
     Seat,
 };
 pub use topology::{
-    Cache, CacheKind, Cluster, Core, CoreKind, Cpu, Die, Node, Package, Source, Topology,
+    Cache, CacheKind, Cluster, Core, CoreKind, Cpu, Die, KindSource, Node, Package, Source,
+    Topology,
 };

@@ -18,6 +18,7 @@
 //! # Why not …
 //! `std::thread::available_parallelism`: rounds the quota down, answers once and without a reason.
 
+mod applied;
 mod cgroup;
 
 use crate::{CpuSet, Error, affinity};

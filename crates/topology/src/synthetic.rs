@@ -32,6 +32,7 @@
 
 mod parse;
 
+use crate::note::Notes;
 use crate::topology::{Draft, DraftCache, DraftNode, Group};
 use crate::{CacheKind, CpuSet, Error, Source, Topology};
 use core::ops::Range;
@@ -73,7 +74,9 @@ impl Topology {
         machine.fill_gaps();
         machine.add_nodes(&memories)?;
         let source = Source::Synthetic(description.into());
-        machine.draft.finish(source, Path::new(description))
+        machine
+            .draft
+            .finish(source, Path::new(description), Notes::strict())
     }
 
     /// The same machine with other distances between its nodes: a row for each node, in order of their

@@ -23,10 +23,11 @@
 //! They are established in one place, `draft.rs`, for every reader.
 
 mod draft;
+mod nodes;
 
 pub(crate) use draft::{Draft, DraftCache, DraftNode, Group};
 
-use crate::{CpuSet, Distances, Error, Limits};
+use crate::{CpuSet, Note};
 use core::fmt;
 use std::path::PathBuf;
 
@@ -37,7 +38,8 @@ use std::path::PathBuf;
 #[derive(Clone)]
 pub struct Topology {
     source: Source,
-    notes: Vec<String>,
+    kind_source: Option<KindSource>,
+    notes: Vec<Note>,
     online: CpuSet,
     offline: CpuSet,
     allowed: CpuSet,
@@ -123,6 +125,32 @@ pub enum CoreKind {
     Efficiency,
 }
 
+/// What tells performance cores from efficiency cores; in the order in which the sources are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum KindSource {
+    /// The performance counters of small cores, under `devices/cpu_atom` or `devices/cpu_lowpower`; on
+    /// systems other than Linux, the system's own classes.
+    Pmu,
+    /// The kernel's relative capacity, `cpu_capacity`.
+    Capacity,
+    /// The firmware's highest performance, `acpi_cppc/highest_perf`.
+    HighestPerf,
+    /// The frequency without turbo, `cpufreq/base_frequency`.
+    BaseFrequency,
+}
+
+impl fmt::Display for KindSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pmu => "devices/cpu_atom",
+            Self::Capacity => "cpu_capacity",
+            Self::HighestPerf => "acpi_cppc/highest_perf",
+            Self::BaseFrequency => "cpufreq/base_frequency",
+        })
+    }
+}
+
 /// An online CPU: a hardware thread the kernel can run something on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -187,27 +215,6 @@ pub enum CacheKind {
 }
 
 impl Topology {
-    /// Reads this machine: on Linux from `/sys`, with the CPUs of the affinity mask and the cpuset
-    /// as the allowed ones; elsewhere one flat node, as [`Topology::notes`] then says.
-    ///
-    /// # Errors
-    /// Any file that is missing, unreadable or contradicts another, by its path; and an affinity
-    /// mask that cannot be read. A caller that wants to go on regardless uses
-    /// [`Topology::detect_or_flat`].
-    pub fn detect() -> Result<Self, Error> {
-        crate::detect::detect()
-    }
-
-    /// As [`Topology::detect`]; when the machine can't be read, a flat one with as many CPUs as this
-    /// process may use, and the error that says why.
-    #[must_use]
-    pub fn detect_or_flat() -> (Self, Option<Error>) {
-        match Self::detect() {
-            Ok(topology) => (topology, None),
-            Err(error) => (crate::detect::flat(&error.to_string()), Some(error)),
-        }
-    }
-
     /// A machine of one package and one node, whose `cpus` are each a core; `why` becomes a note.
     /// An empty set counts as CPU 0.
     #[must_use]
@@ -226,10 +233,17 @@ impl Topology {
         &self.source
     }
 
-    /// What had to be assumed because the source did not say, one sentence each.
+    /// What was missing, malformed or contradictory in the source, and what was assumed in its place.
+    /// Empty for a machine that was read without a doubt.
     #[must_use]
-    pub fn notes(&self) -> &[String] {
+    pub fn notes(&self) -> &[Note] {
         &self.notes
+    }
+
+    /// What told performance cores from efficiency cores; `None` where all count as performance cores.
+    #[must_use]
+    pub fn kind_source(&self) -> Option<KindSource> {
+        self.kind_source
     }
 
     /// The CPUs the machine runs. Never empty.
@@ -326,12 +340,6 @@ impl Topology {
             .min_by_key(|&node| (node != index, distances[node], node))
     }
 
-    /// Ranks of nearness between the online CPUs.
-    #[must_use]
-    pub fn distances(&self) -> Distances {
-        Distances::new(self)
-    }
-
     /// The same machine with only `cpus` (of those allowed before) allowed.
     ///
     /// # Errors
@@ -344,32 +352,6 @@ impl Topology {
         let allowed = &self.allowed & cpus;
         if allowed.is_empty() {
             return Err(self);
-        }
-        self.allowed = allowed;
-        Ok(self)
-    }
-
-    /// The same machine with those CPUs allowed that `limits` leaves, whichever were before: for
-    /// following limits that change. Where no limit is known, all stay as they are.
-    ///
-    /// # Errors
-    /// [`Error::Inconsistent`] if none of the CPUs left is online.
-    pub fn with_limits(mut self, limits: &Limits) -> Result<Self, Error> {
-        if limits.affinity().is_err() && limits.cpuset().is_none() {
-            return Ok(self);
-        }
-        let usable = limits.usable_cpus();
-        let allowed = &self.online & &usable;
-        if allowed.is_empty() {
-            let root = match &self.source {
-                Source::Sysfs(root) => root.clone(),
-                _ => PathBuf::new(),
-            };
-            let what = format!(
-                "this process may use {usable}, of which none is online ({})",
-                self.online
-            );
-            return Err(Error::inconsistent(&root, what));
         }
         self.allowed = allowed;
         Ok(self)
@@ -416,12 +398,18 @@ impl Topology {
         found
     }
 
+    /// Replaces the allowed CPUs, which the caller has checked to be online and not empty (T5).
+    pub(crate) fn set_allowed(&mut self, allowed: CpuSet) {
+        self.allowed = allowed;
+    }
+
     /// Replaces the distances, which the caller has checked.
     pub(crate) fn set_node_distances(mut self, rows: &[Vec<u32>]) -> Self {
         for (node, row) in self.nodes.iter_mut().zip(rows) {
             node.distances.clone_from(row);
         }
-        self.notes.retain(|note| note != draft::ASSUMED_DISTANCES);
+        self.notes
+            .retain(|note| note.assumed != nodes::ASSUMED_DISTANCES);
         self
     }
 }

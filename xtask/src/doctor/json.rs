@@ -13,7 +13,7 @@ pub(super) fn value(findings: &Findings) -> Value {
     json!({
         "source": source(machine),
         "failure": findings.failure,
-        "notes": machine.notes(),
+        "notes": machine.notes().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "online": set(machine.online()),
         "offline": set(machine.offline()),
         "allowed": set(machine.allowed()),

@@ -14,7 +14,7 @@
 //! | `cpukind` with `CoreType` or `LinuxCapacity` | kinds and capacities |
 
 use crate::topology::{Draft, DraftCache, DraftNode, Group};
-use crate::{CacheKind, CpuSet};
+use crate::{CacheKind, CpuSet, KindSource};
 
 /// A tag, with its place in the text.
 struct Tag<'a> {
@@ -199,19 +199,20 @@ impl Reader {
                     .is_some_and(|value| value.ends_with("Atom"));
                 self.draft.efficiency = Some(if small { &known | &self.kind } else { known });
             }
-            Some("LinuxCapacity") => {
-                let capacity = tag
-                    .number("value")?
-                    .and_then(|value| u32::try_from(value).ok());
-                let Some(capacity) = capacity else {
-                    return tag.error("a capacity out of range");
-                };
-                self.draft
-                    .capacities
-                    .extend(self.kind.iter().map(|cpu| (cpu, capacity)));
-            }
+            Some("LinuxCapacity") => self.rank(KindSource::Capacity, tag)?,
+            Some("FrequencyBaseMHz") => self.rank(KindSource::BaseFrequency, tag)?,
             _ => {}
         }
+        Ok(())
+    }
+
+    fn rank(&mut self, source: KindSource, tag: &Tag<'_>) -> Result<(), String> {
+        let rank = tag.number("value")?;
+        let Some(rank) = rank.and_then(|rank| u32::try_from(rank).ok()) else {
+            return tag.error("a capacity or frequency out of range");
+        };
+        let ranks = self.draft.ranks.entry(source).or_default();
+        ranks.extend(self.kind.iter().map(|cpu| (cpu, rank)));
         Ok(())
     }
 
@@ -256,6 +257,10 @@ impl Reader {
         draft.clusters.retain(|set| within(set) && in_package(set));
 
         give_cpus(&mut draft.nodes, &cpus);
+        // A machine has memory: hwloc's word for "not known" is 0.
+        if draft.nodes.iter().all(|node| node.memory == Some(0)) {
+            draft.nodes.iter_mut().for_each(|node| node.memory = None);
+        }
         self.draft.nodes = distances(self.draft.nodes, &self.indexes, &self.values)?;
         Ok(self.draft)
     }
