@@ -24,11 +24,18 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<String, Error> {
     if !metadata.is_file() {
         return Err(Error::malformed(path, "not a regular file"));
     }
-    let file = File::open(path).map_err(|e| Error::read(path, &e))?;
+    let mut file = File::open(path).map_err(|e| Error::read(path, &e))?;
+    // Nearly all of these files are a few bytes long: one read for them, and one to see the end.
     let mut bytes = Vec::new();
-    file.take(limit as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| Error::read(path, &e))?;
+    let mut piece = [0; 4096];
+    while bytes.len() <= limit {
+        match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(&piece[..count]),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::read(path, &e)),
+        }
+    }
     if bytes.len() > limit {
         return Err(Error::TooLarge {
             path: path.into(),

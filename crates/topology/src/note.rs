@@ -64,6 +64,11 @@ impl Notes {
         }
     }
 
+    /// Whether every doubt is an error.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
     /// Records a doubt, and what is assumed because of it.
     ///
     /// # Errors

@@ -21,13 +21,9 @@
 //! - **P2** `Compact`, `Spread`, `Balanced` and `OnePerCore` give disjoint sets.
 //! - **P3** The answer is a function of the topology, the policy and the number: no randomness.
 //!
-//! # How nearness becomes an order
-//! Each CPU has a key (package, node, die, last cache, cluster, core, place within the core). Sorted by
-//! it, CPUs that share much are next to each other: the order of `Compact`. Dealing out the groups of
-//! each level in turn, level by level from the outside, gives the order of `Spread`; it is done for
-//! first threads of all cores, then for second threads, so that no core is used twice while another is
-//! free.
+//! How nearness becomes an order, whatever contains what, is told in `placement/order.rs`.
 
+mod order;
 mod places;
 mod text;
 
@@ -35,7 +31,9 @@ pub use places::{Bind, PlaceList, Places, PlacesError};
 pub use text::ParsePlacementError;
 
 use crate::{CpuSet, Distances, Matrix, PinError, Pinned, Topology, pin};
+use core::cmp::Reverse;
 use core::fmt;
+use std::collections::BinaryHeap;
 
 /// A policy for binding workers to CPUs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -251,8 +249,7 @@ impl Placement {
         allowed: &CpuSet,
         workers: usize,
     ) -> Result<Plan, PlacementError> {
-        let room = |policy, unit, sets: Vec<CpuSet>| {
-            let room = sets.len();
+        let room = |policy, unit, sets: Vec<CpuSet>, room: usize| {
             if workers > room {
                 let allowed = allowed.clone();
                 return Err(PlacementError::TooManyWorkers {
@@ -269,30 +266,30 @@ impl Placement {
         let sets = match self {
             Self::None => vec![allowed.clone(); workers],
             Self::Compact => {
-                let order = compact_order(topology, allowed);
-                room("Compact", "CPU", order.into_iter().map(one).collect())?
+                let order = order::compact(topology, allowed);
+                let sets = order.into_iter().take(workers).map(one).collect();
+                room("Compact", "CPU", sets, allowed.len())?
             }
             Self::Spread => {
-                let order = spread_order(topology, allowed);
-                room("Spread", "CPU", order.into_iter().map(one).collect())?
+                let order = order::spread(topology, allowed);
+                let sets = order.into_iter().take(workers).map(one).collect();
+                room("Spread", "CPU", sets, allowed.len())?
             }
             Self::Balanced => {
-                let order = spread_order(topology, allowed);
-                let sets = room("Balanced", "CPU", order.into_iter().map(one).collect())?;
-                let used = sets
-                    .into_iter()
-                    .take(workers)
-                    .fold(CpuSet::new(), |all, set| &all | &set);
-                compact_order(topology, &used)
-                    .into_iter()
-                    .map(one)
-                    .collect()
+                let order = order::balanced(topology, allowed, workers);
+                let room_for = allowed.len();
+                let sets = order.into_iter().map(one).collect();
+                room("Balanced", "CPU", sets, room_for)?
             }
-            Self::OnePerCore => room("OnePerCore", "core", cores(topology, allowed))?,
+            Self::OnePerCore => {
+                let cores = order::cores(topology, allowed);
+                let count = cores.len();
+                room("OnePerCore", "core", cores, count)?
+            }
             Self::PerNode => per_node(topology, allowed, workers),
             Self::Explicit(sets) => {
                 check_sets(topology, allowed, sets)?;
-                room("Explicit", "set", sets.clone())?
+                room("Explicit", "set", sets.clone(), sets.len())?
             }
             Self::Places(places) => places.assign(topology, allowed, workers)?,
             Self::PerformanceCores(policy) => {
@@ -324,92 +321,6 @@ fn node_of(topology: &Topology, cpus: &CpuSet) -> Option<usize> {
     cpus.is_subset(&topology.nodes()[node].cpus).then_some(node)
 }
 
-/// Levels from the outside in; the last two are the core and the thread within it.
-type Key = [usize; 7];
-
-/// The allowed CPUs with their keys, in the order of `Compact`.
-fn keyed(topology: &Topology, allowed: &CpuSet) -> Vec<(Key, usize)> {
-    let key = |cpu: &crate::Cpu| {
-        let last = topology
-            .last_level_cache(cpu)
-            .and_then(|cache| cache.cpus.first());
-        let siblings = &topology.cores()[cpu.core].cpus & allowed;
-        let thread = siblings
-            .iter()
-            .take_while(|&sibling| sibling != cpu.id)
-            .count();
-        let cluster = cpu.cluster.map_or(0, |cluster| cluster + 1);
-        [
-            cpu.package,
-            cpu.node,
-            cpu.die,
-            last.unwrap_or(0),
-            cluster,
-            cpu.core,
-            thread,
-        ]
-    };
-    let usable = topology
-        .cpus()
-        .iter()
-        .filter(|cpu| allowed.contains(cpu.id));
-    let mut keyed: Vec<(Key, usize)> = usable.map(|cpu| (key(cpu), cpu.id)).collect();
-    keyed.sort_unstable();
-    keyed
-}
-
-fn compact_order(topology: &Topology, allowed: &CpuSet) -> Vec<usize> {
-    keyed(topology, allowed)
-        .into_iter()
-        .map(|(_, cpu)| cpu)
-        .collect()
-}
-
-fn spread_order(topology: &Topology, allowed: &CpuSet) -> Vec<usize> {
-    let keyed = keyed(topology, allowed);
-    let threads = keyed.iter().map(|(key, _)| key[6] + 1).max().unwrap_or(0);
-    let mut order = Vec::with_capacity(keyed.len());
-    for thread in 0..threads {
-        let those: Vec<(Key, usize)> = keyed
-            .iter()
-            .filter(|(key, _)| key[6] == thread)
-            .copied()
-            .collect();
-        order.extend(deal(&those, 0));
-    }
-    order
-}
-
-/// Takes one CPU of each group of `level` in turn, each group being dealt the same way by the levels
-/// within. `cpus` is sorted by key.
-fn deal(cpus: &[(Key, usize)], level: usize) -> Vec<usize> {
-    if level == 6 || cpus.len() < 2 {
-        return cpus.iter().map(|&(_, cpu)| cpu).collect();
-    }
-    let groups = cpus.chunk_by(|(a, _), (b, _)| a[level] == b[level]);
-    let mut hands: Vec<std::vec::IntoIter<usize>> = groups
-        .map(|group| deal(group, level + 1).into_iter())
-        .collect();
-    let mut order = Vec::with_capacity(cpus.len());
-    while order.len() < cpus.len() {
-        order.extend(hands.iter_mut().filter_map(Iterator::next));
-    }
-    order
-}
-
-/// The allowed CPUs of each core that has any, in the order of `Compact`.
-fn cores(topology: &Topology, allowed: &CpuSet) -> Vec<CpuSet> {
-    let mut order: Vec<usize> = keyed(topology, allowed)
-        .iter()
-        .map(|(key, _)| key[5])
-        .collect();
-    order.dedup();
-    order
-        .into_iter()
-        .map(|core| &topology.cores()[core].cpus & allowed)
-        .collect()
-}
-
 /// A node for each worker: every node once, then always the one with the most CPUs per worker. The
 /// workers of a node are next to each other.
 fn per_node(topology: &Topology, allowed: &CpuSet, workers: usize) -> Vec<CpuSet> {
@@ -420,15 +331,18 @@ fn per_node(topology: &Topology, allowed: &CpuSet, workers: usize) -> Vec<CpuSet
         .map(of_node)
         .filter(|set| !set.is_empty())
         .collect();
+    // Workers per CPU, in units that keep all fractions of such sizes apart.
+    let crowded =
+        |seats: usize, node: usize| ((seats as u128 + 1) << 64) / nodes[node].len() as u128;
+    let next = |seats: usize, node: usize| Reverse((seats > 0, crowded(seats, node), node));
     let mut seats = vec![0usize; nodes.len()];
+    let mut waiting: BinaryHeap<_> = (0..nodes.len()).map(|node| next(0, node)).collect();
     for _ in 0..workers {
-        let best = (0..nodes.len()).min_by(|&a, &b| {
-            let (size_a, size_b) = (nodes[a].len(), nodes[b].len());
-            let empty = (seats[a] > 0).cmp(&(seats[b] > 0));
-            let crowded = ((seats[a] + 1) * size_b).cmp(&((seats[b] + 1) * size_a));
-            empty.then(crowded)
-        });
-        seats[best.unwrap_or(0)] += 1;
+        let Some(Reverse((_, _, best))) = waiting.pop() else {
+            break;
+        };
+        seats[best] += 1;
+        waiting.push(next(seats[best], best));
     }
     nodes
         .into_iter()

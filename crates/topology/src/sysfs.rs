@@ -30,6 +30,11 @@
 //!
 //! Only if no CPU can be found at all is it an error. [`Topology::read_strict`] makes each of these an error.
 //!
+//! # Large machines
+//! Where there are more than 1,024 CPUs, one CPU of a core, a cache or a package speaks for all in it, and a
+//! mask is read only where there is no list: 8,192 CPUs have 200,000 files. A contradiction between two CPUs
+//! is then not seen, and the first one counts.
+//!
 //! # Changes while reading
 //! CPUs go on and off line. A tree read across such a change can contradict itself; the caller for the
 //! live machine (`detect/linux.rs`) then reads again.

@@ -176,6 +176,45 @@ fn o6_2048_cpus() {
 }
 
 #[test]
+fn o6_one_cpu_speaks_for_its_set_on_a_large_machine() {
+    let mut tree = Tree::made_up(1040, 2);
+    for cpu in 0..1040 {
+        let directory = format!("{CPU}/cpu{cpu}");
+        let set = |width: usize| {
+            format!(
+                "{}-{}",
+                cpu / width * width,
+                cpu / width * width + width - 1
+            )
+        };
+        tree.set(&format!("{directory}/topology/core_cpus_list"), &set(2));
+        tree.set(
+            &format!("{directory}/topology/package_cpus_list"),
+            &set(520),
+        );
+        for (index, level, width) in [(0, "2", 4), (1, "3", 520)] {
+            let cache = format!("{directory}/cache/index{index}");
+            tree.set(&format!("{cache}/level"), level);
+            tree.set(&format!("{cache}/type"), "Unified");
+            tree.set(&format!("{cache}/size"), "1024K");
+            tree.set(&format!("{cache}/shared_cpu_list"), &set(width));
+        }
+    }
+    let machine = tree.read("o6-large").expect("a sound tree");
+    assert_eq!(counts(&machine), [2, 2, 260, 2, 520, 1040]);
+    assert_eq!(machine.caches().len(), 260 + 2);
+    let last = machine.cpu(1039).expect("online");
+    assert_eq!((last.package, last.core, last.caches.len()), (1, 519, 2));
+    assert_eq!(machine.cores()[last.core].id, Some(1038));
+    assert!(
+        machine
+            .caches()
+            .iter()
+            .all(|cache| cache.size == Some(1 << 20))
+    );
+}
+
+#[test]
 fn what_may_be_missing_is_assumed_and_said() {
     let mut tree = captured("numa2-smt");
     tree.remove(NODE);

@@ -16,7 +16,8 @@
 //! # References
 //! OpenMP 5.2, sections 10.1.3 and 21.1.6. Left out: exclusion by `!`, and negative strides.
 
-use super::{PlacementError, check_sets, compact_order, cores};
+use super::order;
+use super::{PlacementError, check_sets};
 use crate::{CpuSet, Topology};
 use core::fmt;
 use core::str::FromStr;
@@ -106,24 +107,27 @@ impl PlaceList {
         let usable = |cpus: &CpuSet| Some(cpus & allowed).filter(|set| !set.is_empty());
         let (sets, limit): (Vec<CpuSet>, _) = match self {
             Self::Threads(limit) => {
-                let order = compact_order(topology, allowed);
+                let order = order::compact(topology, allowed);
                 (
                     order.into_iter().map(|cpu| CpuSet::from([cpu])).collect(),
                     limit,
                 )
             }
-            Self::Cores(limit) => (cores(topology, allowed), limit),
+            Self::Cores(limit) => (order::cores(topology, allowed), limit),
             Self::LastLevelCaches(limit) => {
                 let mut sets: Vec<CpuSet> = Vec::new();
-                for cpu in compact_order(topology, allowed) {
+                let mut taken = CpuSet::new();
+                for cpu in order::compact(topology, allowed) {
+                    if taken.contains(cpu) {
+                        continue;
+                    }
                     let cache = topology
                         .cpu(cpu)
                         .and_then(|cpu| topology.last_level_cache(cpu));
                     let set =
                         cache.map_or_else(|| CpuSet::from([cpu]), |cache| &cache.cpus & allowed);
-                    if !sets.contains(&set) {
-                        sets.push(set);
-                    }
+                    taken = &taken | &set;
+                    sets.push(set);
                 }
                 (sets, limit)
             }

@@ -18,6 +18,15 @@ struct Level {
     sizes: BTreeMap<usize, u64>,
 }
 
+/// Where not thorough: what needs no reading because another CPU has said it.
+#[derive(Default)]
+struct Spoken {
+    /// The numbers of the caches of each CPU.
+    indexes: BTreeMap<usize, Vec<usize>>,
+    /// The CPUs whose cache of a number is known.
+    of: BTreeMap<usize, CpuSet>,
+}
+
 /// Reads the caches of all CPUs into the draft. `cores` stands for a sharing set that is empty, as
 /// Itaniums have it.
 pub(super) fn read(
@@ -32,25 +41,35 @@ pub(super) fn read(
         .iter()
         .flat_map(|core| core.iter().map(move |cpu| (cpu, core)))
         .collect();
+    let mut spoken = Spoken::default();
     for cpu in draft.online.iter() {
         let directory = root.join(format!("cpu{cpu}/cache"));
-        let indexes = files
-            .notes
-            .accept(numbered(&directory, "index"), LEFT_OUT)?;
-        let indexes = indexes.flatten().unwrap_or_default();
+        let core = core_of.get(&cpu).copied();
+        let first = core.and_then(CpuSet::first);
+        let first = first.filter(|&first| !files.thorough && first != cpu);
+        let indexes = match first.and_then(|first| spoken.indexes.get(&first)) {
+            Some(indexes) => indexes.clone(),
+            None => {
+                let indexes = numbered(&directory, "index");
+                let indexes = files.notes.accept(indexes, LEFT_OUT)?;
+                indexes.flatten().unwrap_or_default()
+            }
+        };
+        if !files.thorough {
+            spoken.indexes.insert(cpu, indexes.clone());
+        }
         if indexes.is_empty() {
             without.insert(cpu);
         }
         for index in indexes {
             let at = directory.join(format!("index{index}"));
-            one(
-                files,
-                &mut levels,
-                cpu,
-                index,
-                &at,
-                core_of.get(&cpu).copied(),
-            )?;
+            if !files.thorough && spoken.of.get(&index).is_some_and(|of| of.contains(cpu)) {
+                continue;
+            }
+            if let Some(shared) = one(files, &mut levels, cpu, index, &at, core, &draft.online)? {
+                let of = spoken.of.entry(index).or_default();
+                *of = &*of | &*shared;
+            }
         }
     }
     if !without.is_empty() {
@@ -72,7 +91,7 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Reads one cache of a CPU.
+/// Reads one cache of a CPU; gives the CPUs that share it.
 fn one(
     files: &mut Files<'_>,
     levels: &mut BTreeMap<(u8, CacheKind), Level>,
@@ -80,18 +99,20 @@ fn one(
     index: usize,
     at: &Path,
     core: Option<&CpuSet>,
-) -> Result<(), Error> {
+    online: &CpuSet,
+) -> Result<Option<Rc<CpuSet>>, Error> {
     let level = super::files::number::<u8>(&at.join("level"));
     let Some(level) = files.notes.accept(level, LEFT_OUT)? else {
-        return Ok(());
+        return Ok(None);
     };
     let Some(kind) = kind(files, &at.join("type"))? else {
-        return Ok(());
+        return Ok(None);
     };
     let names = [("shared_cpu_list", "shared_cpu_map")];
     let Some(mut found) = files.cpus(at, &names)? else {
         let doubt = Error::read(&at.join(names[0].0), &std::io::ErrorKind::NotFound.into());
-        return files.notes.doubt(doubt, LEFT_OUT);
+        files.notes.doubt(doubt, LEFT_OUT)?;
+        return Ok(None);
     };
     if found.cpus.is_empty()
         && let Some(core) = core
@@ -104,9 +125,13 @@ fn one(
     let found = Found { file, ..found };
     let size = size(files, &at.join("size"))?;
     let entry = levels.entry((level, kind)).or_default();
-    entry.claims.insert(cpu, found);
+    let shared = Rc::clone(&found.cpus);
+    match files.thorough {
+        true => entry.claims.insert(cpu, found),
+        false => entry.claims.insert_for_all(cpu, found, online),
+    }
     entry.sizes.extend(size.map(|size| (cpu, size)));
-    Ok(())
+    Ok(Some(shared))
 }
 
 fn kind(files: &mut Files<'_>, path: &Path) -> Result<Option<CacheKind>, Error> {

@@ -22,6 +22,22 @@ impl Claims {
         self.of.insert(cpu, found);
     }
 
+    /// Takes what `cpu` found for all of the set, of those that are `online`.
+    pub(super) fn insert_for_all(&mut self, cpu: usize, found: Found, online: &CpuSet) {
+        for other in (&*found.cpus & online).iter() {
+            self.of.entry(other).or_insert_with(|| found.clone());
+        }
+        self.of.insert(cpu, found);
+    }
+
+    pub(super) fn set_of(&self, cpu: usize) -> Option<&CpuSet> {
+        self.of.get(&cpu).map(|found| &*found.cpus)
+    }
+
+    pub(super) fn contains(&self, cpu: usize) -> bool {
+        self.of.contains_key(&cpu)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.of.is_empty()
     }

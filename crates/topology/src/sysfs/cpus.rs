@@ -28,9 +28,10 @@ pub(super) fn find(files: &mut Files<'_>, draft: &mut Draft) -> Result<(), Error
         Ok(online) => existing(files, online, &there)?,
         Err(error) => scanned(files, &there, error)?,
     };
+    files.expect(online.len());
     let described: CpuSet = online
         .iter()
-        .filter(|cpu| root.join(format!("cpu{cpu}/topology")).is_dir())
+        .filter(|cpu| !files.thorough || root.join(format!("cpu{cpu}/topology")).is_dir())
         .collect();
     draft.online = match described.is_empty() || described == online {
         true => online,
@@ -153,7 +154,9 @@ pub(super) fn levels(files: &mut Files<'_>, draft: &mut Draft) -> Result<Levels,
     let mut said = Said::default();
     for cpu in draft.online.iter() {
         let directory = root.join(format!("cpu{cpu}/topology"));
-        said.listen(files, cpu, &directory)?;
+        if files.thorough || !said.core_sets.contains(cpu) {
+            said.listen(files, cpu, &directory, &draft.online)?;
+        }
     }
     let path = |cpu: usize, file: &str| root.join(format!("cpu{cpu}/topology/{file}"));
     let online = &draft.online;
@@ -183,15 +186,43 @@ pub(super) fn levels(files: &mut Files<'_>, draft: &mut Draft) -> Result<Levels,
 }
 
 impl Said {
-    fn listen(&mut self, files: &mut Files<'_>, cpu: usize, directory: &Path) -> Result<(), Error> {
+    /// Hears what `cpu` says of itself; where not thorough, as word for its siblings too.
+    fn listen(
+        &mut self,
+        files: &mut Files<'_>,
+        cpu: usize,
+        directory: &Path,
+        online: &CpuSet,
+    ) -> Result<(), Error> {
+        match files.cpus(directory, &CORE_SETS)? {
+            Some(found) if files.thorough => self.core_sets.insert(cpu, found),
+            Some(found) => self.core_sets.insert_for_all(cpu, found, online),
+            None => {
+                let doubt = missing(&directory.join("thread_siblings_list"));
+                files.notes.doubt(doubt, "the CPU was taken for a core")?;
+            }
+        }
+        let spoken_for = match files.thorough {
+            true => None,
+            false => self.core_sets.set_of(cpu).map(|set| set & online),
+        };
+        let siblings = spoken_for.unwrap_or_else(|| CpuSet::from([cpu]));
         let path = directory.join("physical_package_id");
         match files.id(&path, NO_PACKAGE)? {
-            Some(package) => _ = self.packages.insert(cpu, package),
+            Some(package) => self
+                .packages
+                .extend(siblings.iter().map(|cpu| (cpu, package))),
             None if path.exists() => {}
             None => files.notes.doubt(missing(&path), NO_PACKAGE)?,
         }
-        if let Some(found) = files.cpus(directory, &PACKAGE_SETS)? {
-            self.package_sets.insert(cpu, found);
+        if files.thorough {
+            if let Some(found) = files.cpus(directory, &PACKAGE_SETS)? {
+                self.package_sets.insert(cpu, found);
+            }
+        } else if !self.package_sets.contains(cpu)
+            && let Some(found) = files.cpus(directory, &PACKAGE_SETS)?
+        {
+            self.package_sets.insert_for_all(cpu, found, online);
         }
         for (name, set, ids, sets) in [
             (
@@ -209,11 +240,11 @@ impl Said {
         ] {
             let path = directory.join(name);
             if let Some(id) = files.id(&path, "the set of CPUs decides")? {
-                ids.insert(cpu, id);
+                ids.extend(siblings.iter().map(|cpu| (cpu, id)));
             } else if path.exists()
                 && let Some(found) = files.cpus(directory, &[set])?
             {
-                sets.insert(cpu, found);
+                sets.insert_for_all(cpu, found, &siblings);
             }
         }
         let path = directory.join("core_id");

@@ -25,12 +25,12 @@ pub(super) fn read(files: &mut Files<'_>, draft: &mut Draft) -> Result<(), Error
         (KindSource::HighestPerf, "acpi_cppc/highest_perf"),
         (KindSource::BaseFrequency, "cpufreq/base_frequency"),
     ] {
-        // A source that the first CPU lacks is one that none has, but for capacities, which are cheap.
+        // A source that the first CPU lacks is one that none has.
         let mut ranks = Vec::new();
         for cpu in draft.online.iter() {
             let path = root.join(format!("cpu{cpu}/{file}"));
             let rank = files.number::<u32>(&path, "this CPU is not ranked")?;
-            if rank.is_none() && ranks.is_empty() && source != KindSource::Capacity {
+            if rank.is_none() && ranks.is_empty() {
                 break;
             }
             ranks.extend(rank.filter(|&rank| rank > 0).map(|rank| (cpu, rank)));
