@@ -10,17 +10,21 @@ mod error;
 mod hwloc;
 mod limits;
 mod note;
+mod pin;
 mod placement;
 mod synthetic;
 mod sysfs;
 mod topology;
 
-pub use affinity::{PinError, Pinned, current_cpu, mask, pin};
+pub use affinity::{current_cpu, mask};
 pub use cpu_set::{CpuListError, CpuSet};
 pub use distance::{Distances, Matrix};
 pub use error::Error;
-pub use limits::{CpusetLimit, Limits, Parallelism, Quota, Reason, available_parallelism};
+pub use limits::{
+    CpusetLimit, Limits, Parallelism, PidLimit, Quota, Reason, available_parallelism,
+};
 pub use note::Note;
+pub use pin::{PinError, Pinned, pin};
 pub use placement::{
     Bind, ParsePlacementError, PlaceList, Placement, PlacementError, Places, PlacesError, Plan,
     Seat,

@@ -204,7 +204,8 @@ impl fmt::Display for PlacementError {
             Self::NoPerformanceCore { allowed } => {
                 write!(
                     f,
-                    "none of the allowed CPUs {allowed} is on a performance core"
+                    "of the allowed CPUs ({}) none is on a performance core",
+                    allowed.in_words()
                 )
             }
         }

@@ -87,6 +87,6 @@ fn read(root: &Path, notes: Notes) -> Result<Topology, Error> {
     caches::read(&mut files, &mut draft, &levels.cores)?;
     kinds::read(&mut files, &mut draft)?;
     nodes::read(&mut files, &mut draft)?;
-    let place = files.cpu_root();
+    let place = files.cpu_root().join("online");
     draft.finish(Source::Sysfs(root.into()), &place, files.notes)
 }

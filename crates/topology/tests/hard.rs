@@ -36,7 +36,7 @@ const KNOWN: &[(&str, [usize; 6], &str)] = &[
     (
         "cpus_without_a_node",
         [2, 0, 2, 4, 8, 10],
-        "CPU 0 is in no node",
+        "node/online: CPU 0 is in no node",
     ),
     (
         "distance_zero",
@@ -75,7 +75,7 @@ const KNOWN: &[(&str, [usize; 6], &str)] = &[
     (
         "nearest_is_another",
         [2, 0, 2, 4, 8, 10],
-        "node 0 is nearer to node 1 than to itself",
+        "node0/distance: node 0 is nearer to node 1 than to itself",
     ),
     (
         "no_online",

@@ -22,7 +22,8 @@ impl Topology {
                 _ => PathBuf::new(),
             };
             let what = format!(
-                "this process may use {usable}, of which none is online ({})",
+                "this process may use {}, of which none is online (online: {})",
+                usable.in_words(),
                 self.online()
             );
             return Err(Error::inconsistent(&root, what));

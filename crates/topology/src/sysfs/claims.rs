@@ -147,12 +147,13 @@ impl Claims {
     }
 }
 
-/// Cuts every set at the borders of those above it, which are disjoint.
+/// Cuts every set at the borders of those above it, which are disjoint. `place` is the file of a CPU that
+/// says what is in the set.
 pub(super) fn cut(
     sets: Vec<CpuSet>,
     above: &[CpuSet],
     what: &str,
-    place: &std::path::Path,
+    place: impl Fn(usize) -> PathBuf,
     notes: &mut Notes,
 ) -> Result<Vec<CpuSet>, Error> {
     let mut index_of: BTreeMap<usize, usize> = BTreeMap::new();
@@ -171,7 +172,7 @@ pub(super) fn cut(
                 "the {what} of {} crosses the border of the level above it",
                 set.in_words()
             );
-            let doubt = Error::inconsistent(place, what);
+            let doubt = Error::inconsistent(&place(set.first().unwrap_or(0)), what);
             notes.doubt(doubt, "it was cut there")?;
         }
         pieces.extend(by_border.into_values());

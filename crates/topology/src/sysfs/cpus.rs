@@ -168,10 +168,28 @@ pub(super) fn levels(files: &mut Files<'_>, draft: &mut Draft) -> Result<Levels,
         true => &package_sets,
         false => &dies,
     };
-    let clusters = cut(clusters, borders, "cluster", &root, &mut files.notes)?;
+    let clusters = cut(
+        clusters,
+        borders,
+        "cluster",
+        |cpu| path(cpu, "cluster_id"),
+        &mut files.notes,
+    )?;
     let cores = said.cores(online, &path, files)?;
-    let cores = cut(cores, &package_sets, "core", &root, &mut files.notes)?;
-    let cores = cut(cores, borders, "core", &root, &mut files.notes)?;
+    let cores = cut(
+        cores,
+        &package_sets,
+        "core",
+        |cpu| path(cpu, "core_cpus_list"),
+        &mut files.notes,
+    )?;
+    let cores = cut(
+        cores,
+        borders,
+        "core",
+        |cpu| path(cpu, "core_cpus_list"),
+        &mut files.notes,
+    )?;
     let core = |cpus: &CpuSet| Group {
         id: cpus
             .first()
@@ -356,7 +374,13 @@ impl Said {
             // Where firmware names no dies, the kernel makes each CPU one.
             dies.extend(sets.into_iter().filter(|set| set.len() > 1));
         }
-        cut(dies, packages, "die", &files.cpu_root(), &mut files.notes)
+        cut(
+            dies,
+            packages,
+            "die",
+            |cpu| path(cpu, "die_cpus_list"),
+            &mut files.notes,
+        )
     }
 
     fn clusters(

@@ -15,6 +15,7 @@ pub(super) fn read(files: &mut Files<'_>, draft: &mut Draft) -> Result<(), Error
         draft.memory = files.notes.accept(memory, UNKNOWN)?.flatten();
         return Ok(());
     };
+    draft.node_root = Some(root.clone());
     let gpus = gpu_nodes(files);
     let online = draft.online.clone();
     let mut taken = CpuSet::new();

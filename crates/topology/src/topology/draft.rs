@@ -47,6 +47,8 @@ pub(crate) struct Draft {
     pub(crate) cores: Vec<Group>,
     pub(crate) nodes: Vec<DraftNode>,
     pub(crate) caches: Vec<DraftCache>,
+    /// The directory that nodes were read from, if any.
+    pub(crate) node_root: Option<PathBuf>,
     /// Memory of a machine without nodes, where known.
     pub(crate) memory: Option<u64>,
     /// How fast CPUs are relative to each other, by what says so; the first source that tells them apart

@@ -3,7 +3,7 @@
 use super::{Draft, DraftNode, Node};
 use crate::note::Notes;
 use crate::{CpuSet, Error};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The SLIT's own unit: a node's distance from itself.
 const LOCAL: u32 = 10;
@@ -30,7 +30,12 @@ pub(super) fn finish(
             distances: vec![LOCAL],
         });
     }
-    house_all(draft, &mut drafts, place, notes)?;
+    let root = draft.node_root.take();
+    let file = |name: &str| {
+        root.as_ref()
+            .map_or_else(|| place.into(), |root| root.join(name))
+    };
+    house_all(draft, &mut drafts, &file("online"), notes)?;
     let count = drafts.len();
     if drafts.iter().all(|node| node.distances.is_empty()) {
         if count > 1 {
@@ -69,7 +74,7 @@ pub(super) fn finish(
             distances,
         });
     }
-    check_distances(&mut nodes, place, notes)?;
+    check_distances(&mut nodes, file, notes)?;
     Ok(nodes)
 }
 
@@ -136,7 +141,11 @@ fn assume_distances(drafts: &mut [DraftNode]) {
 }
 
 /// Replaces a table in which a node is nearer to another than to itself.
-fn check_distances(nodes: &mut [Node], place: &Path, notes: &mut Notes) -> Result<(), Error> {
+fn check_distances(
+    nodes: &mut [Node],
+    file: impl Fn(&str) -> PathBuf,
+    notes: &mut Notes,
+) -> Result<(), Error> {
     let strange = |(index, node): (usize, &Node)| {
         let own = node.distances[index];
         let other = node.distances.iter().position(|&distance| distance < own)?;
@@ -149,7 +158,8 @@ fn check_distances(nodes: &mut [Node], place: &Path, notes: &mut Notes) -> Resul
         "node {id} is nearer to node {} than to itself",
         nodes[other].id
     );
-    notes.doubt(Error::inconsistent(place, what), ASSUMED_DISTANCES)?;
+    let path = file(&format!("node{id}/distance"));
+    notes.doubt(Error::inconsistent(&path, what), ASSUMED_DISTANCES)?;
     for (index, node) in nodes.iter_mut().enumerate() {
         for (to, distance) in node.distances.iter_mut().enumerate() {
             *distance = if to == index { LOCAL } else { REMOTE };
