@@ -17,7 +17,12 @@ use crate::{CpuSet, Error};
 /// # Errors
 /// The system call's error on Linux; elsewhere that the system has no such mask.
 pub fn mask() -> Result<CpuSet, Error> {
-    imp::mask()
+    imp::mask(0)
+}
+
+/// The affinity mask of a thread by the system's number; 0 is the caller.
+pub(crate) fn mask_of(thread: u32) -> Result<CpuSet, Error> {
+    imp::mask(thread)
 }
 
 /// The CPU the calling thread runs on at this moment, and its node by the kernel's number; `None`

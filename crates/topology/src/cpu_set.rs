@@ -410,3 +410,12 @@ fn add_item(set: &mut CpuSet, item: &str, position: usize) -> Result<(), CpuList
     set.extend((start..=end).filter(|cpu| (cpu - start) % size < used));
     Ok(())
 }
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for CpuSet {
+    /// Writes the kernel's list format, which [`FromStr`] reads: `"0-3,8"`. Lists of numbers would grow with
+    /// the square of a machine.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -262,3 +262,11 @@ fn node_ranks(topology: &Topology) -> Vec<u8> {
     };
     pairs().map(rank).collect()
 }
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Matrix {
+    /// Writes a list of ranks for each worker.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((0..self.workers).map(|worker| self.row(worker)))
+    }
+}

@@ -148,3 +148,11 @@ fn unreadable(kind: io::ErrorKind, errno: Option<i32>) -> String {
 }
 
 impl core::error::Error for Error {}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Error {
+    /// Writes the words of [`fmt::Display`].
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

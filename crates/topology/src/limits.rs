@@ -39,10 +39,13 @@ pub struct Limits {
     problems: Vec<Error>,
     groups: Groups,
     root: PathBuf,
+    /// Of whom: 0 is the caller, else a process by its number.
+    process: u32,
 }
 
 /// The CPUs a cgroup's cpuset leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CpusetLimit {
     /// The CPUs.
@@ -53,6 +56,7 @@ pub struct CpusetLimit {
 
 /// The CPU time a cgroup grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Quota {
     /// Microseconds of CPU time in every period.
@@ -78,6 +82,7 @@ pub struct PidLimit {
 
 /// How many workers can run at once, and what says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Parallelism {
     workers: NonZero<usize>,
     reasons: Vec<Reason>,
@@ -85,6 +90,7 @@ pub struct Parallelism {
 
 /// One limit and the number of workers it leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Reason {
     /// The number of workers.
@@ -106,6 +112,17 @@ impl Limits {
     /// that of the live system.
     #[must_use]
     pub fn read_below(root: impl AsRef<Path>) -> Self {
+        Self::read_for(0, root.as_ref())
+    }
+
+    /// The limits of another process by its number, with the mask of its first thread; what can't be read,
+    /// for want of rights or because it has ended, is in [`Limits::problems`].
+    #[must_use]
+    pub fn of_process(process: u32) -> Self {
+        Self::read_for(process, Path::new("/"))
+    }
+
+    fn read_for(process: u32, root: &Path) -> Self {
         let mut limits = Self {
             affinity: Ok(CpuSet::new()),
             cpuset: None,
@@ -113,7 +130,8 @@ impl Limits {
             pids: None,
             problems: Vec::new(),
             groups: Groups::default(),
-            root: root.as_ref().into(),
+            root: root.into(),
+            process,
         };
         let _ = limits.refresh();
         limits
@@ -122,10 +140,20 @@ impl Limits {
     /// Reads the limits again; true if anything changed.
     #[must_use = "says whether to look at the limits again"]
     pub fn refresh(&mut self) -> bool {
-        let affinity = affinity::mask();
+        let affinity = affinity::mask_of(self.process);
+        let home = match self.process {
+            0 => "proc/self".into(),
+            process => format!("proc/{process}"),
+        };
+        let home = self.root.join(home);
+        // Another process may see other mounts.
+        let mounts = match self.process {
+            0 => self.root.clone(),
+            _ => home.join("root"),
+        };
         let mut problems = Vec::new();
         problems.extend(affinity.as_ref().err().cloned());
-        self.groups.refresh(&self.root, &mut problems);
+        self.groups.refresh(&home, &mounts, &mut problems);
         let mut cpuset = self.groups.cpuset(&mut problems);
         if let (Ok(mask), Some(limit)) = (&affinity, &cpuset)
             && mask.is_disjoint(&limit.cpus)
@@ -136,7 +164,7 @@ impl Limits {
             cpuset = None;
         }
         let quotas = self.groups.quotas(&mut problems);
-        let pids = self.groups.pids(own_tasks(&self.root), &mut problems);
+        let pids = self.groups.pids(own_tasks(&home), &mut problems);
         // Tasks come and go: only a limit that has moved is a change.
         let limit =
             |pids: &Option<PidLimit>| pids.as_ref().map(|pids| (pids.max, pids.file.clone()));
@@ -272,8 +300,8 @@ impl fmt::Display for PidLimit {
 }
 
 /// How many tasks this process has; 1 if that can't be read.
-fn own_tasks(root: &Path) -> u64 {
-    let path = crate::bounded::under(root, "proc/self/status");
+fn own_tasks(home: &Path) -> u64 {
+    let path = home.join("status");
     let text = crate::bounded::read(&path, crate::bounded::PROC_LIMIT).unwrap_or_default();
     let count = text.lines().find_map(|line| line.strip_prefix("Threads:"));
     count

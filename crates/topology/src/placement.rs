@@ -62,6 +62,7 @@ pub enum Placement {
 
 /// Where one worker goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Seat {
     /// The CPUs the worker may run on.
@@ -88,11 +89,20 @@ impl Seat {
 
 /// Where every worker goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Plan {
     seats: Vec<Seat>,
+    notes: Vec<String>,
 }
 
 impl Plan {
+    /// What the policy could not do on this machine though it was met, one sentence each: that
+    /// `performance:` restricts nothing, for instance.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// The seats, worker 0 first.
     #[must_use]
     pub fn seats(&self) -> &[Seat] {
@@ -300,7 +310,10 @@ impl Placement {
                         allowed: allowed.clone(),
                     });
                 }
-                return policy.plan_within(topology, &fast, workers);
+                let mut plan = policy.plan_within(topology, &fast, workers)?;
+                plan.notes
+                    .extend(restricts_nothing(topology, allowed, &fast));
+                return Ok(plan);
             }
         };
         // Even without binding, a worker that is to keep to performance cores has to be bound to them.
@@ -312,7 +325,24 @@ impl Placement {
         };
         Ok(Plan {
             seats: sets.into_iter().take(workers).map(seat).collect(),
+            notes: Vec::new(),
         })
+    }
+}
+
+/// Says so if there is nothing that performance cores are told from.
+fn restricts_nothing(topology: &Topology, allowed: &CpuSet, fast: &CpuSet) -> Option<String> {
+    match topology.kind_source() {
+        _ if fast != allowed => None,
+        Some(source) => Some(format!(
+            "performance: restricts nothing, because all allowed CPUs ({}) are on performance cores by {source}",
+            allowed.in_words()
+        )),
+        None => Some(
+            "performance: restricts nothing, because nothing tells the cores of this machine apart: not \
+             devices/cpu_atom, cpu_capacity, acpi_cppc/highest_perf or cpufreq/base_frequency"
+                .into(),
+        ),
     }
 }
 

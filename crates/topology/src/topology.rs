@@ -36,6 +36,7 @@ use std::path::PathBuf;
 /// Two values are equal if they describe the same machine, whoever read it: [`Topology::source`] and
 /// [`Topology::notes`] do not take part.
 #[derive(Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Topology {
     source: Source,
     kind_source: Option<KindSource>,
@@ -54,6 +55,11 @@ pub struct Topology {
 
 /// Where a [`Topology`] came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Source {
     /// A `/sys` tree under this directory; `/` is the live machine.
@@ -68,6 +74,7 @@ pub enum Source {
 
 /// A physical processor package (socket).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Package {
     /// The kernel's number, where it has one.
@@ -78,6 +85,7 @@ pub struct Package {
 
 /// A die of a package; a package that is one piece is one die.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Die {
     /// Its online CPUs.
@@ -88,6 +96,7 @@ pub struct Die {
 
 /// Cores within a die that share something smaller than the die, an L2 for instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Cluster {
     /// Its online CPUs.
@@ -98,6 +107,7 @@ pub struct Cluster {
 
 /// A physical core; its CPUs are SMT siblings of each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Core {
     /// The kernel's number, where it has one; unique only within a package.
@@ -118,6 +128,11 @@ pub struct Core {
 
 /// What a core of a hybrid machine is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum CoreKind {
     /// One of the fast cores; on a machine of equal cores, every core.
     Performance,
@@ -127,6 +142,11 @@ pub enum CoreKind {
 
 /// What tells performance cores from efficiency cores; in the order in which the sources are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum KindSource {
     /// The performance counters of small cores, under `devices/cpu_atom` or `devices/cpu_lowpower`; on
@@ -153,6 +173,7 @@ impl fmt::Display for KindSource {
 
 /// An online CPU: a hardware thread the kernel can run something on.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Cpu {
     /// The kernel's number.
@@ -177,6 +198,7 @@ pub struct Cpu {
 
 /// A NUMA node: memory, and the CPUs near it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Node {
     /// The kernel's number.
@@ -191,11 +213,13 @@ pub struct Node {
 
 /// A cache and the CPUs that share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Cache {
     /// 1 for the nearest.
     pub level: u8,
     /// What it holds.
+    #[cfg_attr(feature = "serde", serde(rename = "type"))]
     pub kind: CacheKind,
     /// Bytes, where known.
     pub size: Option<u64>,
@@ -205,6 +229,11 @@ pub struct Cache {
 
 /// What a cache holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum CacheKind {
     /// Data only.
     Data,

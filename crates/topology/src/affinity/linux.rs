@@ -11,16 +11,17 @@ const WORDS: core::ops::RangeInclusive<usize> = 1024 / BITS..=(1 << 20) / BITS;
 /// The kernel's masks are arrays of its `unsigned long`.
 const BITS: usize = libc::c_ulong::BITS as usize;
 
-pub(super) fn mask() -> Result<CpuSet, Error> {
+/// The mask of a thread by its number; 0 is the caller.
+pub(super) fn mask(thread: u32) -> Result<CpuSet, Error> {
     let mut words = *WORDS.start();
     loop {
         let mut buffer: Vec<libc::c_ulong> = vec![0; words];
         // SAFETY: 1. the buffer is writable for the number of bytes given, and the kernel writes no
-        // more; 2. thread id 0 is the caller.
+        // more; 2. any thread id may be asked for.
         let filled = unsafe {
             libc::syscall(
                 libc::SYS_sched_getaffinity,
-                0,
+                thread,
                 size_of_val(&*buffer),
                 buffer.as_mut_ptr(),
             )

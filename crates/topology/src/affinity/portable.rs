@@ -2,7 +2,7 @@
 
 use crate::{CpuSet, Error};
 
-pub(super) fn mask() -> Result<CpuSet, Error> {
+pub(super) fn mask(_thread: u32) -> Result<CpuSet, Error> {
     Err(Error::Unsupported {
         what: "this system has no affinity mask that can be read",
     })

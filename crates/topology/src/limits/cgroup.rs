@@ -49,9 +49,10 @@ const FILES: [&str; 6] = [
 ];
 
 impl Groups {
-    /// Finds the directories again if the process has moved.
-    pub(super) fn refresh(&mut self, root: &Path, problems: &mut Vec<Error>) {
-        let path = under(root, "proc/self/cgroup");
+    /// Finds the directories again if the process has moved. `home` is its directory in `/proc`, and `root`
+    /// the directory that its mount points are below.
+    pub(super) fn refresh(&mut self, home: &Path, root: &Path, problems: &mut Vec<Error>) {
+        let path = home.join("cgroup");
         let text = match optional(read(&path, PROC_LIMIT)) {
             Ok(Some(text)) => text,
             Ok(None) => String::new(), // a kernel without cgroups
@@ -68,7 +69,7 @@ impl Groups {
             text: Some(text),
             ..Self::default()
         };
-        if let Err(error) = found.find(root, &path) {
+        if let Err(error) = found.find(home, root, &path) {
             problems.push(error);
             found.text = None; // so that the next refresh tries again
         }
@@ -76,12 +77,12 @@ impl Groups {
         *self = found;
     }
 
-    fn find(&mut self, root: &Path, path: &Path) -> Result<(), Error> {
+    fn find(&mut self, home: &Path, root: &Path, path: &Path) -> Result<(), Error> {
         let text = self.text.clone().unwrap_or_default();
         if text.is_empty() {
             return Ok(());
         }
-        let mounts = read(&under(root, "proc/self/mountinfo"), PROC_LIMIT)?;
+        let mounts = read(&home.join("mountinfo"), PROC_LIMIT)?;
         for line in text.lines() {
             let mut fields = line.splitn(3, ':');
             let (Some(_), Some(controllers), Some(group)) =

@@ -93,3 +93,11 @@ impl FromStr for Placement {
         }
     }
 }
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Placement {
+    /// Writes the words that [`FromStr`] reads.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
