@@ -9,7 +9,7 @@
 //!            live      ──hwloc2 crate──▶ walk of parents ──witness.rs──▶ must agree
 //! ```
 //! libhwloc writes everything it found as XML: nodes, memory, distances, kinds, which the `hwloc2`
-//! crate can't reach. Seven functions that take and return opaque pointers suffice for it, so that no
+//! crate can't reach. Ten functions that take and return opaque pointers suffice for it, so that no
 //! structure's layout has to be known (`export.rs`). The live machine is then walked once more through
 //! `hwloc2`, in the part of it that is sound, as a witness that the text was understood.
 //!
