@@ -64,6 +64,9 @@ fn purpose(placement: &Placement) -> String {
         Placement::PerformanceCores(within) => {
             format!("performance cores alone, and on these: {}", purpose(within))
         }
+        Placement::LocalMemory(within) => {
+            format!("memory of the worker's node, and {}", purpose(within))
+        }
         other => other.to_string(),
     }
 }

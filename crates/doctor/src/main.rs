@@ -22,7 +22,7 @@ use stealyard_topology::Placement;
 #[command(name = "stealyard-doctor", version)]
 struct Args {
     /// Seat workers: none, compact, spread, balanced, one-per-core, per-node, explicit:0;2-3,
-    /// places:cores, performance:compact
+    /// places:cores, performance:compact, local-memory:spread
     #[arg(long, value_name = "PLACEMENT")]
     placement: Option<Placement>,
     /// As --placement, and say of each worker why it is there

@@ -5,7 +5,7 @@
 //! equal sets are one box with several titles.
 
 use crate::findings::bytes;
-use stealyard_topology::{Cache, CacheKind, CoreKind, CpuSet, Topology};
+use stealyard_topology::{Cache, CacheKind, CoreKind, CpuSet, MemoryKind, Topology};
 
 /// What a box is drawn as; the order is that of titles in one box, and of nesting for equal sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,13 +65,19 @@ pub(crate) fn outline(machine: &Topology) -> Part {
         let title = format!("Package {}", number(package.id, index));
         found.push((Kind::Package, title, package.cpus.clone()));
     }
-    for node in machine.nodes() {
+    for (index, node) in machine.nodes().iter().enumerate() {
         let memory = match node.memory {
             Some(0) => "no memory".into(),
             Some(size) => bytes(size),
             None => "memory unknown".into(),
         };
-        let title = format!("Node {}, {memory}", node.id);
+        let mut title = format!("Node {}, {memory}", node.id);
+        if let Some(kind) = machine.memory_kind(index)
+            && let Some(near) = machine.nearest_cpus(index)
+            && kind != MemoryKind::Main
+        {
+            title += &format!(", {kind} near {}", near.in_words());
+        }
         found.push((Kind::Node, title, node.cpus.clone()));
     }
     let several = machine.dies().len() > machine.packages().len();

@@ -142,7 +142,10 @@ fn seats(findings: &Findings, plan: &Plan, out: &mut String) -> std::fmt::Result
             None => String::new(),
         };
         let what = seat.cpus.in_words();
-        writeln!(out, "{worker:>6}  {how} {what}, {node}{taken}")?;
+        let memory = seat
+            .memory
+            .map_or_else(String::new, |node| format!(", memory of node {node}"));
+        writeln!(out, "{worker:>6}  {how} {what}, {node}{memory}{taken}")?;
     }
     plan.notes()
         .iter()

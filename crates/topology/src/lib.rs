@@ -9,6 +9,7 @@ mod error;
 #[cfg(feature = "hwloc")]
 mod hwloc;
 mod limits;
+mod mempolicy;
 mod note;
 mod pin;
 mod placement;
@@ -23,6 +24,7 @@ pub use error::Error;
 pub use limits::{
     CpusetLimit, Limits, Parallelism, PidLimit, Quota, Reason, available_parallelism,
 };
+pub use mempolicy::prefer_memory_of;
 pub use note::Note;
 pub use pin::{PinError, Pinned, pin};
 pub use placement::{
@@ -30,6 +32,6 @@ pub use placement::{
     Seat,
 };
 pub use topology::{
-    Cache, CacheKind, Cluster, Core, CoreKind, Cpu, Die, KindSource, Node, Package, Source,
-    Topology,
+    Cache, CacheKind, Cluster, Core, CoreKind, Cpu, Die, KindSource, MemoryKind, Node, Package,
+    Source, Topology,
 };

@@ -99,6 +99,13 @@ pub enum PinError {
         /// The failure.
         error: Error,
     },
+    /// The thread was bound, and its memory could not be: it has the mask from before again.
+    Memory {
+        /// The node, by the kernel's number, that memory was to come from.
+        node: u32,
+        /// The failure.
+        error: Error,
+    },
     /// This system can't bind a thread to such a set.
     Unsupported {
         /// The lowest CPU asked for.
@@ -113,7 +120,7 @@ impl PinError {
     #[must_use]
     pub fn cpu(&self) -> Option<usize> {
         match self {
-            Self::Empty => None,
+            Self::Empty | Self::Memory { .. } => None,
             Self::NoSuchCpu { cpu, .. }
             | Self::Offline { cpu, .. }
             | Self::NotAllowed { cpu, .. }
@@ -150,6 +157,9 @@ impl fmt::Display for PinError {
             Self::Differs { asked, got } => {
                 let (asked, got) = (asked.in_words(), got.in_words());
                 write!(f, "asked for {asked}, the kernel reports {got}")
+            }
+            Self::Memory { node, error } => {
+                write!(f, "memory cannot come from node {node}: {error}")
             }
             Self::System { cpu, error } => write!(f, "CPU {cpu}: {error}"),
             Self::Unsupported { cpu, what } => write!(f, "CPU {cpu}: {what}"),

@@ -12,6 +12,7 @@
 //! | `Explicit` | what is given | as given | sets given |
 //! | `Places` | a place | by its [`Bind`] | any number |
 //! | `PerformanceCores` | as the policy within | on performance cores alone | – |
+//! | `LocalMemory` | as the policy within | – | – |
 //!
 //! Names are those of OpenMP, KMP and HPX users. A request that can't be met is an error that says
 //! what was asked, what there is and why; nothing is dropped or doubled in silence.
@@ -30,7 +31,7 @@ mod text;
 pub use places::{Bind, PlaceList, Places, PlacesError};
 pub use text::ParsePlacementError;
 
-use crate::{CpuSet, Distances, Matrix, PinError, Pinned, Topology, pin};
+use crate::{CpuSet, Distances, Matrix, PinError, Pinned, Topology, pin, prefer_memory_of};
 use core::cmp::Reverse;
 use core::fmt;
 use std::collections::BinaryHeap;
@@ -58,6 +59,8 @@ pub enum Placement {
     Places(Places),
     /// A policy on the performance cores alone.
     PerformanceCores(Box<Placement>),
+    /// A policy whose workers also prefer the memory of their node, wherever a page is first touched.
+    LocalMemory(Box<Placement>),
 }
 
 /// Where one worker goes.
@@ -71,19 +74,31 @@ pub struct Seat {
     pub node: Option<usize>,
     /// Whether the worker is to be bound to them.
     pub bound: bool,
+    /// The node, by the kernel's number, that the worker's memory is to come from, if it is to be bound too;
+    /// the nearest one with memory.
+    pub memory: Option<u32>,
 }
 
 impl Seat {
-    /// Binds the calling thread to this seat; does nothing for a seat that is not bound.
+    /// Binds the calling thread to this seat, and its memory if [`Seat::memory`] says so; does nothing for a
+    /// seat that is not bound.
     ///
     /// # Errors
     /// [`PinError`], as [`pin`].
     pub fn take(&self) -> Result<Option<Pinned>, PinError> {
-        if self.bound {
-            pin(&self.cpus).map(Some)
-        } else {
-            Ok(None)
+        let pinned = match self.bound {
+            true => Some(pin(&self.cpus)?),
+            false => None,
+        };
+        if let Some(node) = self.memory
+            && let Err(error) = prefer_memory_of(Some(node))
+        {
+            if let Some(pinned) = &pinned {
+                let _ = pin(&pinned.before);
+            }
+            return Err(PinError::Memory { node, error });
         }
+        Ok(pinned)
     }
 }
 
@@ -235,6 +250,17 @@ impl Placement {
         }
     }
 
+    /// This policy, with workers that also prefer the memory of their node (`set_mempolicy`, on Linux). First
+    /// touch puts pages there anyway, unless a worker's node has no memory, or a page was touched
+    /// elsewhere first.
+    #[must_use]
+    pub fn with_local_memory(self) -> Self {
+        match self {
+            Self::LocalMemory(_) => self,
+            other => Self::LocalMemory(Box::new(other)),
+        }
+    }
+
     /// Seats `workers` workers on the allowed CPUs of `topology`.
     ///
     /// ```
@@ -304,16 +330,10 @@ impl Placement {
             }
             Self::Places(places) => places.assign(topology, allowed, workers)?,
             Self::PerformanceCores(policy) => {
-                let fast = &topology.performance_cpus() & allowed;
-                if fast.is_empty() {
-                    return Err(PlacementError::NoPerformanceCore {
-                        allowed: allowed.clone(),
-                    });
-                }
-                let mut plan = policy.plan_within(topology, &fast, workers)?;
-                plan.notes
-                    .extend(restricts_nothing(topology, allowed, &fast));
-                return Ok(plan);
+                return policy.plan_on_performance_cores(topology, allowed, workers);
+            }
+            Self::LocalMemory(policy) => {
+                return policy.plan_with_local_memory(topology, allowed, workers);
             }
         };
         // Even without binding, a worker that is to keep to performance cores has to be bound to them.
@@ -322,11 +342,46 @@ impl Placement {
             node: node_of(topology, &cpus),
             cpus,
             bound,
+            memory: None,
         };
         Ok(Plan {
             seats: sets.into_iter().take(workers).map(seat).collect(),
             notes: Vec::new(),
         })
+    }
+}
+
+impl Placement {
+    fn plan_on_performance_cores(
+        &self,
+        topology: &Topology,
+        allowed: &CpuSet,
+        workers: usize,
+    ) -> Result<Plan, PlacementError> {
+        let fast = &topology.performance_cpus() & allowed;
+        if fast.is_empty() {
+            return Err(PlacementError::NoPerformanceCore {
+                allowed: allowed.clone(),
+            });
+        }
+        let mut plan = self.plan_within(topology, &fast, workers)?;
+        plan.notes
+            .extend(restricts_nothing(topology, allowed, &fast));
+        Ok(plan)
+    }
+
+    fn plan_with_local_memory(
+        &self,
+        topology: &Topology,
+        allowed: &CpuSet,
+        workers: usize,
+    ) -> Result<Plan, PlacementError> {
+        let mut plan = self.plan_within(topology, allowed, workers)?;
+        for seat in &mut plan.seats {
+            let near = seat.node.and_then(|node| topology.memory_near(node));
+            seat.memory = near.map(|node| topology.nodes()[node].id);
+        }
+        Ok(plan)
     }
 }
 

@@ -15,6 +15,7 @@
 //! | `devices/{cpu_atom,cpu_lowpower}/cpus`, `cpu_capacity`, `acpi_cppc`, `cpufreq` | kinds of cores | all performance |
 //! | `node/online`, `nodeN/{cpulist,cpumap}` | NUMA nodes | every `nodeN`; without any, one node |
 //! | `nodeN/distance` | distances | 10 within a node and 20 between |
+//! | `nodeN/access0`, `bus/dax` | kinds of memory without CPUs (`memory.rs`) | not known |
 //! | `nodeN/meminfo`, without nodes `/proc/meminfo` | memory | unknown |
 //!
 //! A set of CPUs is taken from the list (`…_cpus_list`) and, where that is missing or malformed, from the
@@ -47,6 +48,7 @@ mod claims;
 mod cpus;
 mod files;
 mod kinds;
+mod memory;
 mod nodes;
 
 use crate::note::Notes;
@@ -87,6 +89,7 @@ fn read(root: &Path, notes: Notes) -> Result<Topology, Error> {
     caches::read(&mut files, &mut draft, &levels.cores)?;
     kinds::read(&mut files, &mut draft)?;
     nodes::read(&mut files, &mut draft)?;
+    memory::read(&mut files, &mut draft)?;
     let place = files.cpu_root().join("online");
     draft.finish(Source::Sysfs(root.into()), &place, files.notes)
 }

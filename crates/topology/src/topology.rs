@@ -23,9 +23,12 @@
 //! They are established in one place, `draft.rs`, for every reader.
 
 mod draft;
+mod memory;
 mod nodes;
 
 pub(crate) use draft::{Draft, DraftCache, DraftNode, Group};
+pub(crate) use memory::DraftMemory;
+pub use memory::MemoryKind;
 
 use crate::{CpuSet, Note};
 use core::fmt;
@@ -33,8 +36,8 @@ use std::path::PathBuf;
 
 /// A machine: what is in it, who shares what, and which of it this process may use.
 ///
-/// Two values are equal if they describe the same machine, whoever read it: [`Topology::source`] and
-/// [`Topology::notes`] do not take part.
+/// Two values are equal if they describe the same machine, whoever read it: [`Topology::source`],
+/// [`Topology::notes`], [`Topology::kind_source`] and [`Topology::memory_kind`] do not take part.
 #[derive(Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Topology {
@@ -51,6 +54,8 @@ pub struct Topology {
     cpus: Vec<Cpu>,
     nodes: Vec<Node>,
     caches: Vec<Cache>,
+    /// By the index of the node.
+    memories: Vec<memory::Memory>,
 }
 
 /// Where a [`Topology`] came from.

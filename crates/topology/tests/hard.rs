@@ -7,8 +7,8 @@
 #[expect(dead_code, reason = "only the hard trees are used here")]
 mod tree;
 
-use stealyard_topology::{CacheKind, CpuSet, KindSource, Topology};
-use tree::{HARD, captured};
+use stealyard_topology::{CacheKind, CpuSet, KindSource, MemoryKind, Topology};
+use tree::{HARD, NODE, captured};
 
 fn set(list: &str) -> CpuSet {
     list.parse().expect("a list of CPUs")
@@ -212,6 +212,54 @@ fn a_cpu_that_lies_about_its_siblings_is_outvoted() {
         .find(|cache| cache.level == 3)
         .expect("there is one");
     assert_eq!((l3.kind, l3.cpus.clone()), (CacheKind::Unified, set("0-1")));
+}
+
+#[test]
+fn o13_kinds_of_memory_and_the_cpus_near_it() {
+    let machine = read("memory_only_node");
+    assert_eq!(machine.memory_kind(0), Some(MemoryKind::Main));
+    assert_eq!(machine.memory_kind(2), Some(MemoryKind::Other));
+    assert_eq!(
+        machine.nearest_cpus(2),
+        Some(set("4-7")),
+        "the least distance"
+    );
+    assert_eq!(
+        (machine.memory_kind(3), machine.nearest_cpus(3)),
+        (None, None)
+    );
+
+    // Firmware says how fast it is, and who reaches it best.
+    let mut tree = captured("memory_only_node");
+    for (node, bandwidth) in [(0, "100000"), (1, "100000"), (2, "400000")] {
+        let directory = format!("{NODE}/node{node}/access0/initiators");
+        tree.set(&format!("{directory}/read_bandwidth"), bandwidth);
+    }
+    tree.set(&format!("{NODE}/node2/access0/initiators/node0/uevent"), "");
+    let machine = tree.read("hard-hbm").expect("a sound tree");
+    assert_eq!(machine.memory_kind(2), Some(MemoryKind::HighBandwidth));
+    assert_eq!(machine.nearest_cpus(2), Some(set("0-3")));
+
+    for (device, kind) in [
+        (
+            "platform/ACPI0017:00/root0/decoder0.0/region0/dax_region0/dax0.0",
+            MemoryKind::Cxl,
+        ),
+        (
+            "LNXSYSTM:00/ACPI0012:00/ndbus0/region1/dax1.0",
+            MemoryKind::Persistent,
+        ),
+        ("pci0000:16/0000:17:00.0/cxl0/dax0.0", MemoryKind::Cxl),
+    ] {
+        let mut tree = captured("memory_only_node");
+        tree.set(&format!("sys/devices/{device}/target_node"), "2");
+        tree.set("sys/bus/dax/devices/.keep", "");
+        let root = tree.unpack("hard-dax");
+        let link = root.0.join("sys/bus/dax/devices/dax0.0");
+        std::os::unix::fs::symlink(root.0.join("sys/devices").join(device), link).expect("a link");
+        let machine = Topology::from_sysfs(&root.0).expect("a sound tree");
+        assert_eq!(machine.memory_kind(2), Some(kind), "{device}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! `none`, `compact`, `spread`, `balanced`, `one-per-core`, `per-node`; `explicit:0;2;4-5`, a list of CPUs
 //! for each worker; `places:cores`, `places:{0:4}:4:4 spread`, places with an optional way to bind; any
-//! of them after `performance:`. What is written is read back as the same value.
+//! of them after `performance:` or `local-memory:`. What is written is read back as the same value.
 
 use super::{Placement, Places};
 use crate::CpuSet;
@@ -41,6 +41,7 @@ impl fmt::Display for Placement {
             }
             Self::Places(places) => write!(f, "places:{places}"),
             Self::PerformanceCores(policy) => write!(f, "performance:{policy}"),
+            Self::LocalMemory(policy) => write!(f, "local-memory:{policy}"),
         }
     }
 }
@@ -85,9 +86,13 @@ impl FromStr for Placement {
                 let policy: Self = policy.parse().map_err(|e: Self::Err| error(e.what))?;
                 Ok(policy.on_performance_cores())
             }
+            ("local-memory", Some(policy)) => {
+                let policy: Self = policy.parse().map_err(|e: Self::Err| error(e.what))?;
+                Ok(policy.with_local_memory())
+            }
             _ => Err(error(
                 "expected none, compact, spread, balanced, one-per-core, per-node, explicit:CPUS;CPUS…, \
-                 places:LIST or performance:PLACEMENT"
+                 places:LIST, performance:PLACEMENT or local-memory:PLACEMENT"
                     .into(),
             )),
         }

@@ -3,10 +3,10 @@
 //! A reader fills in a [`Draft`] with sets of CPUs in any order and any wording; `finish` establishes
 //! the invariants T1 to T6 of `topology.rs` or says which one the source breaks and where.
 
-use super::nodes;
 use super::{
     Cache, CacheKind, Cluster, Core, CoreKind, Cpu, Die, KindSource, Package, Source, Topology,
 };
+use super::{DraftMemory, memory, nodes};
 use crate::note::Notes;
 use crate::{CpuSet, Error};
 use std::collections::BTreeMap;
@@ -49,6 +49,8 @@ pub(crate) struct Draft {
     pub(crate) caches: Vec<DraftCache>,
     /// The directory that nodes were read from, if any.
     pub(crate) node_root: Option<PathBuf>,
+    /// What is known of the memory of nodes without CPUs, by their ids.
+    pub(crate) memories: BTreeMap<u32, DraftMemory>,
     /// Memory of a machine without nodes, where known.
     pub(crate) memory: Option<u64>,
     /// How fast CPUs are relative to each other, by what says so; the first source that tells them apart
@@ -113,6 +115,7 @@ impl Draft {
             clusters: Vec::new(),
             cores: Vec::new(),
             cpus: Vec::new(),
+            memories: memory::finish(&nodes, &self.memories),
             nodes,
             caches,
             online,
@@ -125,10 +128,7 @@ impl Draft {
             let die = dies.containing("cluster", &cpus, place)?;
             topology.clusters.push(Cluster { cpus, die });
         }
-        let mut cluster_of: BTreeMap<usize, usize> = BTreeMap::new();
-        for (index, cluster) in topology.clusters.iter().enumerate() {
-            cluster_of.extend(cluster.cpus.iter().map(|cpu| (cpu, index)));
-        }
+        let cluster_of = cluster_of(&topology.clusters);
         for (index, Group { id, cpus }) in self.cores.into_iter().enumerate() {
             let die = dies.containing("core", &cpus, place)?;
             let (first, package) = (cpus.first().unwrap_or(0), topology.dies[die].package);
@@ -315,6 +315,15 @@ impl Level {
         let what = format!("the {what} of CPUs {set} crosses the border of the level above it");
         Err(Error::inconsistent(place, what))
     }
+}
+
+/// From a CPU to the index of its cluster.
+fn cluster_of(clusters: &[Cluster]) -> BTreeMap<usize, usize> {
+    let mut of = BTreeMap::new();
+    for (index, cluster) in clusters.iter().enumerate() {
+        of.extend(cluster.cpus.iter().map(|cpu| (cpu, index)));
+    }
+    of
 }
 
 /// Orders a list by lowest CPU and keeps one of equal sets; drops empty ones.
