@@ -13,6 +13,7 @@ mod mempolicy;
 mod note;
 mod pin;
 mod placement;
+mod refresh;
 mod synthetic;
 mod sysfs;
 mod topology;
@@ -31,6 +32,7 @@ pub use placement::{
     Bind, ParsePlacementError, PlaceList, Placement, PlacementError, Places, PlacesError, Plan,
     Seat,
 };
+pub use refresh::{Change, Refreshed};
 pub use topology::{
     Cache, CacheKind, Cluster, Core, CoreKind, Cpu, Die, KindSource, MemoryKind, Node, Package,
     Source, Topology,
