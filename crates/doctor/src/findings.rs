@@ -124,6 +124,7 @@ pub(crate) fn source(machine: &Topology) -> String {
         Source::Sysfs(root) => format!("captured tree {}", root.display()),
         Source::Synthetic(text) => format!("described as \"{text}\""),
         Source::Hwloc(name) => format!("{name}, through hwloc"),
+        Source::System(call) => format!("this machine, from {call}"),
         _ => "nothing but the number of CPUs is known".into(),
     }
 }

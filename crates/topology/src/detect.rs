@@ -15,6 +15,11 @@ mod windows;
 #[cfg(target_os = "windows")]
 use windows as imp;
 
+#[cfg(any(test, all(target_os = "windows", target_pointer_width = "64")))]
+mod processor_information;
+#[cfg(any(test, target_os = "macos"))]
+mod sysctl;
+
 #[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "windows")))]
 mod fallback;
 #[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "windows")))]
@@ -24,7 +29,9 @@ use crate::{CpuSet, Error, Limits, Topology};
 
 impl Topology {
     /// Reads this machine: on Linux from `/sys`, with the CPUs of the affinity mask and the cpuset
-    /// as the allowed ones; elsewhere one flat node, as [`Topology::notes`] then says.
+    /// as the allowed ones; on macOS from `sysctl`, and on Windows from
+    /// `GetLogicalProcessorInformationEx`, with all CPUs; elsewhere one flat node, as [`Topology::notes`]
+    /// then says.
     ///
     /// # Errors
     /// Any file that is missing, unreadable or contradicts another, by its path; and an affinity

@@ -73,6 +73,8 @@ pub enum Source {
     Synthetic(String),
     /// libhwloc; the text says what it was given.
     Hwloc(String),
+    /// Calls of the system, other than Linux's; the text names them.
+    System(String),
     /// Nothing but a number of CPUs was known; the text says why.
     Flat(String),
 }
