@@ -4,7 +4,7 @@
 //! block, bytes that are not text. What is read here is a regular file, at most a given number of
 //! bytes, and UTF-8; anything else is an [`Error`] with the path.
 
-use crate::Error;
+use crate::{CpuSet, Error};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ pub(crate) fn optional<T>(result: Result<T, Error>) -> Result<Option<T>, Error> 
 }
 
 /// The numbers `N` of the entries `prefixN` of a directory, ascending; `None` if there is no such
-/// directory. Entries that do not match are skipped.
+/// directory. Entries that do not match are skipped, and those with a number that no CPU or node has.
 pub(crate) fn numbered(directory: &Path, prefix: &str) -> Result<Option<Vec<usize>>, Error> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -82,7 +82,8 @@ pub(crate) fn numbered(directory: &Path, prefix: &str) -> Result<Option<Vec<usiz
             .and_then(|name| name.strip_prefix(prefix))
             .unwrap_or("");
         if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
-            numbers.extend(digits.parse::<usize>());
+            let number = digits.parse::<usize>().ok();
+            numbers.extend(number.filter(|&number| number <= CpuSet::MAX_PARSED));
         }
     }
     numbers.sort_unstable();

@@ -449,6 +449,34 @@ fn o14_huge_and_hostile_files() {
 }
 
 #[test]
+fn o14_numbers_that_no_cpu_has_take_no_memory() {
+    let root = captured("numa2-smt").unpack("o14-numbers");
+    let whole = Topology::from_sysfs(&root.0).expect("a sound tree");
+    for number in ["1048576", "1000000000000", "18446744073709551615"] {
+        for directory in [
+            format!("{CPU}/cpu{number}/topology"),
+            format!("{NODE}/node{number}"),
+        ] {
+            std::fs::create_dir_all(root.0.join(directory)).expect("temporary directory");
+        }
+    }
+    // Every set of every CPU names one that is far beyond the machine.
+    for cpu in 0..8 {
+        for index in 0..4 {
+            let file = format!("{CPU}/cpu{cpu}/cache/index{index}/shared_cpu_list");
+            let file = root.0.join(file);
+            let list = std::fs::read_to_string(&file).expect("a file of the tree");
+            let far = (1 << 20) - 1 - cpu * 4 - index;
+            std::fs::write(&file, format!("{},{far}", list.trim())).expect("temporary file");
+        }
+    }
+    std::fs::remove_file(root.0.join(CPU).join("online")).expect("it is there");
+    std::fs::remove_file(root.0.join(NODE).join("online")).expect("it is there");
+    let machine = Topology::from_sysfs(&root.0).expect("eight CPUs are left");
+    assert_eq!(machine, whole);
+}
+
+#[test]
 fn a_missing_root_is_an_error_that_names_it() {
     let error = Topology::from_sysfs("/nonexistent/tree").expect_err("no such directory");
     assert!(path_of(&error).starts_with("/nonexistent/tree"), "{error}");

@@ -62,7 +62,7 @@ impl Claims {
         }
         for set in &sets {
             for member in set.iter() {
-                let Found { cpus, file } = &self.of[&member];
+                let Found { cpus, file, .. } = &self.of[&member];
                 if **cpus != *set {
                     let what = format!("{cpus} is not what the CPUs in it say");
                     let doubt = Error::inconsistent(&path(member, file), what);
@@ -122,8 +122,12 @@ impl Claims {
         let mut cut: BTreeMap<*const CpuSet, Rc<CpuSet>> = BTreeMap::new();
         let mut kept = Vec::new();
         for (&cpu, found) in &mut self.of {
-            let Found { cpus, file } = found;
-            if let Some(other) = (&**cpus - online).first() {
+            let Found {
+                cpus,
+                foreign,
+                file,
+            } = found;
+            if let Some(other) = *foreign {
                 let what = format!("CPU {other} is named and is not online ({online})");
                 let doubt = Error::inconsistent(&path(cpu, file), what);
                 notes.doubt(doubt, "CPUs that are not online were left out")?;

@@ -22,7 +22,7 @@ pub(super) fn find(files: &mut Files<'_>, draft: &mut Draft) -> Result<(), Error
             &path,
             "the list is empty: no CPU is online",
         )),
-        other => other.map(|set| CpuSet::clone(&set)),
+        other => other,
     };
     let online = match listed {
         Ok(online) => existing(files, online, &there)?,
@@ -50,8 +50,9 @@ pub(super) fn find(files: &mut Files<'_>, draft: &mut Draft) -> Result<(), Error
         .notes
         .accept(present, "the CPUs with a directory were taken")?
         .flatten();
-    let present = present.map_or(there, |set| CpuSet::clone(&set));
+    let present = present.unwrap_or(there);
     draft.offline = &present - &draft.online;
+    files.online = draft.online.clone();
     Ok(())
 }
 
@@ -111,7 +112,7 @@ fn scanned(files: &mut Files<'_>, there: &CpuSet, error: Error) -> Result<CpuSet
         match files.list(&root.join(name)) {
             Ok(set) if !set.is_empty() => {
                 files.notes.doubt(error, assumed)?;
-                return Ok(CpuSet::clone(&set));
+                return Ok(set);
             }
             _ => {}
         }

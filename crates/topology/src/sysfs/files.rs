@@ -18,14 +18,26 @@ pub(super) struct Files<'a> {
     pub(super) notes: Notes,
     /// Whether to read what should say the same again: of each CPU of a set, and as list and as mask.
     pub(super) thorough: bool,
+    /// The CPUs that are online, once they are known.
+    pub(super) online: CpuSet,
     /// Sets by their text: CPUs that share something have the same text in their files.
-    known: HashMap<String, Rc<CpuSet>>,
+    known: HashMap<String, Named>,
+}
+
+/// A set of CPUs as a file names it: no larger than the machine, whatever the file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Named {
+    cpus: Rc<CpuSet>,
+    foreign: Option<usize>,
 }
 
 /// What a file of a set of CPUs held, and which file it was.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
+    /// The CPUs that are online.
     pub(super) cpus: Rc<CpuSet>,
+    /// The first CPU that is named and is not online.
+    pub(super) foreign: Option<usize>,
     pub(super) file: Rc<str>,
 }
 
@@ -43,6 +55,7 @@ impl<'a> Files<'a> {
             root,
             notes,
             thorough: true,
+            online: CpuSet::new(),
             known: HashMap::new(),
         }
     }
@@ -55,38 +68,37 @@ impl<'a> Files<'a> {
         self.root.join(NODE)
     }
 
-    /// The set in a list file.
-    pub(super) fn list(&mut self, path: &Path) -> Result<Rc<CpuSet>, Error> {
-        self.set(path, |text| {
-            text.parse().map_err(|e| format!("not a list of CPUs, {e}"))
-        })
-    }
-
-    fn mask(&mut self, path: &Path) -> Result<Rc<CpuSet>, Error> {
-        self.set(path, |text| {
-            CpuSet::from_mask(text).map_err(|e| format!("not a mask of CPUs, {e}"))
-        })
-    }
-
-    fn set(
-        &mut self,
-        path: &Path,
-        parse: impl Fn(&str) -> Result<CpuSet, String>,
-    ) -> Result<Rc<CpuSet>, Error> {
+    /// The set in a list file, of CPUs or of nodes.
+    pub(super) fn list(&self, path: &Path) -> Result<CpuSet, Error> {
         let text = bounded::read(path, SYSFS_LIMIT)?;
-        // A list and a mask can have the same text; the name's end tells which it is.
-        let mask = !path.to_string_lossy().ends_with("list");
-        let key = format!("{mask} {text}");
-        if let Some(set) = self.known.get(&key) {
-            return Ok(Rc::clone(set));
+        text.parse()
+            .map_err(|e| Error::malformed(path, format!("not a list of CPUs, {e}")))
+    }
+
+    fn named(&mut self, path: &Path, is_mask: bool) -> Result<Named, Error> {
+        let text = bounded::read(path, SYSFS_LIMIT)?;
+        // A list and a mask can have the same text.
+        let key = format!("{is_mask} {text}");
+        if let Some(named) = self.known.get(&key) {
+            return Ok(named.clone());
         }
-        let set = parse(&text).map_err(|what| Error::malformed(path, what))?;
-        let set = Rc::new(set);
-        // A tree in which every text differs gains nothing from it.
-        if self.known.len() < 4096 {
-            self.known.insert(key, Rc::clone(&set));
+        let parsed = match is_mask {
+            true => CpuSet::from_mask(&text),
+            false => text.parse(),
+        };
+        let set = parsed.map_err(|e| {
+            let kind = if is_mask { "mask" } else { "list" };
+            Error::malformed(path, format!("not a {kind} of CPUs, {e}"))
+        })?;
+        let named = Named {
+            cpus: Rc::new(&set & &self.online),
+            foreign: (&set - &self.online).first(),
+        };
+        // Long texts are hostile, and a tree in which every text differs gains nothing from it.
+        if self.known.len() < 4096 && key.len() < 4096 {
+            self.known.insert(key, named.clone());
         }
-        Ok(set)
+        Ok(named)
     }
 
     /// The set that is there under the first of the names, each a list and a mask that should hold the
@@ -98,18 +110,24 @@ impl<'a> Files<'a> {
     ) -> Result<Option<Found>, Error> {
         for &(list, mask) in names {
             let list_path = directory.join(list);
-            let listed = optional(self.list(&list_path));
+            let listed = optional(self.named(&list_path, false));
             let listed = self.notes.accept(listed, "the mask was taken")?.flatten();
             let masked = match (self.thorough, &listed) {
                 (false, Some(_)) => None,
                 _ => {
-                    let masked = optional(self.mask(&directory.join(mask)));
+                    let masked = optional(self.named(&directory.join(mask), true));
                     self.notes.accept(masked, "the list was taken")?.flatten()
                 }
             };
-            let (cpus, file) = match (listed, masked) {
+            let (named, file) = match (listed, masked) {
                 (Some(listed), Some(masked)) if listed != masked => {
-                    let what = format!("{listed} is not the mask's {masked}");
+                    let shown = |named: &Named| match (named.cpus.is_empty(), named.foreign) {
+                        (true, Some(cpu)) => format!("{cpu} and more"),
+                        (true, None) => "nothing".into(),
+                        _ => named.cpus.to_string(),
+                    };
+                    let (first, second) = (shown(&listed), shown(&masked));
+                    let what = format!("{first} is not the mask's {second}");
                     let doubt = Error::inconsistent(&list_path, what);
                     self.notes.doubt(doubt, "the mask was taken")?;
                     (masked, mask)
@@ -119,7 +137,12 @@ impl<'a> Files<'a> {
                 (None, None) => continue,
             };
             let file = file.into();
-            return Ok(Some(Found { cpus, file }));
+            let Named { cpus, foreign } = named;
+            return Ok(Some(Found {
+                cpus,
+                foreign,
+                file,
+            }));
         }
         Ok(None)
     }

@@ -15,7 +15,7 @@ pub(super) fn read(files: &mut Files<'_>, draft: &mut Draft) -> Result<(), Error
             .accept(cpus, "the next source was taken")?
             .flatten()
         {
-            small = Some(&small.unwrap_or_default() | &*cpus);
+            small = Some(&small.unwrap_or_default() | &cpus);
         }
     }
     draft.efficiency = small;

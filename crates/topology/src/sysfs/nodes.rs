@@ -1,6 +1,6 @@
 //! NUMA nodes, their CPUs, memory and distances.
 
-use super::files::Files;
+use super::files::{Files, Found};
 use crate::bounded::{PROC_LIMIT, SYSFS_LIMIT, numbered, optional, quoted, read as read_text};
 use crate::topology::{Draft, DraftNode};
 use crate::{CpuSet, Error};
@@ -17,7 +17,6 @@ pub(super) fn read(files: &mut Files<'_>, draft: &mut Draft) -> Result<(), Error
     };
     draft.node_root = Some(root.clone());
     let gpus = gpu_nodes(files);
-    let online = draft.online.clone();
     let mut taken = CpuSet::new();
     let mut rows = Vec::new();
     let mut kept = Vec::new();
@@ -26,7 +25,7 @@ pub(super) fn read(files: &mut Files<'_>, draft: &mut Draft) -> Result<(), Error
         let cpus = match files.cpus(&at, &[("cpulist", "cpumap")])? {
             Some(found) => {
                 let path = at.join(&*found.file);
-                own(files, &path, &found.cpus, &online, &mut taken)?
+                own(files, &path, &found, &mut taken)?
             }
             None => {
                 let doubt = Error::read(&at.join("cpulist"), &std::io::ErrorKind::NotFound.into());
@@ -93,16 +92,16 @@ fn find(files: &mut Files<'_>, root: &Path) -> Result<Option<CpuSet>, Error> {
             files.notes.doubt(doubt, SCANNED)?;
         }
         Ok(online) => {
-            let lacking = &*online - &there;
+            let lacking = &online - &there;
             let Some(id) = lacking.first() else {
-                return Ok(Some(CpuSet::clone(&online)));
+                return Ok(Some(online));
             };
             let directory = root.join(format!("node{id}"));
             let doubt = Error::read(&directory, &std::io::ErrorKind::NotFound.into());
             files
                 .notes
                 .doubt(doubt, "nodes without a directory were left out")?;
-            return Ok(Some(&*online & &there).filter(|set| !set.is_empty()));
+            return Ok(Some(&online & &there).filter(|set| !set.is_empty()));
         }
         Err(error) if error.is_missing() => {}
         Err(error) => files.notes.doubt(error, SCANNED)?,
@@ -115,18 +114,17 @@ fn find(files: &mut Files<'_>, root: &Path) -> Result<Option<CpuSet>, Error> {
 fn own(
     files: &mut Files<'_>,
     path: &Path,
-    claimed: &CpuSet,
-    online: &CpuSet,
+    claimed: &Found,
     taken: &mut CpuSet,
 ) -> Result<Option<CpuSet>, Error> {
-    if let Some(cpu) = (claimed - online).first() {
-        let what = format!("CPU {cpu} is named and is not online ({online})");
+    if let Some(cpu) = claimed.foreign {
+        let what = format!("CPU {cpu} is named and is not online ({})", files.online);
         let doubt = Error::inconsistent(path, what);
         files
             .notes
             .doubt(doubt, "CPUs that are not online were left out")?;
     }
-    let mut cpus = claimed & online;
+    let mut cpus = CpuSet::clone(&claimed.cpus);
     if let Some(cpu) = (&cpus & &*taken).first() {
         let free = &cpus - &*taken;
         let doubt = Error::inconsistent(path, format!("CPU {cpu} is in another node too"));
