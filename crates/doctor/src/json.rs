@@ -1,4 +1,5 @@
-//! The whole value as JSON, for programs: on one line, and nearness of many workers on request only.
+//! The whole value as JSON, for programs: on one line, and nearness of many workers on request
+//! only.
 
 use crate::findings::{Findings, source};
 use crate::process::Process;
@@ -54,7 +55,7 @@ impl Serialize for Placed<'_> {
     }
 }
 
-/// Who goes where, and how near the workers are to each other.
+/// The seats of the workers, and how near they are to each other.
 struct Seats<'a>(&'a Findings, &'a Plan);
 
 impl Serialize for Seats<'_> {

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use stealyard_topology::Placement;
 
-/// Shows a machine, the limits of a process, who would run where, and why
+/// Shows a machine, the limits of a process, where workers would run, and why
 #[derive(Debug, Parser)]
 #[command(name = "stealyard-doctor", version)]
 struct Args {

@@ -1,8 +1,8 @@
 //! The machine as nested boxes: what contains what, by sets of CPUs.
 //!
-//! Levels are not nested in the same way everywhere (a node may hold packages or be a part of one), so
-//! the nesting is found from the sets: a box lies in the smallest other box that holds all its CPUs, and
-//! equal sets are one box with several titles.
+//! Levels are not nested in the same way everywhere (a node may hold packages or be a part of one),
+//! so the nesting is found from the sets: a box lies in the smallest other box that holds all its
+//! CPUs, and equal sets are one box with several titles.
 
 use crate::findings::bytes;
 use stealyard_topology::{Cache, CacheKind, CoreKind, CpuSet, MemoryKind, Topology};

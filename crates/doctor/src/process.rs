@@ -106,7 +106,8 @@ impl Thread {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: threads are read and named, and what is wrong is said. Method: this process, and threads made up.
+    //! Goal: threads are read and named, and what is wrong is said. Method: this process, and
+    //! threads made up.
 
     use super::*;
 

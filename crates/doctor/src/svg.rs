@@ -1,8 +1,8 @@
 //! The machine drawn as nested boxes, with the workers on their CPUs.
 //!
 //! Each part is a box with its titles on top and its parts inside, in rows chosen so that the box
-//! comes out about as wide as a page. CPUs are squares; a worker has a colour of its own, also on all
-//! the CPUs of its set.
+//! comes out about as wide as a page. CPUs are squares; a worker has a colour of its own, also on
+//! all the CPUs of its set.
 
 use crate::findings::{Findings, source};
 use crate::outline::{Kind, Part, outline};

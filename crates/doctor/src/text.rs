@@ -3,8 +3,8 @@
 use crate::outline::{Kind, Part};
 use std::fmt::Write;
 
-/// From how many equal neighbours on only the first is shown with its parts: many on a machine that fits a
-/// page, few on one that does not.
+/// From how many equal neighbours on only the first is shown with its parts: many on a machine that
+/// fits a page, few on one that does not.
 const MANY: (usize, usize) = (9, 3);
 
 /// A machine of more CPUs does not fit a page.

@@ -1,5 +1,5 @@
-//! Goal: every argument has its answer, on the standard output, and a failure its exit status. Method: the program
-//! itself, on this machine and on described ones.
+//! Goal: every argument has its answer, on the standard output, and a failure its exit status.
+//! Method: the program itself, on this machine and on described ones.
 
 use std::process::{Command, Output};
 

@@ -1,4 +1,5 @@
-//! What the calls cost on this machine: `cargo run --release -p stealyard-topology --example costs`.
+//! What the calls cost on this machine: `cargo run --release -p stealyard-topology --example
+//! costs`.
 //!
 //! Each is repeated and the median is printed, with the fastest beside it.
 
@@ -46,7 +47,8 @@ fn main() {
     huge();
 }
 
-/// Three machines of 8,192 CPUs: a common one, one package for all, and one node for every eight CPUs.
+/// Three machines of 8,192 CPUs: a common one, one package for all, and one node for every eight
+/// CPUs.
 fn huge() {
     for text in [
         "pack:16 [numa] die:4 l3:4 l2:8 core:1 pu:4",

@@ -1,8 +1,9 @@
 //! Reads recorded machines with both readers and prints a line for each difference.
 //!
-//! `cargo run --example hwloc_compare --features hwloc -- DIRECTORY…`, each the root of a recording that
-//! holds a `sys`. libhwloc takes the root from its environment, so each is read in a child process.
-//! `cargo xtask verify --hwloc` runs this over the recordings of Debian's source package of hwloc.
+//! `cargo run --example hwloc_compare --features hwloc -- DIRECTORY…`, each the root of a recording
+//! that holds a `sys`. libhwloc takes the root from its environment, so each is read in a child
+//! process. `cargo xtask verify --hwloc` runs this over the recordings of Debian's source package
+//! of hwloc.
 #![expect(clippy::print_stdout, reason = "a command-line program prints")]
 
 use std::path::{Path, PathBuf};

@@ -9,15 +9,15 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The largest file of `/sys` we read. The kernel's own limit was one page for decades; CPU lists of
-/// the largest machines are below 64 KiB.
+/// The largest file of `/sys` we read. The kernel's own limit was one page for decades; CPU lists
+/// of the largest machines are below 64 KiB.
 pub(crate) const SYSFS_LIMIT: usize = 256 << 10;
 
 /// The largest file of `/proc` we read: `mountinfo` has a line per mount, thousands on some hosts.
 pub(crate) const PROC_LIMIT: usize = 4 << 20;
 
-/// Reads a regular file of at most `limit` bytes as text, without white space and zero bytes at its ends:
-/// kernels before 4.0 end some lists with a zero byte.
+/// Reads a regular file of at most `limit` bytes as text, without white space and zero bytes at its
+/// ends: kernels before 4.0 end some lists with a zero byte.
 pub(crate) fn read(path: &Path, limit: usize) -> Result<String, Error> {
     // Asked before opening, because opening a fifo waits for its writer.
     let metadata = fs::metadata(path).map_err(|e| Error::read(path, &e))?;
@@ -67,7 +67,8 @@ pub(crate) fn optional<T>(result: Result<T, Error>) -> Result<Option<T>, Error> 
 }
 
 /// The numbers `N` of the entries `prefixN` of a directory, ascending; `None` if there is no such
-/// directory. Entries that do not match are skipped, and those with a number that no CPU or node has.
+/// directory. Entries that do not match are skipped, and those with a number that no CPU or node
+/// has.
 pub(crate) fn numbered(directory: &Path, prefix: &str) -> Result<Option<Vec<usize>>, Error> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,

@@ -4,10 +4,10 @@
 //! are equal values. Nothing here knows the machine: a set may name CPUs that do not exist.
 //!
 //! # The list format
-//! What `/sys/devices/system/cpu/online`, `taskset -c` and cgroup files write: comma-separated numbers
-//! and ranges, `0-3,8,10-11`. Reading also takes the kernel's groups, `0-15:2/4` (the first 2 of
-//! every 4), blanks around items, and the trailing newline. Ranges turned round, signs, empty items and
-//! numbers above [`CpuSet::MAX_PARSED`] are errors that name the place.
+//! What `/sys/devices/system/cpu/online`, `taskset -c` and cgroup files write: comma-separated
+//! numbers and ranges, `0-3,8,10-11`. Reading also takes the kernel's groups, `0-15:2/4` (the first
+//! 2 of every 4), blanks around items, and the trailing newline. Ranges turned round, signs, empty
+//! items and numbers above [`CpuSet::MAX_PARSED`] are errors that name the place.
 //!
 //! # Why not …
 //! `libc::cpu_set_t`: 1024 bits, fixed; a kernel with more possible CPUs refuses its size. A sorted
@@ -51,9 +51,9 @@ impl fmt::Display for CpuListError {
 impl core::error::Error for CpuListError {}
 
 impl CpuSet {
-    /// The largest number [`FromStr`] and [`CpuSet::from_mask`] take: 2^20 − 1, over a hundred times
-    /// what Linux can be built for. It keeps a hostile file from asking for gigabytes. Sets built by
-    /// [`CpuSet::insert`] are not limited.
+    /// The largest number [`FromStr`] and [`CpuSet::from_mask`] take: 2^20 − 1, over a hundred
+    /// times what Linux can be built for. It keeps a hostile file from asking for gigabytes. Sets
+    /// built by [`CpuSet::insert`] are not limited.
     pub const MAX_PARSED: usize = (1 << 20) - 1;
 
     /// The empty set. Allocates nothing.
@@ -68,8 +68,8 @@ impl CpuSet {
         (0..count).collect()
     }
 
-    /// A set from 64-bit words, CPU 0 in the lowest bit of the first: the kernel's affinity mask on a
-    /// 64-bit machine.
+    /// A set from 64-bit words, CPU 0 in the lowest bit of the first: the kernel's affinity mask on
+    /// a 64-bit machine.
     #[must_use]
     pub fn from_words(words: Vec<u64>) -> Self {
         let mut set = Self { words };
@@ -185,8 +185,8 @@ impl CpuSet {
     /// `ffffffff,00000003`. A `0x` before a group, as hwloc writes it, is taken too.
     ///
     /// # Errors
-    /// [`CpuListError`] for anything but hexadecimal digits and commas, groups of more than 8 digits,
-    /// and masks longer than [`CpuSet::MAX_PARSED`].
+    /// [`CpuListError`] for anything but hexadecimal digits and commas, groups of more than 8
+    /// digits, and masks longer than [`CpuSet::MAX_PARSED`].
     pub fn from_mask(text: &str) -> Result<Self, CpuListError> {
         let text = text.trim();
         let mut set = Self::new();
@@ -413,8 +413,8 @@ fn add_item(set: &mut CpuSet, item: &str, position: usize) -> Result<(), CpuList
 
 #[cfg(feature = "serde")]
 impl serde::Serialize for CpuSet {
-    /// Writes the kernel's list format, which [`FromStr`] reads: `"0-3,8"`. Lists of numbers would grow with
-    /// the square of a machine.
+    /// Writes the kernel's list format, which [`FromStr`] reads: `"0-3,8"`. Lists of numbers would
+    /// grow with the square of a machine.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }

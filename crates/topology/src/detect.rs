@@ -28,10 +28,12 @@ use fallback as imp;
 use crate::{CpuSet, Error, Limits, Topology};
 
 impl Topology {
-    /// Reads this machine: on Linux from `/sys`, with the CPUs of the affinity mask and the cpuset
-    /// as the allowed ones; on macOS from `sysctl`, and on Windows from
-    /// `GetLogicalProcessorInformationEx`, with all CPUs; elsewhere one flat node, as [`Topology::notes`]
-    /// then says.
+    /// Reads this machine.
+    ///
+    /// - On Linux from `/sys`, with the CPUs of mask and cpuset as the allowed ones.
+    /// - On macOS from `sysctl`, with all CPUs allowed.
+    /// - On Windows from `GetLogicalProcessorInformationEx`, with all CPUs allowed.
+    /// - Elsewhere as one flat node, as [`Topology::notes`] then says.
     ///
     /// # Errors
     /// Any file that is missing, unreadable or contradicts another, by its path; and an affinity
@@ -41,8 +43,8 @@ impl Topology {
         imp::detect()
     }
 
-    /// As [`Topology::detect`]; when the machine can't be read, a flat one with as many CPUs as this
-    /// process may use, and the error that says why.
+    /// As [`Topology::detect`]; when the machine can't be read, a flat one with as many CPUs as
+    /// this process may use, and the error that says why.
     #[must_use]
     pub fn detect_or_flat() -> (Self, Option<Error>) {
         match Self::detect() {

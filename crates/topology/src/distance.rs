@@ -7,15 +7,16 @@
 //! | 2 | share an L2, or a cluster of cores |
 //! | 3 | share an L3, or the last cache there is |
 //! | 4 | are on one NUMA node |
-//! | 5… | are on two nodes: one rank for every different SLIT distance in the machine, nearest first |
+//! | 5… | are on two nodes: a rank for every different SLIT distance, nearest first |
 //!
-//! A node's rank to another is the mean of both directions: firmware tables are not always symmetric,
-//! and a cache line goes both ways. Ranks are for comparing, not for adding: 4 is not twice 2.
+//! A node's rank to another is the mean of both directions: firmware tables are not always
+//! symmetric, and a cache line goes both ways. Ranks are for comparing, not for adding: 4 is not
+//! twice 2.
 //!
 //! # Layout
-//! Not a matrix of all CPUs, which would be 64 MiB for 8192 of them: each CPU's core, L2, L3 and node,
-//! and a matrix of nodes. A lookup is two array reads and at most four compares. [`Matrix`] is the small one, of
-//! workers, that policies take.
+//! Not a matrix of all CPUs, which would be 64 MiB for 8192 of them: each CPU's core, L2, L3 and
+//! node, and a matrix of nodes. A lookup is two array reads and at most four compares. [`Matrix`]
+//! is the small one, of workers, that policies take.
 
 mod matrix;
 
@@ -69,7 +70,8 @@ impl Distances {
                 })
             };
             let l2 = cache(2).filter(|&c| topology.caches()[c].cpus.len() > 1);
-            // A cluster and a shared L2 count alike; their indexes must not be mistaken for each other.
+            // A cluster and a shared L2 count alike; their indexes must not be mistaken for each
+            // other.
             let near = match (cpu.cluster, l2) {
                 (Some(cluster), _) => (topology.caches().len() + cluster) as u32,
                 (None, Some(l2)) => l2 as u32,
@@ -110,8 +112,8 @@ impl Distances {
         })
     }
 
-    /// The rank of a whole set seen from another: that of the farthest pair, because a thread may be
-    /// anywhere in its set. `None` if a set has no online CPU.
+    /// The rank of a whole set seen from another: that of the farthest pair, because a thread may
+    /// be anywhere in its set. `None` if a set has no online CPU.
     #[must_use]
     pub fn rank_of_sets(&self, from: &CpuSet, to: &CpuSet) -> Option<u8> {
         let (from, to) = (matrix::heaps(self, from), matrix::heaps(self, to));
@@ -119,8 +121,8 @@ impl Distances {
         known.then(|| matrix::farthest(self, &from, &to))
     }
 
-    /// The rank of one node seen from another, by index; of a node from itself, that of two CPUs on it
-    /// that share nothing closer.
+    /// The rank of one node seen from another, by index; of a node from itself, that of two CPUs on
+    /// it that share nothing closer.
     ///
     /// # Panics
     /// If there is no such node.
@@ -134,11 +136,11 @@ impl Distances {
         self.node_ranks[from * self.nodes + to]
     }
 
-    /// The matrix between workers, given the CPUs each may run on. Sets without an online CPU count as
-    /// farther than any other.
+    /// The matrix between workers, given the CPUs each may run on. Sets without an online CPU count
+    /// as farther than any other.
     ///
-    /// A byte for each pair; the time is that of writing them where workers keep to a core each, or share
-    /// few different sets.
+    /// A byte for each pair; the time is that of writing them where workers keep to a core each, or
+    /// share few different sets.
     #[must_use]
     pub fn matrix(&self, workers: &[CpuSet]) -> Matrix {
         Matrix {

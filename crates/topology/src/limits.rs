@@ -1,21 +1,22 @@
 //! Which CPUs this process may use, how much of them, and which file or call says so.
 //!
-//! Four things limit a process on Linux: the affinity mask of its threads, the cpuset of its cgroup, the CPU
-//! quota of its cgroup **and of every group above it**, the smallest of which counts, and the number of
-//! tasks (`pids.max`) of those groups, because every worker is one. A quota of 2.5 CPUs is 3 workers:
-//! rounding down would leave half a CPU unused, and all of it where the quota is below one.
+//! Four things limit a process on Linux: the affinity mask of its threads, the cpuset of its
+//! cgroup, the CPU quota of its cgroup **and of every group above it**, the smallest of which
+//! counts, and the number of tasks (`pids.max`) of those groups, because every worker is one. A
+//! quota of 2.5 CPUs is 3 workers: rounding down would leave half a CPU unused, and all of it where
+//! the quota is below one.
 //!
 //! # Invariants
 //! - **L1** `available_parallelism` is at least 1 and at most the number of usable CPUs.
 //! - **L2** Every number in the answer names the file or call it came from; a file that can't be
 //!   understood limits nothing and is listed in [`Limits::problems`].
-//! - **L4** A cpuset that has no CPU in common with the affinity mask is not that of this process, because
-//!   the kernel keeps the mask within it: it limits nothing, and is listed as a problem.
+//! - **L4** A cpuset that has no CPU in common with the affinity mask is not that of this process,
+//!   because the kernel keeps the mask within it: it limits nothing, and is listed as a problem.
 //! - **L3** Groups above a container's own root can't be seen from inside, nor can their quota.
 //!
 //! # Re-reading
-//! [`Limits::refresh`] finds the groups again only if `/proc/self/cgroup` changed; else it costs one
-//! system call and one short file per group. The scheduler calls it about once a second.
+//! [`Limits::refresh`] finds the groups again only if `/proc/self/cgroup` changed; else it costs
+//! one system call and one short file per group. The scheduler calls it about once a second.
 //!
 //! # Why not …
 //! `std::thread::available_parallelism`: rounds the quota down, answers once and without a reason.
@@ -108,15 +109,15 @@ impl Limits {
         Self::read_below("/")
     }
 
-    /// As [`Limits::read`], with `proc` and `sys` taken from below `root`; the affinity mask is still
-    /// that of the live system.
+    /// As [`Limits::read`], with `proc` and `sys` taken from below `root`; the affinity mask is
+    /// still that of the live system.
     #[must_use]
     pub fn read_below(root: impl AsRef<Path>) -> Self {
         Self::read_for(0, root.as_ref())
     }
 
-    /// The limits of another process by its number, with the mask of its first thread; what can't be read,
-    /// for want of rights or because it has ended, is in [`Limits::problems`].
+    /// The limits of another process by its number, with the mask of its first thread; what can't
+    /// be read, for want of rights or because it has ended, is in [`Limits::problems`].
     #[must_use]
     pub fn of_process(process: u32) -> Self {
         Self::read_for(process, Path::new("/"))
@@ -198,8 +199,8 @@ impl Limits {
         &self.quotas
     }
 
-    /// The limit on the number of tasks that leaves this process the fewest, of its group and those above;
-    /// `None` for no limit.
+    /// The limit on the number of tasks that leaves this process the fewest, of its group and those
+    /// above; `None` for no limit.
     #[must_use]
     pub fn pids(&self) -> Option<&PidLimit> {
         self.pids.as_ref()
@@ -350,8 +351,8 @@ impl fmt::Display for Parallelism {
     }
 }
 
-/// How many workers can run at once: the CPUs of the affinity mask and cpuset, or the smallest CPU quota
-/// rounded up if that is less; never under 1. [`Limits`] does the same for repeated reading.
+/// How many workers can run at once: the CPUs of the affinity mask and cpuset, or the smallest CPU
+/// quota rounded up if that is less; never under 1. [`Limits`] does the same for repeated reading.
 #[must_use]
 pub fn available_parallelism() -> Parallelism {
     Limits::read().available_parallelism()

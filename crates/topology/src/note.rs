@@ -1,11 +1,11 @@
 //! What a reader doubted, and what it assumed in place of it.
 //!
-//! Real `/sys` trees are old, partial, contradictory, or rewritten by containers. A contradiction costs the
-//! thing it is about, never the machine: the reader takes the intersection or the next source and leaves a
-//! [`Note`]. In strict mode the same doubt is an [`Error`].
+//! Real `/sys` trees are old, partial, contradictory, or rewritten by containers. A contradiction
+//! costs the thing it is about, never the machine: the reader takes the intersection or the next
+//! source and leaves a [`Note`]. In strict mode the same doubt is an [`Error`].
 //!
-//! A machine of 8,192 CPUs can have the same trouble in 8,192 files. Notes that differ only in numbers are
-//! one, with a count.
+//! A machine of 8,192 CPUs can have the same trouble in 8,192 files. Notes that differ only in
+//! numbers are one, with a count.
 
 use crate::Error;
 use core::fmt;
@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Note {
-    /// The file it is about; the first of them, if the same is true of several. `None` where the source
-    /// is no file.
+    /// The file it is about; the first of them, if the same is true of several. `None` where the
+    /// source is no file.
     pub file: Option<PathBuf>,
     /// What was found there, in words.
     pub found: String,
@@ -133,7 +133,8 @@ impl Notes {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: equal doubts are one note with a count, and strict mode has none. Method: doubts by hand.
+    //! Goal: equal doubts are one note with a count, and strict mode has none. Method: doubts by
+    //! hand.
 
     use super::*;
 

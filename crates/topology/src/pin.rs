@@ -3,14 +3,14 @@
 //! # How a thread is pinned
 //! 1. One CPU with a number below 1024: `core_affinity`, which is sound there (above, it aborts).
 //! 2. A set, or a larger number: the system call, with a buffer as long as the set.
-//! 3. The mask is read back. The kernel silently leaves out CPUs that the cpuset forbids or that do not
-//!    exist as long as one remains, so "it returned success" is not "it did what was asked".
+//! 3. The mask is read back. The kernel silently leaves out CPUs that the cpuset forbids or that do
+//!    not exist as long as one remains, so "it returned success" is not "it did what was asked".
 //! 4. A failure is explained: which CPU is not there, off line, or forbidden, and by what.
 //!
 //! # Invariants
 //! - **A1** [`pin`] returns `Ok` only if the kernel reports exactly the mask that was asked for.
-//! - **A2** After an error of [`pin`] the thread has the mask it had before, unless putting that back
-//!   failed too, which the error [`PinError::Differs`] then shows by its `got`.
+//! - **A2** After an error of [`pin`] the thread has the mask it had before, unless putting that
+//!   back failed too, which the error [`PinError::Differs`] then shows by its `got`.
 //!
 //! # References
 //! sched_setaffinity(2); Linux, Documentation/admin-guide/cgroup-v2.rst, "cpuset".

@@ -1,4 +1,4 @@
-//! Who runs where: n workers on the allowed CPUs of a machine.
+//! The seats of workers: n of them on the allowed CPUs of a machine.
 //!
 //! # The policies
 //! | policy | a worker's set | workers next to each other | at most |
@@ -59,7 +59,8 @@ pub enum Placement {
     Places(Places),
     /// A policy on the performance cores alone.
     PerformanceCores(Box<Placement>),
-    /// A policy whose workers also prefer the memory of their node, wherever a page is first touched.
+    /// A policy whose workers also prefer the memory of their node, wherever a page is first
+    /// touched.
     LocalMemory(Box<Placement>),
 }
 
@@ -74,14 +75,14 @@ pub struct Seat {
     pub node: Option<usize>,
     /// Whether the worker is to be bound to them.
     pub bound: bool,
-    /// The node, by the kernel's number, that the worker's memory is to come from, if it is to be bound too;
-    /// the nearest one with memory.
+    /// The node, by the kernel's number, that the worker's memory is to come from, if it is to be
+    /// bound too; the nearest one with memory.
     pub memory: Option<u32>,
 }
 
 impl Seat {
-    /// Binds the calling thread to this seat, and its memory if [`Seat::memory`] says so; does nothing for a
-    /// seat that is not bound.
+    /// Binds the calling thread to this seat, and its memory if [`Seat::memory`] says so; does
+    /// nothing for a seat that is not bound.
     ///
     /// # Errors
     /// [`PinError`], as [`pin`].
@@ -250,9 +251,9 @@ impl Placement {
         }
     }
 
-    /// This policy, with workers that also prefer the memory of their node (`set_mempolicy`, on Linux). First
-    /// touch puts pages there anyway, unless a worker's node has no memory, or a page was touched
-    /// elsewhere first.
+    /// This policy, with workers that also prefer the memory of their node (`set_mempolicy`, on
+    /// Linux). First touch puts pages there anyway, unless a worker's node has no memory, or a page
+    /// was touched elsewhere first.
     #[must_use]
     pub fn with_local_memory(self) -> Self {
         match self {
@@ -270,7 +271,7 @@ impl Placement {
     /// let cpus: Vec<String> = plan.seats().iter().map(|seat| seat.cpus.to_string()).collect();
     /// assert_eq!(cpus, ["0", "4", "2"]);
     /// let error = Placement::OnePerCore.plan(&machine, 5).unwrap_err();
-    /// assert!(error.to_string().contains("cannot place 5 workers: each needs a core of its own and there are 4"));
+    /// assert!(error.to_string().contains("each needs a core of its own and there are 4"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -336,7 +337,8 @@ impl Placement {
                 return policy.plan_with_local_memory(topology, allowed, workers);
             }
         };
-        // Even without binding, a worker that is to keep to performance cores has to be bound to them.
+        // Even without binding, a worker that is to keep to performance cores has to be bound to
+        // them.
         let bound = !matches!(self, Self::None) || allowed != topology.allowed();
         let seat = |cpus: CpuSet| Seat {
             node: node_of(topology, &cpus),

@@ -1,8 +1,9 @@
 //! A machine that changes while it is used: CPUs that go on or off line, limits that move.
 //!
-//! Linux moves a thread elsewhere when the last CPU that it is bound to goes off line, and forgets the binding.
-//! The owner of a placement reads the machine again ([`Topology::refresh`]), learns what changed, plans
-//! anew if a worker is [stranded](Plan::stranded), and binds again those that have [moved](Plan::moved).
+//! Linux moves a thread elsewhere when the last CPU that it is bound to goes off line, and forgets
+//! the binding. The owner of a placement reads the machine again ([`Topology::refresh`]), learns
+//! what changed, plans anew if a worker is [stranded](Plan::stranded), and binds again those that
+//! have [moved](Plan::moved).
 
 use crate::{CpuSet, Error, Limits, Plan, Source, Topology};
 use core::fmt;
@@ -46,12 +47,15 @@ impl fmt::Display for Change {
 }
 
 impl Topology {
-    /// Reads the machine again from where it came from, and says what has changed. The live machine gets
-    /// those CPUs as allowed that `limits`, refreshed by the caller, leave; a captured tree all that are
-    /// online; a machine that was described in words stays as it is.
+    /// Reads the machine again from where it came from, and says what has changed.
+    ///
+    /// - The live machine gets those CPUs as allowed that `limits`, refreshed by the caller, leave.
+    /// - A captured tree gets all that are online.
+    /// - A machine that was described in words stays as it is.
     ///
     /// # Errors
-    /// As [`Topology::from_sysfs`]; and [`Error::Inconsistent`] if the limits leave no CPU that is online.
+    /// As [`Topology::from_sysfs`]; and [`Error::Inconsistent`] if the limits leave no CPU that is
+    /// online.
     pub fn refresh(&self, limits: &Limits) -> Result<Refreshed, Error> {
         let machine = match self.source() {
             Source::Sysfs(root) if root.as_os_str() == "/" => {
@@ -95,16 +99,16 @@ impl Topology {
 }
 
 impl Plan {
-    /// The workers with a seat that has a CPU which is offline on `machine`, or not allowed: their binding
-    /// does not hold, or will not when it is made again.
+    /// The workers with a seat that has a CPU which is offline on `machine`, or not allowed: their
+    /// binding does not hold, or will not when it is made again.
     #[must_use]
     pub fn stranded(&self, machine: &Topology) -> Vec<usize> {
         let stranded = |worker: &usize| !self.seats()[*worker].cpus.is_subset(machine.allowed());
         (0..self.seats().len()).filter(stranded).collect()
     }
 
-    /// The workers whose seat in the `later` plan is another: those that have to be bound again. A worker that
-    /// only one of the plans has counts.
+    /// The workers whose seat in the `later` plan is another: those that have to be bound again. A
+    /// worker that only one of the plans has counts.
     #[must_use]
     pub fn moved(&self, later: &Self) -> Vec<usize> {
         let count = self.seats().len().max(later.seats().len());

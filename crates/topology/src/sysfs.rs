@@ -12,36 +12,41 @@
 //! | `topology/core_cpus`, else `thread_siblings` | cores | each CPU is a core |
 //! | `cache/indexI/{level,type,shared_cpu}` | caches | that cache is left out |
 //! | `cache/indexI/size` | their sizes | unknown |
-//! | `devices/{cpu_atom,cpu_lowpower}/cpus`, `cpu_capacity`, `acpi_cppc`, `cpufreq` | kinds of cores | all performance |
+//! | `devices/cpu_atom/cpus` and three more (`kinds.rs`) | kinds of cores | all performance |
 //! | `node/online`, `nodeN/{cpulist,cpumap}` | NUMA nodes | every `nodeN`; without any, one node |
 //! | `nodeN/distance` | distances | 10 within a node and 20 between |
 //! | `nodeN/access0`, `bus/dax` | kinds of memory without CPUs (`memory.rs`) | not known |
 //! | `nodeN/meminfo`, without nodes `/proc/meminfo` | memory | unknown |
 //!
-//! A set of CPUs is taken from the list (`…_cpus_list`) and, where that is missing or malformed, from the
-//! mask of the same name (`…_cpus`), which is all that kernels before 2.6.30 have.
+//! A set of CPUs is taken from the list (`…_cpus_list`) and, where that is missing or malformed,
+//! from the mask of the same name (`…_cpus`), which is all that kernels before 2.6.30 have.
 //!
 //! # Contradictions
-//! A contradiction costs the thing it is about, never the machine, and leaves a [`Note`](crate::Note):
+//! A contradiction costs the thing it is about, never the machine, and leaves a
+//! [`Note`](crate::Note):
 //! 1. A file that names CPUs which are not online says nothing about those (containers rewrite
 //!    `cpu/online`; some kernels keep lists stale).
-//! 2. Of a set that is claimed by some of its members only, those members stay together (`claims.rs`).
+//! 2. Of a set that is claimed by some of its members only, those members stay together
+//!    (`claims.rs`).
 //! 3. A core that crosses packages or dies is cut at their borders.
-//! 4. A node whose CPUs all belong to other nodes is left out; a CPU without a node gets one (`draft.rs`).
+//! 4. A node whose CPUs all belong to other nodes is left out; a CPU without a node gets one
+//!    (`draft.rs`).
 //!
-//! Only if no CPU can be found at all is it an error. [`Topology::read_strict`] makes each of these an error.
+//! Only if no CPU can be found at all is it an error. [`Topology::read_strict`] makes each of these
+//! an error.
 //!
 //! # Large machines
-//! Where there are more than 1,024 CPUs, one CPU of a core, a cache or a package speaks for all in it, and a
-//! mask is read only where there is no list: 8,192 CPUs have 200,000 files. A contradiction between two CPUs
-//! is then not seen, and the first one counts.
+//! Where there are more than 1,024 CPUs, one CPU of a core, a cache or a package speaks for all in
+//! it, and a mask is read only where there is no list: 8,192 CPUs have 200,000 files. A
+//! contradiction between two CPUs is then not seen, and the first one counts.
 //!
 //! # Changes while reading
-//! CPUs go on and off line. A tree read across such a change can contradict itself; the caller for the
-//! live machine (`detect/linux.rs`) then reads again.
+//! CPUs go on and off line. A tree read across such a change can contradict itself; the caller for
+//! the live machine (`detect/linux.rs`) then reads again.
 //!
 //! # References
-//! Linux, Documentation/ABI/stable/sysfs-devices-system-cpu, -node; Documentation/admin-guide/cputopology.rst.
+//! Linux, Documentation/ABI/stable/sysfs-devices-system-cpu, -node;
+//! Documentation/admin-guide/cputopology.rst.
 
 mod caches;
 mod claims;
@@ -58,11 +63,11 @@ use files::Files;
 use std::path::Path;
 
 impl Topology {
-    /// Reads the `/sys` tree below `root`: `/` for the live machine, or the directory that holds the
-    /// `sys` of a captured one. All online CPUs count as allowed.
+    /// Reads the `/sys` tree below `root`: `/` for the live machine, or the directory that holds
+    /// the `sys` of a captured one. All online CPUs count as allowed.
     ///
-    /// What is missing, malformed or contradictory costs only the part that it is about, and leaves a
-    /// [`Note`](crate::Note) in [`Topology::notes`].
+    /// What is missing, malformed or contradictory costs only the part that it is about, and leaves
+    /// a [`Note`](crate::Note) in [`Topology::notes`].
     ///
     /// # Errors
     /// No CPU could be found, with the file or directory that should have named some.
@@ -70,8 +75,8 @@ impl Topology {
         read(root.as_ref(), Notes::default())
     }
 
-    /// As [`Topology::from_sysfs`], with every doubt as an error: for tests of captured trees, and for
-    /// programs that would rather not start than run on a machine that was misread.
+    /// As [`Topology::from_sysfs`], with every doubt as an error: for tests of captured trees, and
+    /// for programs that would rather not start than run on a machine that was misread.
     ///
     /// # Errors
     /// A file that is missing though Linux always has it, that can't be read or understood, or that

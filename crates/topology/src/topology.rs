@@ -5,10 +5,10 @@
 //! package ── die ── cluster? ── core ── cpu        each level a list, ordered by its lowest CPU
 //! node (memory, distances), cache (level, kind)    sets of CPUs across those levels
 //! ```
-//! Objects refer to each other by **index**, the position in the list of their level, which is dense
-//! and the same for every reader. Their **id** is the kernel's own number, which has gaps, repeats
-//! (core 0 of every package) or is missing. CPUs are the exception users know: a CPU is always
-//! named by the kernel's number, as in [`CpuSet`], and [`Topology::cpu`] finds it.
+//! Objects refer to each other by **index**, the position in the list of their level, which is
+//! dense and the same for every reader. Their **id** is the kernel's own number, which has gaps,
+//! repeats (core 0 of every package) or is missing. CPUs are the exception users know: a CPU is
+//! always named by the kernel's number, as in [`CpuSet`], and [`Topology::cpu`] finds it.
 //!
 //! # Invariants
 //! - **T1** Every online CPU is in exactly one core, one die, one package and one node.
@@ -34,10 +34,11 @@ use crate::{CpuSet, Note};
 use core::fmt;
 use std::path::PathBuf;
 
-/// A machine: what is in it, who shares what, and which of it this process may use.
+/// A machine: its parts, what they share, and which of it this process may use.
 ///
-/// Two values are equal if they describe the same machine, whoever read it: [`Topology::source`],
-/// [`Topology::notes`], [`Topology::kind_source`] and [`Topology::memory_kind`] do not take part.
+/// Two values are equal if they describe the same machine, whichever reader it came from:
+/// [`Topology::source`], [`Topology::notes`], [`Topology::kind_source`] and
+/// [`Topology::memory_kind`] do not take part.
 #[derive(Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Topology {
@@ -156,8 +157,8 @@ pub enum CoreKind {
 )]
 #[non_exhaustive]
 pub enum KindSource {
-    /// The performance counters of small cores, under `devices/cpu_atom` or `devices/cpu_lowpower`; on
-    /// systems other than Linux, the system's own classes.
+    /// The performance counters of small cores, under `devices/cpu_atom` or `devices/cpu_lowpower`;
+    /// on systems other than Linux, the system's own classes.
     Pmu,
     /// The kernel's relative capacity, `cpu_capacity`.
     Capacity,
@@ -269,14 +270,15 @@ impl Topology {
         &self.source
     }
 
-    /// What was missing, malformed or contradictory in the source, and what was assumed in its place.
-    /// Empty for a machine that was read without a doubt.
+    /// What was missing, malformed or contradictory in the source, and what was assumed in its
+    /// place. Empty for a machine that was read without a doubt.
     #[must_use]
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 
-    /// What told performance cores from efficiency cores; `None` where all count as performance cores.
+    /// What told performance cores from efficiency cores; `None` where all count as performance
+    /// cores.
     #[must_use]
     pub fn kind_source(&self) -> Option<KindSource> {
         self.kind_source
@@ -365,8 +367,8 @@ impl Topology {
             .max_by_key(|cache| cache.level)
     }
 
-    /// The node with the fewest SLIT units from the node at `index` that has CPUs of `among`; itself,
-    /// if it has any. Ties go to the lower index.
+    /// The node with the fewest SLIT units from the node at `index` that has CPUs of `among`;
+    /// itself, if it has any. Ties go to the lower index.
     #[must_use]
     pub fn nearest_node_with(&self, index: usize, among: &CpuSet) -> Option<usize> {
         let has = |node: &usize| !self.nodes[*node].cpus.is_disjoint(among);

@@ -1,6 +1,7 @@
-//! Goal: a thread runs where it was bound, and what can't be bound is an error with the CPU's number.
-//! Method: bind on the live machine, whatever it is, and ask the kernel; each test in a thread of its own.
-//! In emulated machines (`cargo xtask numa`) the same tests see several nodes and offline CPUs.
+//! Goal: a thread runs where it was bound, and what can't be bound is an error with the CPU's
+//! number. Method: bind on the live machine, whatever it is, and ask the kernel; each test in a
+//! thread of its own. In emulated machines (`cargo xtask numa`) the same tests see several nodes
+//! and offline CPUs.
 #![cfg(target_os = "linux")]
 
 use stealyard_topology::{

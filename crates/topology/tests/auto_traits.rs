@@ -1,5 +1,6 @@
-//! Goal: what may cross threads, panics and moves (O16). Method: a table of every public type, decided at compile
-//! time. None of them is generic or borrows anything, so there is no variance and no drop check to pin.
+//! Goal: what may cross threads, panics and moves (O16). Method: a table of every public type,
+//! decided at compile time. None of them is generic or borrows anything, so there is no variance
+//! and no drop check to pin.
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 

@@ -1,6 +1,6 @@
-//! Goal: no text and no tree makes a reader panic, loop or ask for much memory; what it accepts keeps
-//! the invariants T1 to T6. Method: proptest with arbitrary text, text of the grammar's own words, and
-//! captured trees with files overwritten by hostile content.
+//! Goal: no text and no tree makes a reader panic, loop or ask for much memory; what it accepts
+//! keeps the invariants T1 to T6. Method: proptest with arbitrary text, text of the grammar's own
+//! words, and captured trees with files overwritten by hostile content.
 #![cfg(unix)]
 
 #[path = "support/tree.rs"]

@@ -1,6 +1,7 @@
-//! Goal: trees that are old, partial, contradictory, or rewritten by containers are read as the machine they
-//! are of, with a note of what was doubted (D16). Method: a small tree for each kind of trouble, against
-//! what is known of the machine; `cargo xtask verify --hwloc` does the same with hwloc's recordings.
+//! Goal: trees that are old, partial, contradictory, or rewritten by containers are read as the
+//! machine they are of, with a note of what was doubted (D16). Method: a small tree for each kind
+//! of trouble, against what is known of the machine; `cargo xtask verify --hwloc` does the same
+//! with hwloc's recordings.
 #![cfg(unix)]
 
 #[path = "support/tree.rs"]
@@ -24,7 +25,8 @@ fn notes(machine: &Topology) -> String {
     notes.join("\n")
 }
 
-/// The tree's name; packages, clusters, nodes, cores, CPUs, caches; what a note must say.
+/// The tree's name, how many packages, clusters, nodes, cores, CPUs and caches it has, and what a
+/// note must say.
 const KNOWN: &[(&str, [usize; 6], &str)] = &[
     ("cache_of_0k", [2, 0, 2, 4, 8, 10], "cache/index1/size"),
     (
@@ -229,7 +231,7 @@ fn o13_kinds_of_memory_and_the_cpus_near_it() {
         (None, None)
     );
 
-    // Firmware says how fast it is, and who reaches it best.
+    // Firmware says how fast it is, and which node reaches it best.
     let mut tree = captured("memory_only_node");
     for (node, bandwidth) in [(0, "100000"), (1, "100000"), (2, "400000")] {
         let directory = format!("{NODE}/node{node}/access0/initiators");

@@ -1,5 +1,5 @@
-//! Goal: the limits are those of the files, and every number names its source. Method: made-up `/proc`
-//! and `/sys` trees of cgroup v1, v2 and both, through the same reader as the live one.
+//! Goal: the limits are those of the files, and every number names its source. Method: made-up
+//! `/proc` and `/sys` trees of cgroup v1, v2 and both, through the same reader as the live one.
 #![cfg(target_os = "linux")]
 
 #[path = "support/tree.rs"]

@@ -1,5 +1,5 @@
-//! Goal: every policy seats workers as its line in the table says, or says why it can't. Method: known
-//! answers on described machines, and the invariants P1 to P3 over many machines and numbers.
+//! Goal: every policy seats workers as its line in the table says, or says why it can't. Method:
+//! known answers on described machines, and the invariants P1 to P3 over many machines and numbers.
 
 use stealyard_topology::{
     Bind, CpuSet, Matrix, PlaceList, Placement, PlacementError, Places, Plan, Topology,

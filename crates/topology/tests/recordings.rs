@@ -1,7 +1,8 @@
-//! Goal: every placement on every machine that we have a description of keeps its properties: allowed, online,
-//! disjoint, fair over nodes, near first, and a matrix that is that of all pairs. Method: the captured trees,
-//! the hard ones, made-up machines with levels in either order and any numbering, and the recordings below
-//! the directories that `STEALYARD_RECORDINGS` names (`cargo xtask verify --hwloc` sets it to hwloc's).
+//! Goal: every placement on every machine that we have a description of keeps its properties:
+//! allowed, online, disjoint, fair over nodes, near first, and a matrix that is that of all pairs.
+//! Method: the captured trees, the hard ones, made-up machines with levels in either order and any
+//! numbering, and the recordings below the directories that `STEALYARD_RECORDINGS` names (`cargo
+//! xtask verify --hwloc` sets it to hwloc's).
 #![cfg(unix)]
 
 #[path = "support/placed.rs"]

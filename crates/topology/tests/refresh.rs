@@ -1,5 +1,5 @@
-//! Goal: what changes about a machine is told, and which workers it concerns. Method: a captured tree that is
-//! edited between two readings, and machines restricted by hand.
+//! Goal: what changes about a machine is told, and which workers it concerns. Method: a captured
+//! tree that is edited between two readings, and machines restricted by hand.
 #![cfg(unix)]
 
 #[path = "support/tree.rs"]

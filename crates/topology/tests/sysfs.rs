@@ -1,6 +1,7 @@
-//! Goal: the sysfs reader reads every machine right; anything broken costs only the part that it is about and
-//! leaves a note that names the file, or is an error that does, in strict mode. Method: captured trees
-//! against what is known of the machine; each of them with one file changed or missing.
+//! Goal: the sysfs reader reads every machine right; anything broken costs only the part that it is
+//! about and leaves a note that names the file, or is an error that does, in strict mode. Method:
+//! captured trees against what is known of the machine; each of them with one file changed or
+//! missing.
 #![cfg(unix)]
 
 #[path = "support/tree.rs"]

@@ -18,8 +18,8 @@ enum Ended {
     PanickedAtBoot(String),
 }
 
-/// Boots the machine and judges its programs. A guest whose kernel panics at boot, which QEMU without hardware
-/// virtualisation now and then brings about on a loaded host, is booted once more.
+/// Boots the machine and judges its programs. A guest whose kernel panics at boot, which QEMU
+/// without hardware virtualisation now and then brings about on a loaded host, is booted once more.
 pub(super) fn boot(
     machine: &Machine,
     programs: &[Program],

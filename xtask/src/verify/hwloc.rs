@@ -1,9 +1,11 @@
-//! The sysfs reader beside hwloc: on this machine, on our captured trees, and on hwloc's own recordings.
+//! The sysfs reader beside hwloc: on this machine, on our captured trees, and on hwloc's own
+//! recordings.
 //!
-//! The recordings are those of the test suite in Debian's source package of hwloc: 49 machines from 2005 to
-//! 2022, x86, Arm, POWER, Itanium and s390. They are fetched from Debian, kept in `target/hwloc`, and never part
-//! of this repository. Each is read by both readers in a process of its own, with the environment that
-//! hwloc's suite gives it, and every difference is a line. Then every placement is made on every recording.
+//! The recordings are those of the test suite in Debian's source package of hwloc: 49 machines from
+//! 2005 to 2022, x86, Arm, POWER, Itanium and s390. They are fetched from Debian, kept in
+//! `target/hwloc`, and never part of this repository. Each is read by both readers in a process of
+//! its own, with the environment that hwloc's suite gives it, and every difference is a line. Then
+//! every placement is made on every recording.
 
 use crate::run::{self, Outcome, root};
 use std::path::{Path, PathBuf};
@@ -53,8 +55,8 @@ fn folder() -> PathBuf {
     root().join("target/hwloc")
 }
 
-/// Reads every recording with both readers; an error if one differs that is not documented, or one is
-/// documented that does not differ.
+/// Reads every recording with both readers; an error if one differs that is not documented, or one
+/// is documented that does not differ.
 fn compare(recordings: &[Recording]) -> Outcome {
     let (mut equal, mut documented, mut wrong) = (0, 0, Vec::new());
     for recording in recordings {
@@ -108,7 +110,8 @@ struct Recording {
     environment: Vec<(String, String)>,
 }
 
-/// The recordings, fetched and unpacked if they are not there; `None`, and said so, if they can't be had.
+/// The recordings, fetched and unpacked if they are not there; `None`, and said so, if they can't
+/// be had.
 fn recordings() -> Result<Option<Vec<Recording>>, String> {
     let folder = folder();
     let unpacked = folder.join("recordings");
@@ -241,7 +244,8 @@ fn extract(archive: &Path, into: &Path) -> Outcome {
     }
 }
 
-/// Unpacks each recording into a directory of its own name below `into`, which appears when all are done.
+/// Unpacks each recording into a directory of its own name below `into`, which appears when all are
+/// done.
 fn unpack(source: &Path, into: &Path) -> Outcome {
     let partial = into.with_extension("partial");
     let _ = std::fs::remove_dir_all(&partial);

@@ -1,7 +1,8 @@
 //! Linux: `sched_getaffinity` as a raw system call, with a buffer that fits.
 //!
-//! The C library's `cpu_set_t` has 1024 bits; a kernel built for more *possible* CPUs answers `EINVAL`
-//! to it, even if the machine has four. The raw call takes any length and says how much it filled.
+//! The C library's `cpu_set_t` has 1024 bits; a kernel built for more *possible* CPUs answers
+//! `EINVAL` to it, even if the machine has four. The raw call takes any length and says how much it
+//! filled.
 
 use crate::{CpuSet, Error};
 use std::io;

@@ -2,8 +2,8 @@
 
 use crate::{Error, Limits, Topology};
 
-/// How often a tree with doubts is read: CPUs that go on or off line while it is read make it contradict
-/// itself, and such changes take milliseconds each.
+/// How often a tree with doubts is read: CPUs that go on or off line while it is read make it
+/// contradict itself, and such changes take milliseconds each.
 const ATTEMPTS: u32 = 3;
 
 pub(super) fn detect() -> Result<Topology, Error> {

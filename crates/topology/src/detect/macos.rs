@@ -22,8 +22,8 @@ fn ask(name: &str) -> Option<Vec<u8>> {
     let name = CString::new(name).ok()?;
     let mut buffer = vec![0u8; 256];
     let mut length = buffer.len();
-    // SAFETY: 1. the name ends in a zero byte and outlives the call; 2. `length` bytes are writable, and the
-    // system writes no more and says how many; 3. nothing is set.
+    // SAFETY: 1. the name ends in a zero byte and outlives the call; 2. `length` bytes are
+    // writable, and the system writes no more and says how many; 3. nothing is set.
     let result = unsafe {
         libc::sysctlbyname(
             name.as_ptr(),

@@ -1,9 +1,9 @@
-//! What Windows answers about its processors, turned into a machine. Free of system calls, so that it is tested
-//! anywhere.
+//! What Windows answers about its processors, turned into a machine. Free of system calls, so that
+//! it is tested anywhere.
 //!
-//! `GetLogicalProcessorInformationEx` fills a buffer with records, each with its kind and size, of fields in
-//! little endian and masks of up to 64 CPUs in a *processor group*. CPU `64 · group + bit` is the CPU of that
-//! bit, so that numbers go on above 64.
+//! `GetLogicalProcessorInformationEx` fills a buffer with records, each with its kind and size, of
+//! fields in little endian and masks of up to 64 CPUs in a *processor group*. CPU `64 · group +
+//! bit` is the CPU of that bit, so that numbers go on above 64.
 //!
 //! | record | gives |
 //! |--------|-------|
@@ -109,8 +109,8 @@ impl<'a> Record<'a> {
         self.bytes.get(at).copied().ok_or_else(cut_short)
     }
 
-    /// The CPUs of the masks at an offset, of which the two bytes at `count` say how many there are. Systems
-    /// before Windows 11 have 0 there, and one mask, in records of caches and nodes.
+    /// The CPUs of the masks at an offset, of which the two bytes at `count` say how many there
+    /// are. Systems before Windows 11 have 0 there, and one mask, in records of caches and nodes.
     fn cpus(&self, count: usize, masks: usize) -> Result<CpuSet, Error> {
         let mut cpus = CpuSet::new();
         for index in 0..usize::try_from(self.number::<2>(count)?.max(1)).unwrap_or(1) {
@@ -188,8 +188,9 @@ fn group_cpus(group: u16, mask: u64) -> Result<impl Iterator<Item = usize>, Erro
 
 #[cfg(test)]
 mod tests {
-    //! Goal: the answers of machines of several groups, of hybrid ones, and of older systems become the machines
-    //! they are of; a buffer that is cut short is an error. Method: buffers made of the documented records.
+    //! Goal: the answers of machines of several groups, of hybrid ones, and of older systems become
+    //! the machines they are of; a buffer that is cut short is an error. Method: buffers made of
+    //! the documented records.
 
     use super::*;
 

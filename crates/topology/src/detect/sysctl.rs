@@ -1,14 +1,15 @@
-//! What `sysctl` answers on macOS, turned into a machine. Free of system calls, so that it is tested anywhere.
+//! What `sysctl` answers on macOS, turned into a machine. Free of system calls, so that it is
+//! tested anywhere.
 //!
 //! | name | gives |
 //! |------|-------|
-//! | `hw.logicalcpu`, `hw.physicalcpu`, `hw.packages`, `hw.memsize` | CPUs, cores, packages, memory |
-//! | `hw.nperflevels`, `hw.perflevelN.{logicalcpu,physicalcpu}` | kinds of cores, level 0 the fastest |
-//! | `hw.perflevelN.{l1dcachesize,l1icachesize,l2cachesize,l3cachesize,cpusperl2,cpusperl3}` | their caches |
-//! | `hw.cacheconfig`, `hw.cachesize` | without levels: CPUs that share memory, L1, L2, L3, and their sizes |
+//! | `hw.logicalcpu`, `hw.physicalcpu`, `hw.packages`, `hw.memsize` | their numbers, bytes |
+//! | `hw.nperflevels`, `hw.perflevelN.{logicalcpu,physicalcpu}` | kinds of cores, 0 the fastest |
+//! | `hw.perflevelN.{l1d,l1i,l2,l3}cachesize`, `hw.perflevelN.cpusperl{2,3}` | their caches |
+//! | `hw.cacheconfig`, `hw.cachesize` | without levels: CPUs of memory, L1, L2, L3; sizes |
 //!
-//! macOS gives no number of a CPU. Its kernel counts the slowest cores first, as far as is known; CPUs are
-//! numbered in that order, which a note says.
+//! macOS gives no number of a CPU. Its kernel counts the slowest cores first, as far as is known;
+//! CPUs are numbered in that order, which a note says.
 
 use crate::note::Notes;
 use crate::topology::{Draft, DraftCache, DraftNode, Group};
@@ -154,8 +155,8 @@ fn add_caches(
 
 #[cfg(test)]
 mod tests {
-    //! Goal: answers of Apple's and Intel's machines become the machines they are of, and nonsense none.
-    //! Method: the answers as text, one a line, as `sysctl hw` prints them.
+    //! Goal: answers of Apple's and Intel's machines become the machines they are of, and nonsense
+    //! none. Method: the answers as text, one a line, as `sysctl hw` prints them.
 
     use super::*;
 

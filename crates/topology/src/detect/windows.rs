@@ -32,8 +32,8 @@ fn ask() -> Result<Vec<u8>, Error> {
     let mut buffer: Vec<u64> = Vec::new();
     loop {
         let mut length = u32::try_from(size_of_val(&*buffer)).unwrap_or(u32::MAX);
-        // SAFETY: `length` bytes are writable, and the system writes no more and says how many it has written or
-        // would need.
+        // SAFETY: `length` bytes are writable, and the system writes no more and says how many it
+        // has written or would need.
         let filled = unsafe {
             GetLogicalProcessorInformationEx(ALL, buffer.as_mut_ptr().cast(), &raw mut length)
         };

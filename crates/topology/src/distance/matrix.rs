@@ -1,10 +1,18 @@
 //! The ranks between workers, computed by what contains what instead of pair by pair.
 //!
-//! 8,192 workers have 67 million ranks. Where every worker keeps to one core, the row of a worker is the row
-//! of its core with its own entry cleared; that of a core is the row of its L2 with the core's workers
-//! overwritten; and so on outwards to the node, whose row holds the ranks between nodes. So a row is a copy
-//! and a few writes. Workers with larger sets (a node each, a cache each) have few different sets; ranks are
-//! computed between those, from a summary of each, and rows are copied.
+//! 8,192 workers have 67 million ranks. Where every worker keeps to one core, rows are copied from
+//! each other, from the outside in:
+//!
+//! 1. The row of a node holds the ranks between nodes.
+//! 2. The row of a last-level cache is that of its node, with the workers under the cache
+//!    overwritten.
+//! 3. The row of an L2 or cluster is that of its cache, with the workers under it overwritten.
+//! 4. The row of a worker is that of its L2, with the workers of its core overwritten and its own
+//!    entry cleared.
+//!
+//! So a row is a copy and a few writes. Workers with larger sets (a node each, a cache each) have
+//! few different sets: ranks are computed between those, from a summary of each, and rows are
+//! copied.
 
 use super::{Distances, NONE, Place, SAME, SHARED_L2, SHARED_L3, SIBLING};
 use crate::CpuSet;
@@ -150,7 +158,8 @@ fn between_sets(distances: &Distances, workers: &[CpuSet]) -> Vec<u8> {
     for (worker, &set) in index.iter().enumerate() {
         let start = ranks.len();
         match first_row[set] {
-            // The row of a worker with the same set, whose own entry is not the rank between the two.
+            // The row of a worker with the same set, whose own entry is not the rank between the
+            // two.
             Some(other) => {
                 ranks.extend_from_within(other * count..(other + 1) * count);
                 ranks[start + other] = between[set * sets + set];

@@ -1,14 +1,14 @@
 //! From hwloc's XML to a [`Draft`].
 //!
-//! What it does not know it skips; what it knows and can't understand is an error with the byte where it
-//! stands.
+//! What it does not know it skips; what it knows and can't understand is an error with the byte
+//! where it stands.
 //!
 //! | element | gives |
 //! |---------|-------|
-//! | `object type="Machine"` | online CPUs (`cpuset`) and offline ones (`complete_cpuset` without them) |
+//! | `object type="Machine"` | online CPUs (`cpuset`), offline ones (in `complete_cpuset`) |
 //! | `Package`, `Die`, `Core`, `PU`, `L1Cache`…`L5Cache`, `L1iCache`… | the level of that name |
 //! | `Group` | a cluster, if it is no node's set and lies within a die |
-//! | `NUMANode` | a node with its memory; CPUs that an earlier node of the same place has stay there |
+//! | `NUMANode` | a node with its memory; CPUs of an earlier node in its place stay there |
 //! | `distances2 name="NUMALatency"` | SLIT distances |
 //! | `cpukind` with `CoreType` or `LinuxCapacity` | kinds and capacities |
 

@@ -6,13 +6,14 @@
 //! /proc/self/mountinfo   … ROOT MOUNTPOINT … - cgroup … rw,cpu,cpuacct
 //!                        … ROOT MOUNTPOINT … - cgroup2 …
 //! ```
-//! ROOT is the part of the hierarchy that the mount shows. If the group lies below it, its directory
-//! is MOUNTPOINT plus the rest, and the groups above are the directories up to MOUNTPOINT, none beyond (L3).
-//! If it does not (a mount from outside the container), only MOUNTPOINT itself can be read, which is listed
-//! as a problem; and if ROOT lies below the group, the mount shows another group, which limits nothing here.
+//! ROOT is the part of the hierarchy that the mount shows. If the group lies below it, its
+//! directory is MOUNTPOINT plus the rest, and the groups above are the directories up to
+//! MOUNTPOINT, none beyond (L3). If it does not (a mount from outside the container), only
+//! MOUNTPOINT itself can be read, which is listed as a problem; and if ROOT lies below the group,
+//! the mount shows another group, which limits nothing here.
 //!
-//! A hierarchy may be mounted several times, over a part of which nothing is left to see. The mount counts
-//! that shows the group with the most files, then the one that shows most groups.
+//! A hierarchy may be mounted several times, over a part of which nothing is left to see. The mount
+//! counts that shows the group with the most files, then the one that shows most groups.
 //!
 //! Controllers are found one by one: a machine may have `cpu` under v1 and `cpuset` under v2.
 
@@ -49,8 +50,8 @@ const FILES: [&str; 6] = [
 ];
 
 impl Groups {
-    /// Finds the directories again if the process has moved. `home` is its directory in `/proc`, and `root`
-    /// the directory that its mount points are below.
+    /// Finds the directories again if the process has moved. `home` is its directory in `/proc`,
+    /// and `root` the directory that its mount points are below.
     pub(super) fn refresh(&mut self, home: &Path, root: &Path, problems: &mut Vec<Error>) {
         let path = home.join("cgroup");
         let text = match optional(read(&path, PROC_LIMIT)) {
@@ -148,8 +149,8 @@ impl Groups {
         quotas
     }
 
-    /// The limit on tasks, of this group and those above it, that leaves this process the fewest; `own` is
-    /// how many it has.
+    /// The limit on tasks, of this group and those above it, that leaves this process the fewest;
+    /// `own` is how many it has.
     pub(super) fn pids(&self, own: u64, problems: &mut Vec<Error>) -> Option<PidLimit> {
         let mut tightest: Option<PidLimit> = None;
         for directory in self.v2.iter().chain(&self.v1_pids) {
@@ -247,8 +248,8 @@ fn v1_quota(directory: &Path) -> Result<Option<Quota>, Error> {
     }
 }
 
-/// The directory of `group` and those above it, in the mount that `wanted` (filesystem type, options)
-/// picks and that shows most of them.
+/// The directory of `group` and those above it, in the mount that `wanted` (filesystem type,
+/// options) picks and that shows most of them.
 fn directories(
     root: &Path,
     mounts: &str,

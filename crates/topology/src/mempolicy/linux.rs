@@ -33,8 +33,8 @@ pub(super) fn prefer(node: Option<u32>) -> Result<(), Error> {
     let mut now = [0 as libc::c_ulong; WORDS];
     let mut now_mode: libc::c_int = -1;
     let nowhere: *const libc::c_void = core::ptr::null();
-    // SAFETY: 1. the number and the mask are writable, the mask for the bits that are told, and outlive the
-    // call; 2. without flags the address is not looked at.
+    // SAFETY: 1. the number and the mask are writable, the mask for the bits that are told, and
+    // outlive the call; 2. without flags the address is not looked at.
     let result = unsafe {
         libc::syscall(
             libc::SYS_get_mempolicy,

@@ -43,7 +43,8 @@ fn set(cpus: &CpuSet) -> Result<(), i32> {
     }
     // A set, a large number, or a failure whose reason `core_affinity` has lost.
     let words = to_kernel(cpus);
-    // SAFETY: 1. the buffer is readable for the number of bytes given; 2. thread id 0 is the caller.
+    // SAFETY: 1. the buffer is readable for the number of bytes given; 2. thread id 0 is the
+    // caller.
     let result = unsafe {
         libc::syscall(
             libc::SYS_sched_setaffinity,

@@ -1,21 +1,23 @@
 //! The order in which CPUs are taken, from what contains what.
 //!
 //! # How nearness becomes an order
-//! Nodes, packages, dies, last-level caches, clusters and shared L2s are sets of CPUs. Which of them holds
-//! which differs between machines: a node may hold several packages, or a package several nodes. So the
-//! levels have no fixed order here. Each CPU has a *chain*: the sets that hold it, the largest first, down to
-//! its core and its place within the core. Sorted by their chains, CPUs that share much are next to each
-//! other, however they are numbered: the order of `Compact`. Dealing out the sets of each depth in turn,
-//! depth by depth from the outside, gives the order of `Spread`. It takes its next CPU from the node with the
-//! fewest so far, and from first threads of all cores before second threads, so that no core is used twice
-//! while another is free.
+//! Nodes, packages, dies, last-level caches, clusters and shared L2s are sets of CPUs. Which of
+//! them holds which differs between machines: a node may hold several packages, or a package
+//! several nodes. So the levels have no fixed order here. Each CPU has a *chain*: the sets that
+//! hold it, the largest first, down to its core and its place within the core. Sorted by their
+//! chains, CPUs that share much are next to each other, however they are numbered: the order of
+//! `Compact`. Dealing out the sets of each depth in turn, depth by depth from the outside, gives
+//! the order of `Spread`. It takes its next CPU from the node with the fewest so far, and from
+//! first threads of all cores before second threads, so that no core is used twice while another is
+//! free.
 //!
-//! Sets are ordered by their first CPU, and CPUs by their nodes first: the node with the lowest index, then
-//! always the one with the least SLIT distance to those before it.
+//! Sets are ordered by their first CPU, and CPUs by their nodes first: the node with the lowest
+//! index, then always the one with the least SLIT distance to those before it.
 //!
 //! # Invariants
-//! - **P4** No two sets of the chains cross: of two that would, the one of the later level is left out, in
-//!   the order of the list above. So two CPUs with a set in common have all larger sets in common.
+//! - **P4** No two sets of the chains cross: of two that would, the one of the later level is left
+//!   out, in the order of the list above. So two CPUs with a set in common have all larger sets in
+//!   common.
 //!
 //! All of it is O(n log n) in the CPUs.
 
@@ -29,7 +31,8 @@ const LEVELS: usize = 6;
 /// Sets of a chain: the levels, the core, and the place within it.
 const DEPTH: usize = LEVELS + 2;
 
-/// The sets that hold a CPU, each as the position of its first CPU; the last is the place within the core.
+/// The sets that hold a CPU, each as the position of its first CPU; the last is the place within
+/// the core.
 type Chain = [u32; DEPTH];
 
 /// A CPU in its order.
@@ -68,7 +71,8 @@ fn dealt(chained: &[Placed]) -> Vec<usize> {
     for &placed in chained {
         by_node.entry(placed.node).or_default().push(placed);
     }
-    // The first CPU of every node stands for it, so that nodes are dealt as the sets around them are.
+    // The first CPU of every node stands for it, so that nodes are dealt as the sets around them
+    // are.
     let mut first: Vec<Placed> = by_node.values().map(|cpus| cpus[0]).collect();
     first.sort_unstable_by_key(|placed| (placed.chain, placed.cpu));
     let node_of: BTreeMap<usize, usize> = first.iter().map(|p| (p.cpu, p.node)).collect();
@@ -108,8 +112,8 @@ pub(super) fn cores(topology: &Topology, allowed: &CpuSet) -> Vec<CpuSet> {
         .collect()
 }
 
-/// Takes one CPU of each set of this depth in turn, each set being dealt the same way by the sets within.
-/// `cpus` is sorted by chain.
+/// Takes one CPU of each set of this depth in turn, each set being dealt the same way by the sets
+/// within. `cpus` is sorted by chain.
 fn deal(cpus: &[Placed], depth: usize) -> Vec<usize> {
     if depth == DEPTH - 1 || cpus.len() < 2 {
         return cpus.iter().map(|placed| placed.cpu).collect();
@@ -149,7 +153,8 @@ fn chained(topology: &Topology, allowed: &CpuSet) -> Vec<Placed> {
         .filter(|(_, cpu)| allowed.contains(cpu.id))
     {
         let core = topology.cores()[cpu.core].cpus.len();
-        // The largest first; of equal sets the one of the earlier level, because the sort is stable.
+        // The largest first; of equal sets the one of the earlier level, because the sort is
+        // stable.
         let mut sets: [Option<Set>; LEVELS] =
             core::array::from_fn(|level| levels[level][index].filter(|set| set.size > core));
         sets.sort_by_key(|set| Reverse(set.map_or(0, |set| set.size)));
@@ -183,7 +188,8 @@ struct Set {
     size: usize,
 }
 
-/// For each level, the set of each CPU by index; without the sets that cross one of an earlier level (P4).
+/// For each level, the set of each CPU by index; without the sets that cross one of an earlier
+/// level (P4).
 fn levels(topology: &Topology, position: &[u32]) -> [Vec<Option<Set>>; LEVELS] {
     let cpus = topology.cpus();
     let cache_of = |cpu: &crate::Cpu, level: Option<u8>| {
@@ -266,8 +272,9 @@ fn firsts(names: impl Iterator<Item = Option<usize>> + Clone, position: &[u32]) 
         .collect()
 }
 
-/// The place of each node, by index, in an order in which near nodes follow each other: the first node with
-/// allowed CPUs, then always the one with the least distance to all before it; nodes without come last.
+/// The place of each node, by index, in an order in which near nodes follow each other: the first
+/// node with allowed CPUs, then always the one with the least distance to all before it; nodes
+/// without come last.
 fn node_order(topology: &Topology, allowed: &CpuSet) -> Vec<usize> {
     let nodes = topology.nodes();
     let mut place = vec![usize::MAX; nodes.len()];

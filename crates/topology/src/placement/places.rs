@@ -3,15 +3,19 @@
 //! ```text
 //! places   = name [ "(" count ")" ] | interval { "," interval }
 //! name     = "threads" | "cores" | "ll_caches" | "numa_domains" | "sockets"
-//! interval = place [ ":" length [ ":" stride ] ]      length places, each stride after the one before
+//! interval = place [ ":" length [ ":" stride ] ]      length places, a stride apart
 //! place    = "{" part { "," part } "}"
 //! part     = cpu [ ":" length [ ":" stride ] ]
 //! ```
 //! `{0:4}:8:4` is eight places of four CPUs: `{0,1,2,3},{4,5,6,7}…`.
 //!
-//! With T workers and P places: `primary` puts all in the first place; `close` puts worker i in
-//! place i, `spread` in place ⌊i·P/T⌋; with more workers than places both share places
-//! evenly, consecutive workers together.
+//! With T workers and P places:
+//!
+//! - `primary` puts all workers in the first place;
+//! - `close` puts worker i in place i;
+//! - `spread` puts worker i in place ⌊i·P/T⌋;
+//! - with more workers than places, `close` and `spread` share the places evenly, consecutive
+//!   workers together.
 //!
 //! # References
 //! OpenMP 5.2, sections 10.1.3 and 21.1.6. Left out: exclusion by `!`, and negative strides.

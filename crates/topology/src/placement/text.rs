@@ -1,8 +1,14 @@
 //! Placements as words, for configuration files, environment variables and command lines.
 //!
-//! `none`, `compact`, `spread`, `balanced`, `one-per-core`, `per-node`; `explicit:0;2;4-5`, a list of CPUs
-//! for each worker; `places:cores`, `places:{0:4}:4:4 spread`, places with an optional way to bind; any
-//! of them after `performance:` or `local-memory:`. What is written is read back as the same value.
+//! | text | placement |
+//! |------|-----------|
+//! | `none`, `compact`, `spread`, `balanced`, `one-per-core`, `per-node` | the one of that name |
+//! | `explicit:0;2;4-5` | a list of CPUs for each worker |
+//! | `places:cores`, `places:{0:4}:4:4 spread` | places, with an optional way to bind |
+//! | `performance:PLACEMENT` | on performance cores alone |
+//! | `local-memory:PLACEMENT` | with the memory of the node |
+//!
+//! What is written is read back as the same value.
 
 use super::{Placement, Places};
 use crate::CpuSet;

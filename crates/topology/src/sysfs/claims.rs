@@ -1,8 +1,9 @@
-//! What every CPU says of those it shares something with, put together into sets that do not overlap.
+//! What every CPU says of those it shares something with, put together into sets that do not
+//! overlap.
 //!
-//! Each CPU has a file of its own that should hold the same set as those of the others in that set. Where
-//! they differ, a set counts that at least half of its members claim, the most claimed first; of the CPUs
-//! that remain, those stay together that name each other.
+//! Each CPU has a file of its own that should hold the same set as those of the others in that set.
+//! Where they differ, a set counts that at least half of its members claim, the most claimed first;
+//! of the CPUs that remain, those stay together that name each other.
 
 use super::files::Found;
 use crate::note::Notes;
@@ -42,8 +43,8 @@ impl Claims {
         self.of.is_empty()
     }
 
-    /// The sets, by lowest CPU; together they hold every CPU that has a claim. `path` is where the file of
-    /// a CPU is.
+    /// The sets, by lowest CPU; together they hold every CPU that has a claim. `path` is where the
+    /// file of a CPU is.
     pub(super) fn sets(
         mut self,
         online: &CpuSet,
@@ -110,7 +111,8 @@ impl Claims {
         taken
     }
 
-    /// Leaves out of every claim the CPUs that are not online or claim nothing, and adds its own CPU.
+    /// Leaves out of every claim the CPUs that are not online or claim nothing, and adds its own
+    /// CPU.
     fn restrict(
         &mut self,
         online: &CpuSet,
@@ -151,8 +153,8 @@ impl Claims {
     }
 }
 
-/// Cuts every set at the borders of those above it, which are disjoint. `place` is the file of a CPU that
-/// says what is in the set.
+/// Cuts every set at the borders of those above it, which are disjoint. `place` is the file of a
+/// CPU that says what is in the set.
 pub(super) fn cut(
     sets: Vec<CpuSet>,
     above: &[CpuSet],

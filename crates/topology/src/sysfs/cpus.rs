@@ -60,8 +60,8 @@ fn missing(path: &Path) -> Error {
     Error::read(path, &std::io::ErrorKind::NotFound.into())
 }
 
-/// The listed CPUs that can be: not above the kernel's largest number, and with a directory where CPUs
-/// have any.
+/// The listed CPUs that can be: not above the kernel's largest number, and with a directory where
+/// CPUs have any.
 fn existing(files: &mut Files<'_>, listed: CpuSet, there: &CpuSet) -> Result<CpuSet, Error> {
     let root = files.cpu_root();
     let mut online = listed;
@@ -87,8 +87,8 @@ fn existing(files: &mut Files<'_>, listed: CpuSet, there: &CpuSet) -> Result<Cpu
     Ok(online)
 }
 
-/// The CPUs with a directory that does not say that they are off; else those of the next list. `error` is
-/// why the list of online CPUs can't be had.
+/// The CPUs with a directory that does not say that they are off; else those of the next list.
+/// `error` is why the list of online CPUs can't be had.
 fn scanned(files: &mut Files<'_>, there: &CpuSet, error: Error) -> Result<CpuSet, Error> {
     let root = files.cpu_root();
     let mut online = CpuSet::new();
@@ -284,7 +284,7 @@ impl Said {
         Ok(())
     }
 
-    /// Packages by their sets; without those by their ids; without either, one for all.
+    /// Makes packages of the sets, without those of the ids, and without either one for all.
     fn packages(
         &mut self,
         online: &CpuSet,
@@ -330,7 +330,8 @@ impl Said {
         Ok(packages)
     }
 
-    /// The number of the package of these CPUs: that of the first, which the others should have too.
+    /// The number of the package of these CPUs: that of the first, which the others should have
+    /// too.
     fn package_id(
         &self,
         cpus: &CpuSet,
@@ -430,8 +431,8 @@ impl Said {
         Ok(cores)
     }
 
-    /// Whether the siblings are cores of their own: AMD's compute units share caches and a floating-point
-    /// unit, and each of their threads has another core number.
+    /// Whether the siblings are cores of their own: AMD's compute units share caches and a
+    /// floating-point unit, and each of their threads has another core number.
     fn is_compute_unit(&self, siblings: &CpuSet) -> bool {
         let ids: Option<Vec<u32>> = siblings
             .iter()

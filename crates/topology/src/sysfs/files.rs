@@ -16,7 +16,8 @@ const NODE: &str = "sys/devices/system/node";
 pub(super) struct Files<'a> {
     pub(super) root: &'a Path,
     pub(super) notes: Notes,
-    /// Whether to read what should say the same again: of each CPU of a set, and as list and as mask.
+    /// Whether to read what should say the same again: of each CPU of a set, and as list and as
+    /// mask.
     pub(super) thorough: bool,
     /// The CPUs that are online, once they are known.
     pub(super) online: CpuSet,
@@ -41,7 +42,8 @@ pub(super) struct Found {
     pub(super) file: Rc<str>,
 }
 
-/// On machines of more CPUs, one CPU of a set speaks for all: reading a hundred thousand files takes seconds.
+/// On machines of more CPUs, one CPU of a set speaks for all: reading a hundred thousand files
+/// takes seconds.
 const THOROUGH_UP_TO: usize = 1024;
 
 impl<'a> Files<'a> {
@@ -101,8 +103,8 @@ impl<'a> Files<'a> {
         Ok(named)
     }
 
-    /// The set that is there under the first of the names, each a list and a mask that should hold the
-    /// same; where they do not, the mask counts. `None` if there is none.
+    /// The set that is there under the first of the names, each a list and a mask that should hold
+    /// the same; where they do not, the mask counts. `None` if there is none.
     pub(super) fn cpus(
         &mut self,
         directory: &Path,

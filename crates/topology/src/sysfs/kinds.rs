@@ -1,4 +1,5 @@
-//! Which cores are the small ones, from the first of four sources that tells CPUs apart (`draft.rs`).
+//! Which cores are the small ones, from the first of four sources that tells CPUs apart
+//! (`draft.rs`).
 
 use super::files::Files;
 use crate::topology::{Draft, KindSource};

@@ -3,10 +3,11 @@
 //! | file | gives |
 //! |------|-------|
 //! | `bus/dax/devices/*/target_node`, and where that link leads | CXL and persistent memory |
-//! | `nodeN/access0/initiators/read_bandwidth` | high-bandwidth memory, by more than that of nodes with CPUs |
+//! | `nodeN/access0/initiators/read_bandwidth` | high-bandwidth memory, beside others |
 //! | `nodeN/access0/initiators/nodeM` | the nodes that reach it best |
 //!
-//! All of it is optional: without it the memory is [`MemoryKind::Other`], and distances tell what is near.
+//! All of it is optional: without it the memory is [`MemoryKind::Other`], and distances tell what
+//! is near.
 
 use super::files::Files;
 use crate::bounded::numbered;

@@ -109,8 +109,8 @@ fn find(files: &mut Files<'_>, root: &Path) -> Result<Option<CpuSet>, Error> {
     Ok(Some(there).filter(|set| !set.is_empty()))
 }
 
-/// Of the CPUs a node claims, those that are online and that no node before it has; `None` for a node
-/// whose online CPUs all belong to others.
+/// Of the CPUs a node claims, those that are online and that no node before it has; `None` for a
+/// node whose online CPUs all belong to others.
 fn own(
     files: &mut Files<'_>,
     path: &Path,

@@ -1,7 +1,8 @@
 //! The one way a reader's findings become a [`Topology`]: checked, ordered, completed.
 //!
-//! A reader fills in a [`Draft`] with sets of CPUs in any order and any wording; `finish` establishes
-//! the invariants T1 to T6 of `topology.rs` or says which one the source breaks and where.
+//! A reader fills in a [`Draft`] with sets of CPUs in any order and any wording; `finish`
+//! establishes the invariants T1 to T6 of `topology.rs` or says which one the source breaks and
+//! where.
 
 use super::{
     Cache, CacheKind, Cluster, Core, CoreKind, Cpu, Die, KindSource, Package, Source, Topology,
@@ -53,19 +54,19 @@ pub(crate) struct Draft {
     pub(crate) memories: BTreeMap<u32, DraftMemory>,
     /// Memory of a machine without nodes, where known.
     pub(crate) memory: Option<u64>,
-    /// How fast CPUs are relative to each other, by what says so; the first source that tells them apart
-    /// counts.
+    /// How fast CPUs are relative to each other, by what says so; the first source that tells them
+    /// apart counts.
     pub(crate) ranks: BTreeMap<KindSource, BTreeMap<usize, u32>>,
     /// CPUs known to be on efficiency cores; `None`: judge by `ranks`.
     pub(crate) efficiency: Option<CpuSet>,
 }
 
-/// A core whose rank is below this part of the largest is an efficiency core, where the kernel does not
-/// say by itself.
+/// A core whose rank is below this part of the largest is an efficiency core, where the kernel does
+/// not say by itself.
 ///
 /// - Capacity: the middle cores of three-tier phones are above it, the little ones below.
-/// - Highest performance: Intel's small cores have 0.6 of the large ones', and the least preferred of
-///   AMD's equal cores 0.8 of the most preferred.
+/// - Highest performance: Intel's small cores have 0.6 of the large ones', and the least preferred
+///   of AMD's equal cores 0.8 of the most preferred.
 /// - Base frequency: Intel's small cores have 0.70 to 0.76 of the large ones'.
 fn efficiency_below(source: KindSource) -> (u64, u64) {
     match source {
@@ -404,8 +405,8 @@ pub(super) fn flat(cpus: &CpuSet, why: &str) -> Topology {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: what no reader of ours lets through is refused here too. Method: a sound draft with one
-    //! thing wrong.
+    //! Goal: what no reader of ours lets through is refused here too. Method: a sound draft with
+    //! one thing wrong.
 
     use super::*;
 

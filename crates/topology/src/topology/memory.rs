@@ -94,8 +94,9 @@ impl Topology {
         self.memories.get(node).map(|memory| memory.kind)
     }
 
-    /// The online CPUs nearest to the memory of the node at index `node`: its own; for a node of memory
-    /// alone, those of the nodes that firmware names for it, or else that have the least distance.
+    /// The online CPUs nearest to the memory of the node at index `node`: its own; for a node of
+    /// memory alone, those of the nodes that firmware names for it, or else that have the least
+    /// distance.
     #[must_use]
     pub fn nearest_cpus(&self, node: usize) -> Option<CpuSet> {
         let memory = self.memories.get(node)?;
@@ -103,8 +104,8 @@ impl Topology {
         Some(sets.fold(CpuSet::new(), |all, set| &all | set))
     }
 
-    /// The index of the nearest node that has main memory, seen from the node at index `node`: itself, if it
-    /// has any or nothing is known of its memory.
+    /// The index of the nearest node that has main memory, seen from the node at index `node`:
+    /// itself, if it has any or nothing is known of its memory.
     #[must_use]
     pub fn memory_near(&self, node: usize) -> Option<usize> {
         let distances = &self.nodes.get(node)?.distances;

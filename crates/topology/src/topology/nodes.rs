@@ -78,8 +78,8 @@ pub(super) fn finish(
     Ok(nodes)
 }
 
-/// Gives every CPU without a node that of a CPU in its package, else a node that its package's CPUs have
-/// to themselves (T1).
+/// Gives every CPU without a node that of a CPU in its package, else a node that its package's CPUs
+/// have to themselves (T1).
 fn house_all(
     draft: &Draft,
     nodes: &mut Vec<DraftNode>,

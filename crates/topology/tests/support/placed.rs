@@ -158,7 +158,8 @@ fn balanced_is_spread_in_another_order(machine: &Topology, name: &str) {
     }
 }
 
-/// Every node has a worker before one has two, and then none is more crowded than another by a worker.
+/// Every node has a worker before one has two, and then none is more crowded than another by a
+/// worker.
 fn per_node_by_size(machine: &Topology, name: &str) {
     let nodes = usable(machine, machine.nodes().iter().map(|node| &node.cpus));
     for workers in [

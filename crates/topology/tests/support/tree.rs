@@ -1,7 +1,7 @@
 //! Captured and made-up `/sys` trees as one text each, unpacked into a temporary directory.
 //!
-//! Format: `[directory]`, then `file = content` lines (`\n` inside content is a line break, `\t` a tab, `\0` a
-//! zero byte), `#` comments.
+//! Format: `[directory]`, then `file = content` lines (`\n` inside content is a line break, `\t` a
+//! tab, `\0` a zero byte), `#` comments.
 
 #![expect(unreachable_pub, reason = "every test file uses its part of this")]
 
@@ -135,7 +135,8 @@ pub const CAPTURED: [(&str, &str); 11] = [
     ("snc3", include_str!("../sysfs/snc3.tree")),
 ];
 
-/// Trees of one trouble each, by name: what is old, partial, contradictory, or rewritten by containers.
+/// Trees of one trouble each, by name: what is old, partial, contradictory, or rewritten by
+/// containers.
 pub const HARD: [(&str, &str); 22] = [
     (
         "cache_of_0k",
