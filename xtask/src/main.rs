@@ -40,6 +40,7 @@ enum Command {
     /// Everything that must hold before a change lands: format, rules, lints, tests, models, docs
     Ci(ci::Args),
     /// Show this machine (or a described one), its limits, and which worker would run where
+    #[command(disable_help_flag = true)]
     Doctor(doctor::Args),
     /// Run the loom models of each crate and print how many interleavings they explored
     Loom(loom::Args),

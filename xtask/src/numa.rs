@@ -1,9 +1,11 @@
-//! `cargo xtask numa`: boots emulated machines with several NUMA nodes and runs our programs inside.
+//! `cargo xtask numa`: boots emulated machines with several NUMA nodes and runs our programs
+//! inside.
 //!
-//! QEMU without hardware virtualisation gives nodes, distances, SMT, dies, offline CPUs and cgroups in
-//! a few seconds a boot; Debian's cloud kernel has all drivers built in, so the whole guest is one archive
-//! of a shell, our programs and the libraries they need. What is emulated is the *shape* of the
-//! machine: that workers and memory land where they should. It says nothing about speed.
+//! QEMU without hardware virtualisation gives nodes, distances, SMT, dies, offline CPUs and cgroups
+//! in a few seconds a boot; Debian's cloud kernel has all drivers built in, so the whole guest is
+//! one archive of a shell, our programs and the libraries they need. What is emulated is the
+//! *shape* of the machine: that workers and memory land where they should. It says nothing about
+//! speed.
 //!
 //! | part | file |
 //! |------|------|

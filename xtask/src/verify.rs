@@ -2,6 +2,7 @@
 
 mod audit;
 mod http;
+mod hwloc;
 mod sanitizer;
 
 use crate::run::{self, Outcome};
@@ -36,7 +37,7 @@ pub(crate) struct Args {
     /// Emulated NUMA machines
     #[arg(long)]
     numa: bool,
-    /// The hwloc reader beside the sysfs reader
+    /// The hwloc reader beside the sysfs reader, over hwloc's recorded machines too (fetched from Debian)
     #[arg(long)]
     hwloc: bool,
     /// The HTTP example under the load of wrk, errors counted
@@ -69,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         (args.audit, audit::run),
         (args.tsan, sanitizer::thread),
         (args.soak, soak),
-        (args.hwloc, hwloc),
+        (args.hwloc, hwloc::run),
         (args.http, http::load),
         (args.schedules, replay::long),
         (
@@ -124,22 +125,6 @@ fn soaks_of(text: &str) -> Vec<String> {
         Some(name.split('(').next()?.to_owned())
     };
     marked.filter_map(name).collect()
-}
-
-fn hwloc() -> Outcome {
-    if !run::has("hwloc-info") && !run::has("lstopo-no-graphics") {
-        println!("=== hwloc: SKIPPED: no libhwloc here (Debian: libhwloc-dev and hwloc-nox)");
-        return Ok(());
-    }
-    let mut command = run::cargo();
-    command.args([
-        "test",
-        "--package",
-        "stealyard-topology",
-        "--features",
-        "hwloc",
-    ]);
-    run::step("hwloc", &mut command)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What the calls cost on this machine: `cargo run --release -p stealyard-topology --example costs`.
+//! What the calls cost on this machine: `cargo run --release -p stealyard-topology --example
+//! costs`.
 //!
 //! Each is repeated and the median is printed, with the fastest beside it.
 
@@ -43,6 +44,58 @@ fn main() {
             black_box(distances.rank(black_box(cpu), 255 - cpu));
         }
     });
+    huge();
+}
+
+/// Three machines of 8,192 CPUs: a common one, one package for all, and one node for every eight
+/// CPUs.
+fn huge() {
+    for text in [
+        "pack:16 [numa] die:4 l3:4 l2:8 core:1 pu:4",
+        "pack:1 core:8192 pu:1",
+        "numa:1024 pack:1 core:4 pu:2",
+    ] {
+        println!("\n{text}");
+        let machine = Topology::synthetic(text).expect("8,192 CPUs");
+        assert_eq!(machine.cpus().len(), 8192);
+        measure("Topology::synthetic", 5, || {
+            drop(black_box(Topology::synthetic(text)))
+        });
+        let distances = machine.distances();
+        for placement in [
+            Placement::Compact,
+            Placement::Spread,
+            Placement::Balanced,
+            Placement::PerNode,
+            Placement::OnePerCore,
+        ] {
+            let cores = machine.cores().len();
+            let workers = if placement == Placement::OnePerCore {
+                cores
+            } else {
+                8192
+            };
+            let plan = placement.plan(&machine, workers).expect("room for all");
+            measure(&format!("{placement}, {workers} workers"), 5, || {
+                drop(black_box(placement.plan(&machine, workers)))
+            });
+            measure("  their matrix", 5, || {
+                drop(black_box(plan.matrix(&distances)))
+            });
+        }
+        if let Some(kib) = peak_kib() {
+            println!("at most {} MiB so far", kib / 1024);
+        }
+    }
+}
+
+/// The most memory this process has had, in KiB, where the system says.
+fn peak_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 fn measure(what: &str, times: usize, mut call: impl FnMut()) {

@@ -4,16 +4,17 @@
 //! are equal values. Nothing here knows the machine: a set may name CPUs that do not exist.
 //!
 //! # The list format
-//! What `/sys/devices/system/cpu/online`, `taskset -c` and cgroup files write: comma-separated numbers
-//! and ranges, `0-3,8,10-11`. Reading also takes the kernel's groups, `0-15:2/4` (the first 2 of
-//! every 4), blanks around items, and the trailing newline. Ranges turned round, signs, empty items and
-//! numbers above [`CpuSet::MAX_PARSED`] are errors that name the place.
+//! What `/sys/devices/system/cpu/online`, `taskset -c` and cgroup files write: comma-separated
+//! numbers and ranges, `0-3,8,10-11`. Reading also takes the kernel's groups, `0-15:2/4` (the first
+//! 2 of every 4), blanks around items, and the trailing newline. Ranges turned round, signs, empty
+//! items and numbers above [`CpuSet::MAX_PARSED`] are errors that name the place.
 //!
 //! # Why not …
 //! `libc::cpu_set_t`: 1024 bits, fixed; a kernel with more possible CPUs refuses its size. A sorted
 //! vector of ranges: smaller for huge machines, slower and longer for the set operations that the
 //! placements are made of.
 
+use crate::bounded::quoted;
 use core::fmt;
 use core::str::FromStr;
 
@@ -50,9 +51,9 @@ impl fmt::Display for CpuListError {
 impl core::error::Error for CpuListError {}
 
 impl CpuSet {
-    /// The largest number [`FromStr`] and [`CpuSet::from_mask`] take: 2^20 − 1, over a hundred times
-    /// what Linux can be built for. It keeps a hostile file from asking for gigabytes. Sets built by
-    /// [`CpuSet::insert`] are not limited.
+    /// The largest number [`FromStr`] and [`CpuSet::from_mask`] take: 2^20 − 1, over a hundred
+    /// times what Linux can be built for. It keeps a hostile file from asking for gigabytes. Sets
+    /// built by [`CpuSet::insert`] are not limited.
     pub const MAX_PARSED: usize = (1 << 20) - 1;
 
     /// The empty set. Allocates nothing.
@@ -67,8 +68,8 @@ impl CpuSet {
         (0..count).collect()
     }
 
-    /// A set from 64-bit words, CPU 0 in the lowest bit of the first: the kernel's affinity mask on a
-    /// 64-bit machine.
+    /// A set from 64-bit words, CPU 0 in the lowest bit of the first: the kernel's affinity mask on
+    /// a 64-bit machine.
     #[must_use]
     pub fn from_words(words: Vec<u64>) -> Self {
         let mut set = Self { words };
@@ -155,6 +156,16 @@ impl CpuSet {
         all.next().is_none().then_some(first)
     }
 
+    /// The set in words, for messages: `CPU 3`, `CPUs 0-3,8`, or `no CPU`.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match (self.is_empty(), self.single()) {
+            (true, _) => "no CPU".into(),
+            (_, Some(cpu)) => format!("CPU {cpu}"),
+            _ => format!("CPUs {self}"),
+        }
+    }
+
     /// Whether every CPU of `self` is in `other`.
     #[must_use]
     pub fn is_subset(&self, other: &Self) -> bool {
@@ -174,10 +185,10 @@ impl CpuSet {
     /// `ffffffff,00000003`. A `0x` before a group, as hwloc writes it, is taken too.
     ///
     /// # Errors
-    /// [`CpuListError`] for anything but hexadecimal digits and commas, groups of more than 8 digits,
-    /// and masks longer than [`CpuSet::MAX_PARSED`].
+    /// [`CpuListError`] for anything but hexadecimal digits and commas, groups of more than 8
+    /// digits, and masks longer than [`CpuSet::MAX_PARSED`].
     pub fn from_mask(text: &str) -> Result<Self, CpuListError> {
-        let text = text.trim_end();
+        let text = text.trim();
         let mut set = Self::new();
         let groups = text.split(',').count();
         let mut position = 0;
@@ -193,7 +204,10 @@ impl CpuSet {
                 .filter(|_| fits)
                 .or(empty.then_some(0));
             let Some(value) = value else {
-                let what = format!("{group:?} is not a group of up to 8 hexadecimal digits");
+                let what = format!(
+                    "{} is not a group of up to 8 hexadecimal digits",
+                    quoted(group)
+                );
                 return Err(CpuListError { position, what });
             };
             let base = (groups - 1 - index) * 32;
@@ -207,6 +221,19 @@ impl CpuSet {
             position += group.len() + 1;
         }
         Ok(set)
+    }
+
+    /// Adds all of `start..=end`, by words.
+    pub(crate) fn insert_range(&mut self, start: usize, end: usize) {
+        let (first, last) = (start / 64, end / 64);
+        if last >= self.words.len() {
+            self.words.resize(last + 1, 0);
+        }
+        for word in first..=last {
+            let low = if word == first { start % 64 } else { 0 };
+            let high = if word == last { end % 64 } else { 63 };
+            self.words[word] |= (u64::MAX >> (63 - high)) & (u64::MAX << low);
+        }
     }
 
     fn trim(&mut self) {
@@ -337,22 +364,21 @@ impl FromStr for CpuSet {
 fn add_item(set: &mut CpuSet, item: &str, position: usize) -> Result<(), CpuListError> {
     let error = |what: String| CpuListError { position, what };
     let number = |text: &str| -> Result<usize, CpuListError> {
-        let text = text.trim();
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(error(format!("{text:?} is not a CPU number")));
+        let digits = text.trim();
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            let what = format!(
+                "{} is not a CPU number, a range such as 0-3, or a group such as 0-15:2/4",
+                quoted(item)
+            );
+            return Err(error(what));
         }
-        let above = || {
-            error(format!(
-                "CPU {text} is above the largest, {}",
-                CpuSet::MAX_PARSED
-            ))
-        };
-        let value = text.parse::<usize>().map_err(|_| above())?;
-        if value <= CpuSet::MAX_PARSED {
-            Ok(value)
-        } else {
-            Err(above())
-        }
+        let value = digits.parse::<usize>().ok();
+        value
+            .filter(|&value| value <= CpuSet::MAX_PARSED)
+            .ok_or_else(|| {
+                let (cpu, largest) = (quoted(digits), CpuSet::MAX_PARSED);
+                error(format!("CPU {cpu} is above the largest, {largest}"))
+            })
     };
     let (range, group) = match item.split_once(':') {
         Some((range, group)) => (range, Some(group)),
@@ -366,12 +392,15 @@ fn add_item(set: &mut CpuSet, item: &str, position: usize) -> Result<(), CpuList
         return Err(error(format!("the range {start}-{end} is turned round")));
     }
     let Some(group) = group else {
-        set.extend(start..=end);
+        set.insert_range(start, end);
         return Ok(());
     };
-    let (used, size) = group
-        .split_once('/')
-        .ok_or_else(|| error(format!("{group:?} is not USED/GROUP, as in 0-15:2/4")))?;
+    let (used, size) = group.split_once('/').ok_or_else(|| {
+        error(format!(
+            "{} is not USED/GROUP, as in 0-15:2/4",
+            quoted(group)
+        ))
+    })?;
     let (used, size) = (number(used)?, number(size)?);
     if used == 0 || used > size {
         return Err(error(format!(
@@ -380,4 +409,13 @@ fn add_item(set: &mut CpuSet, item: &str, position: usize) -> Result<(), CpuList
     }
     set.extend((start..=end).filter(|cpu| (cpu - start) % size < used));
     Ok(())
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for CpuSet {
+    /// Writes the kernel's list format, which [`FromStr`] reads: `"0-3,8"`. Lists of numbers would
+    /// grow with the square of a machine.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }

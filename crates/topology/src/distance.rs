@@ -7,18 +7,20 @@
 //! | 2 | share an L2, or a cluster of cores |
 //! | 3 | share an L3, or the last cache there is |
 //! | 4 | are on one NUMA node |
-//! | 5… | are on two nodes: one rank for every different SLIT distance in the machine, nearest first |
+//! | 5… | are on two nodes: a rank for every different SLIT distance, nearest first |
 //!
-//! A node's rank to another is the mean of both directions: firmware tables are not always symmetric,
-//! and a cache line goes both ways. Ranks are for comparing, not for adding: 4 is not twice 2.
+//! A node's rank to another is the mean of both directions: firmware tables are not always
+//! symmetric, and a cache line goes both ways. Ranks are for comparing, not for adding: 4 is not
+//! twice 2.
 //!
 //! # Layout
-//! Not a matrix of all CPUs, which would be 64 MiB for 8192 of them: each CPU's core, L2, L3 and node,
-//! and a matrix of nodes. A lookup is two array reads and at most four compares. [`Matrix`] is the small one, of
-//! workers, that policies take.
+//! Not a matrix of all CPUs, which would be 64 MiB for 8192 of them: each CPU's core, L2, L3 and
+//! node, and a matrix of nodes. A lookup is two array reads and at most four compares. [`Matrix`]
+//! is the small one, of workers, that policies take.
+
+mod matrix;
 
 use crate::{CpuSet, Topology};
-use std::collections::BTreeMap;
 
 /// Ranks of nearness between the online CPUs of a [`Topology`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +33,12 @@ pub struct Distances {
 }
 
 /// Where a CPU is; equal numbers mean the same object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
-    core: u32,
-    near: u32,
-    last: u32,
     node: u32,
+    last: u32,
+    near: u32,
+    core: u32,
 }
 
 /// Stands for "has none": no two CPUs share it.
@@ -48,8 +50,16 @@ const SHARED_L2: u8 = 2;
 const SHARED_L3: u8 = 3;
 const NODE: u8 = 4;
 
+impl Topology {
+    /// Ranks of nearness between the online CPUs.
+    #[must_use]
+    pub fn distances(&self) -> Distances {
+        Distances::new(self)
+    }
+}
+
 impl Distances {
-    pub(crate) fn new(topology: &Topology) -> Self {
+    fn new(topology: &Topology) -> Self {
         let length = topology.online().last().map_or(0, |last| last + 1);
         let mut places = vec![None; length];
         for cpu in topology.cpus() {
@@ -60,7 +70,8 @@ impl Distances {
                 })
             };
             let l2 = cache(2).filter(|&c| topology.caches()[c].cpus.len() > 1);
-            // A cluster and a shared L2 count alike; their indexes must not be mistaken for each other.
+            // A cluster and a shared L2 count alike; their indexes must not be mistaken for each
+            // other.
             let near = match (cpu.cluster, l2) {
                 (Some(cluster), _) => (topology.caches().len() + cluster) as u32,
                 (None, Some(l2)) => l2 as u32,
@@ -91,8 +102,7 @@ impl Distances {
     /// The rank of `to` seen from `from`; symmetric. `None` if either is not online.
     #[must_use]
     pub fn rank(&self, from: usize, to: usize) -> Option<u8> {
-        let place = |cpu: usize| self.places.get(cpu).copied().flatten();
-        let (a, b) = (place(from)?, place(to)?);
+        let (a, b) = (self.place(from)?, self.place(to)?);
         Some(match () {
             () if from == to => SAME,
             () if a.core == b.core => SIBLING,
@@ -102,21 +112,17 @@ impl Distances {
         })
     }
 
-    /// The rank of a whole set seen from another: that of the farthest pair, because a thread may be
-    /// anywhere in its set. `None` if a set has no online CPU.
+    /// The rank of a whole set seen from another: that of the farthest pair, because a thread may
+    /// be anywhere in its set. `None` if a set has no online CPU.
     #[must_use]
     pub fn rank_of_sets(&self, from: &CpuSet, to: &CpuSet) -> Option<u8> {
-        let online = |set: &CpuSet| -> Vec<usize> {
-            set.iter().filter(|&cpu| self.is_online(cpu)).collect()
-        };
-        let (from, to) = (online(from), online(to));
-        from.iter()
-            .flat_map(|&a| to.iter().filter_map(move |&b| self.rank(a, b)))
-            .max()
+        let (from, to) = (matrix::heaps(self, from), matrix::heaps(self, to));
+        let known = !from.is_empty() && !to.is_empty();
+        known.then(|| matrix::farthest(self, &from, &to))
     }
 
-    /// The rank of one node seen from another, by index; of a node from itself, that of two CPUs on it
-    /// that share nothing closer.
+    /// The rank of one node seen from another, by index; of a node from itself, that of two CPUs on
+    /// it that share nothing closer.
     ///
     /// # Panics
     /// If there is no such node.
@@ -130,40 +136,21 @@ impl Distances {
         self.node_ranks[from * self.nodes + to]
     }
 
-    /// The matrix between workers, given the CPUs each may run on. Sets without an online CPU count as
-    /// farther than any other.
+    /// The matrix between workers, given the CPUs each may run on. Sets without an online CPU count
+    /// as farther than any other.
+    ///
+    /// A byte for each pair; the time is that of writing them where workers keep to a core each, or
+    /// share few different sets.
     #[must_use]
     pub fn matrix(&self, workers: &[CpuSet]) -> Matrix {
-        let mut distinct: BTreeMap<&CpuSet, usize> = BTreeMap::new();
-        let index: Vec<usize> = workers
-            .iter()
-            .map(|set| {
-                let next = distinct.len();
-                *distinct.entry(set).or_insert(next)
-            })
-            .collect();
-        let count = distinct.len();
-        let mut between = vec![0; count * count];
-        for (a, &i) in &distinct {
-            for (b, &j) in distinct.iter().filter(|&(_, &j)| i <= j) {
-                let rank = self.rank_of_sets(a, b).unwrap_or(u8::MAX);
-                between[i * count + j] = rank;
-                between[j * count + i] = rank;
-            }
-        }
-        let workers = workers.len();
-        let rank = |at: usize| match (at / workers, at % workers) {
-            (a, b) if a == b => SAME,
-            (a, b) => between[index[a] * count + index[b]],
-        };
         Matrix {
-            ranks: (0..workers * workers).map(rank).collect(),
-            workers,
+            ranks: matrix::ranks(self, workers),
+            workers: workers.len(),
         }
     }
 
-    fn is_online(&self, cpu: usize) -> bool {
-        self.places.get(cpu).is_some_and(Option::is_some)
+    fn place(&self, cpu: usize) -> Option<Place> {
+        self.places.get(cpu).copied().flatten()
     }
 }
 
@@ -236,10 +223,23 @@ impl Matrix {
     /// If there is no such worker.
     #[must_use]
     pub fn nearest_first(&self, from: usize) -> Vec<(usize, u8)> {
-        let row = self.row(from).iter().copied().enumerate();
-        let mut others: Vec<(usize, u8)> = row.filter(|&(worker, _)| worker != from).collect();
-        others.sort_by_key(|&(worker, rank)| (rank, worker));
-        others
+        let row = self.row(from);
+        // There are few ranks and many workers: count, then put each where its rank begins.
+        let mut begins = [0usize; 257];
+        for &rank in row {
+            begins[usize::from(rank) + 1] += 1;
+        }
+        for rank in 0..256 {
+            begins[rank + 1] += begins[rank];
+        }
+        let mut order = vec![(0, 0); row.len()];
+        for (worker, &rank) in row.iter().enumerate() {
+            let at = &mut begins[usize::from(rank)];
+            order[*at] = (worker, rank);
+            *at += 1;
+        }
+        order.retain(|&(worker, _)| worker != from);
+        order
     }
 }
 
@@ -263,4 +263,12 @@ fn node_ranks(topology: &Topology) -> Vec<u8> {
         u8::try_from(usize::from(NODE) + above).unwrap_or(u8::MAX)
     };
     pairs().map(rank).collect()
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Matrix {
+    /// Writes a list of ranks for each worker.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((0..self.workers).map(|worker| self.row(worker)))
+    }
 }

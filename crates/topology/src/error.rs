@@ -87,6 +87,21 @@ impl Error {
         }
     }
 
+    /// The file that it is about, if it is one, and the words for the rest.
+    pub(crate) fn parts(&self) -> (Option<PathBuf>, String) {
+        match self {
+            Self::Read { path, kind, errno } => (Some(path.clone()), unreadable(*kind, *errno)),
+            Self::TooLarge { path, limit } => (
+                Some(path.clone()),
+                format!("it is larger than {limit} bytes"),
+            ),
+            Self::Malformed { path, what } | Self::Inconsistent { path, what } => {
+                (Some(path.clone()), what.clone())
+            }
+            other => (None, other.to_string()),
+        }
+    }
+
     /// Whether the failure is a file that does not exist.
     pub(crate) fn is_missing(&self) -> bool {
         matches!(
@@ -102,26 +117,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read {
-                path,
-                kind,
-                errno: Some(errno),
-            } => {
-                write!(
-                    f,
-                    "{}: cannot be read: {kind} (error {errno})",
-                    path.display()
-                )
-            }
-            Self::Read {
-                path,
-                kind,
-                errno: None,
-            } => {
-                write!(f, "{}: cannot be read: {kind}", path.display())
-            }
-            Self::TooLarge { path, limit } => {
-                write!(f, "{}: larger than {limit} bytes", path.display())
+            Self::Read { .. } | Self::TooLarge { .. } => {
+                let (path, what) = self.parts();
+                write!(f, "{}: {what}", path.unwrap_or_default().display())
             }
             Self::Malformed { path, what } | Self::Inconsistent { path, what } => {
                 write!(f, "{}: {what}", path.display())
@@ -138,4 +136,23 @@ impl fmt::Display for Error {
     }
 }
 
+/// Words for a file that could not be read.
+fn unreadable(kind: io::ErrorKind, errno: Option<i32>) -> String {
+    match (kind, errno) {
+        (io::ErrorKind::NotFound, _) => "there is no such file".into(),
+        (_, Some(errno)) => {
+            format!("it cannot be read: {}", io::Error::from_raw_os_error(errno))
+        }
+        (kind, None) => format!("it cannot be read: {kind}"),
+    }
+}
+
 impl core::error::Error for Error {}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Error {
+    /// Writes the words of [`fmt::Display`].
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,23 +1,27 @@
 //! Which CPUs this process may use, how much of them, and which file or call says so.
 //!
-//! Three things limit a process on Linux: the affinity mask of its threads, the cpuset of its cgroup,
-//! and the CPU quota of its cgroup **and of every group above it**, the smallest of which counts. A
-//! quota of 2.5 CPUs is 3 workers: rounding down would leave half a CPU unused, and all of it where the
-//! quota is below one.
+//! Four things limit a process on Linux: the affinity mask of its threads, the cpuset of its
+//! cgroup, the CPU quota of its cgroup **and of every group above it**, the smallest of which
+//! counts, and the number of tasks (`pids.max`) of those groups, because every worker is one. A
+//! quota of 2.5 CPUs is 3 workers: rounding down would leave half a CPU unused, and all of it where
+//! the quota is below one.
 //!
 //! # Invariants
 //! - **L1** `available_parallelism` is at least 1 and at most the number of usable CPUs.
 //! - **L2** Every number in the answer names the file or call it came from; a file that can't be
 //!   understood limits nothing and is listed in [`Limits::problems`].
+//! - **L4** A cpuset that has no CPU in common with the affinity mask is not that of this process,
+//!   because the kernel keeps the mask within it: it limits nothing, and is listed as a problem.
 //! - **L3** Groups above a container's own root can't be seen from inside, nor can their quota.
 //!
 //! # Re-reading
-//! [`Limits::refresh`] finds the groups again only if `/proc/self/cgroup` changed; else it costs one
-//! system call and one short file per group. The scheduler calls it about once a second.
+//! [`Limits::refresh`] finds the groups again only if `/proc/self/cgroup` changed; else it costs
+//! one system call and one short file per group. The scheduler calls it about once a second.
 //!
 //! # Why not …
 //! `std::thread::available_parallelism`: rounds the quota down, answers once and without a reason.
 
+mod applied;
 mod cgroup;
 
 use crate::{CpuSet, Error, affinity};
@@ -32,13 +36,17 @@ pub struct Limits {
     affinity: Result<CpuSet, Error>,
     cpuset: Option<CpusetLimit>,
     quotas: Vec<Quota>,
+    pids: Option<PidLimit>,
     problems: Vec<Error>,
     groups: Groups,
     root: PathBuf,
+    /// Of whom: 0 is the caller, else a process by its number.
+    process: u32,
 }
 
 /// The CPUs a cgroup's cpuset leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CpusetLimit {
     /// The CPUs.
@@ -49,6 +57,7 @@ pub struct CpusetLimit {
 
 /// The CPU time a cgroup grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Quota {
     /// Microseconds of CPU time in every period.
@@ -59,8 +68,22 @@ pub struct Quota {
     pub file: PathBuf,
 }
 
+/// The number of tasks (processes and threads) that a cgroup may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct PidLimit {
+    /// The most tasks of the group and those below it.
+    pub max: u64,
+    /// The tasks in it that are not of this process.
+    pub others: u64,
+    /// The file that says so, `pids.max`.
+    pub file: PathBuf,
+}
+
 /// How many workers can run at once, and what says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Parallelism {
     workers: NonZero<usize>,
     reasons: Vec<Reason>,
@@ -68,6 +91,7 @@ pub struct Parallelism {
 
 /// One limit and the number of workers it leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Reason {
     /// The number of workers.
@@ -85,17 +109,30 @@ impl Limits {
         Self::read_below("/")
     }
 
-    /// As [`Limits::read`], with `proc` and `sys` taken from below `root`; the affinity mask is still
-    /// that of the live system.
+    /// As [`Limits::read`], with `proc` and `sys` taken from below `root`; the affinity mask is
+    /// still that of the live system.
     #[must_use]
     pub fn read_below(root: impl AsRef<Path>) -> Self {
+        Self::read_for(0, root.as_ref())
+    }
+
+    /// The limits of another process by its number, with the mask of its first thread; what can't
+    /// be read, for want of rights or because it has ended, is in [`Limits::problems`].
+    #[must_use]
+    pub fn of_process(process: u32) -> Self {
+        Self::read_for(process, Path::new("/"))
+    }
+
+    fn read_for(process: u32, root: &Path) -> Self {
         let mut limits = Self {
             affinity: Ok(CpuSet::new()),
             cpuset: None,
             quotas: Vec::new(),
+            pids: None,
             problems: Vec::new(),
             groups: Groups::default(),
-            root: root.as_ref().into(),
+            root: root.into(),
+            process,
         };
         let _ = limits.refresh();
         limits
@@ -104,18 +141,41 @@ impl Limits {
     /// Reads the limits again; true if anything changed.
     #[must_use = "says whether to look at the limits again"]
     pub fn refresh(&mut self) -> bool {
-        let affinity = affinity::mask();
+        let affinity = affinity::mask_of(self.process);
+        let home = match self.process {
+            0 => "proc/self".into(),
+            process => format!("proc/{process}"),
+        };
+        let home = self.root.join(home);
+        // Another process may see other mounts.
+        let mounts = match self.process {
+            0 => self.root.clone(),
+            _ => home.join("root"),
+        };
         let mut problems = Vec::new();
         problems.extend(affinity.as_ref().err().cloned());
-        self.groups.refresh(&self.root, &mut problems);
-        let cpuset = self.groups.cpuset(&mut problems);
+        self.groups.refresh(&home, &mounts, &mut problems);
+        let mut cpuset = self.groups.cpuset(&mut problems);
+        if let (Ok(mask), Some(limit)) = (&affinity, &cpuset)
+            && mask.is_disjoint(&limit.cpus)
+        {
+            let (cpus, mask) = (limit.cpus.in_words(), mask.in_words());
+            let what = format!("{cpus}, of which the affinity mask, {mask}, has none: not ours");
+            problems.push(Error::inconsistent(&limit.file, what));
+            cpuset = None;
+        }
         let quotas = self.groups.quotas(&mut problems);
+        let pids = self.groups.pids(own_tasks(&home), &mut problems);
+        // Tasks come and go: only a limit that has moved is a change.
+        let limit =
+            |pids: &Option<PidLimit>| pids.as_ref().map(|pids| (pids.max, pids.file.clone()));
         let changed = affinity != self.affinity
             || cpuset != self.cpuset
+            || limit(&pids) != limit(&self.pids)
             || quotas != self.quotas
             || problems != self.problems;
         (self.affinity, self.cpuset) = (affinity, cpuset);
-        (self.quotas, self.problems) = (quotas, problems);
+        (self.quotas, self.pids, self.problems) = (quotas, pids, problems);
         changed
     }
 
@@ -137,6 +197,13 @@ impl Limits {
     #[must_use]
     pub fn quotas(&self) -> &[Quota] {
         &self.quotas
+    }
+
+    /// The limit on the number of tasks that leaves this process the fewest, of its group and those
+    /// above; `None` for no limit.
+    #[must_use]
+    pub fn pids(&self) -> Option<&PidLimit> {
+        self.pids.as_ref()
     }
 
     /// What could not be read or understood, and therefore limits nothing.
@@ -164,7 +231,7 @@ impl Limits {
         match &self.affinity {
             Ok(mask) => reason(
                 mask.len(),
-                format!("affinity mask {mask} (sched_getaffinity)"),
+                format!("affinity mask, {} (sched_getaffinity)", mask.in_words()),
             ),
             Err(error) if self.cpuset.is_none() => {
                 let (count, how) = affinity::count_cpus();
@@ -177,10 +244,16 @@ impl Limits {
         }
         if let Some(CpusetLimit { cpus, file }) = &self.cpuset {
             let left = self.usable_cpus().len();
-            reason(left, format!("cpuset {cpus} ({})", file.display()));
+            reason(
+                left,
+                format!("cpuset, {} ({})", cpus.in_words(), file.display()),
+            );
         }
         for quota in &self.quotas {
             reason(quota.workers(), quota.to_string());
+        }
+        if let Some(pids) = &self.pids {
+            reason(pids.workers(), pids.to_string());
         }
         let least = reasons
             .iter()
@@ -205,6 +278,36 @@ impl Quota {
     pub fn cpus(&self) -> f64 {
         self.quota_us as f64 / self.period_us as f64
     }
+}
+
+impl PidLimit {
+    /// The workers that there is room for, if they are all that this process starts; at least 1.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        let room = self.max.saturating_sub(self.others).max(1);
+        usize::try_from(room).unwrap_or(usize::MAX)
+    }
+}
+
+impl fmt::Display for PidLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { max, others, file } = self;
+        write!(
+            f,
+            "limit of {max} tasks, {others} of other processes ({})",
+            file.display()
+        )
+    }
+}
+
+/// How many tasks this process has; 1 if that can't be read.
+fn own_tasks(home: &Path) -> u64 {
+    let path = home.join("status");
+    let text = crate::bounded::read(&path, crate::bounded::PROC_LIMIT).unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix("Threads:"));
+    count
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap_or(1)
 }
 
 impl fmt::Display for Quota {
@@ -248,8 +351,8 @@ impl fmt::Display for Parallelism {
     }
 }
 
-/// How many workers can run at once: the CPUs of the affinity mask and cpuset, or the smallest CPU quota
-/// rounded up if that is less; never under 1. [`Limits`] does the same for repeated reading.
+/// How many workers can run at once: the CPUs of the affinity mask and cpuset, or the smallest CPU
+/// quota rounded up if that is less; never under 1. [`Limits`] does the same for repeated reading.
 #[must_use]
 pub fn available_parallelism() -> Parallelism {
     Limits::read().available_parallelism()

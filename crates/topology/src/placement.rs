@@ -1,4 +1,4 @@
-//! Who runs where: n workers on the allowed CPUs of a machine.
+//! The seats of workers: n of them on the allowed CPUs of a machine.
 //!
 //! # The policies
 //! | policy | a worker's set | workers next to each other | at most |
@@ -12,6 +12,7 @@
 //! | `Explicit` | what is given | as given | sets given |
 //! | `Places` | a place | by its [`Bind`] | any number |
 //! | `PerformanceCores` | as the policy within | on performance cores alone | – |
+//! | `LocalMemory` | as the policy within | – | – |
 //!
 //! Names are those of OpenMP, KMP and HPX users. A request that can't be met is an error that says
 //! what was asked, what there is and why; nothing is dropped or doubled in silence.
@@ -21,21 +22,19 @@
 //! - **P2** `Compact`, `Spread`, `Balanced` and `OnePerCore` give disjoint sets.
 //! - **P3** The answer is a function of the topology, the policy and the number: no randomness.
 //!
-//! # How nearness becomes an order
-//! Each CPU has a key (package, node, die, last cache, cluster, core, place within the core). Sorted by
-//! it, CPUs that share much are next to each other: the order of `Compact`. Dealing out the groups of
-//! each level in turn, level by level from the outside, gives the order of `Spread`; it is done for
-//! first threads of all cores, then for second threads, so that no core is used twice while another is
-//! free.
+//! How nearness becomes an order, whatever contains what, is told in `placement/order.rs`.
 
+mod order;
 mod places;
 mod text;
 
 pub use places::{Bind, PlaceList, Places, PlacesError};
 pub use text::ParsePlacementError;
 
-use crate::{CpuSet, Distances, Matrix, PinError, Pinned, Topology, pin};
+use crate::{CpuSet, Distances, Matrix, PinError, Pinned, Topology, pin, prefer_memory_of};
+use core::cmp::Reverse;
 use core::fmt;
+use std::collections::BinaryHeap;
 
 /// A policy for binding workers to CPUs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,10 +59,14 @@ pub enum Placement {
     Places(Places),
     /// A policy on the performance cores alone.
     PerformanceCores(Box<Placement>),
+    /// A policy whose workers also prefer the memory of their node, wherever a page is first
+    /// touched.
+    LocalMemory(Box<Placement>),
 }
 
 /// Where one worker goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Seat {
     /// The CPUs the worker may run on.
@@ -72,29 +75,50 @@ pub struct Seat {
     pub node: Option<usize>,
     /// Whether the worker is to be bound to them.
     pub bound: bool,
+    /// The node, by the kernel's number, that the worker's memory is to come from, if it is to be
+    /// bound too; the nearest one with memory.
+    pub memory: Option<u32>,
 }
 
 impl Seat {
-    /// Binds the calling thread to this seat; does nothing for a seat that is not bound.
+    /// Binds the calling thread to this seat, and its memory if [`Seat::memory`] says so; does
+    /// nothing for a seat that is not bound.
     ///
     /// # Errors
     /// [`PinError`], as [`pin`].
     pub fn take(&self) -> Result<Option<Pinned>, PinError> {
-        if self.bound {
-            pin(&self.cpus).map(Some)
-        } else {
-            Ok(None)
+        let pinned = match self.bound {
+            true => Some(pin(&self.cpus)?),
+            false => None,
+        };
+        if let Some(node) = self.memory
+            && let Err(error) = prefer_memory_of(Some(node))
+        {
+            if let Some(pinned) = &pinned {
+                let _ = pin(&pinned.before);
+            }
+            return Err(PinError::Memory { node, error });
         }
+        Ok(pinned)
     }
 }
 
 /// Where every worker goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Plan {
     seats: Vec<Seat>,
+    notes: Vec<String>,
 }
 
 impl Plan {
+    /// What the policy could not do on this machine though it was met, one sentence each: that
+    /// `performance:` restricts nothing, for instance.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// The seats, worker 0 first.
     #[must_use]
     pub fn seats(&self) -> &[Seat] {
@@ -206,7 +230,8 @@ impl fmt::Display for PlacementError {
             Self::NoPerformanceCore { allowed } => {
                 write!(
                     f,
-                    "none of the allowed CPUs {allowed} is on a performance core"
+                    "of the allowed CPUs ({}) none is on a performance core",
+                    allowed.in_words()
                 )
             }
         }
@@ -226,6 +251,17 @@ impl Placement {
         }
     }
 
+    /// This policy, with workers that also prefer the memory of their node (`set_mempolicy`, on
+    /// Linux). First touch puts pages there anyway, unless a worker's node has no memory, or a page
+    /// was touched elsewhere first.
+    #[must_use]
+    pub fn with_local_memory(self) -> Self {
+        match self {
+            Self::LocalMemory(_) => self,
+            other => Self::LocalMemory(Box::new(other)),
+        }
+    }
+
     /// Seats `workers` workers on the allowed CPUs of `topology`.
     ///
     /// ```
@@ -235,7 +271,7 @@ impl Placement {
     /// let cpus: Vec<String> = plan.seats().iter().map(|seat| seat.cpus.to_string()).collect();
     /// assert_eq!(cpus, ["0", "4", "2"]);
     /// let error = Placement::OnePerCore.plan(&machine, 5).unwrap_err();
-    /// assert!(error.to_string().contains("cannot place 5 workers: each needs a core of its own and there are 4"));
+    /// assert!(error.to_string().contains("each needs a core of its own and there are 4"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -251,8 +287,7 @@ impl Placement {
         allowed: &CpuSet,
         workers: usize,
     ) -> Result<Plan, PlacementError> {
-        let room = |policy, unit, sets: Vec<CpuSet>| {
-            let room = sets.len();
+        let room = |policy, unit, sets: Vec<CpuSet>, room: usize| {
             if workers > room {
                 let allowed = allowed.clone();
                 return Err(PlacementError::TooManyWorkers {
@@ -269,52 +304,102 @@ impl Placement {
         let sets = match self {
             Self::None => vec![allowed.clone(); workers],
             Self::Compact => {
-                let order = compact_order(topology, allowed);
-                room("Compact", "CPU", order.into_iter().map(one).collect())?
+                let order = order::compact(topology, allowed);
+                let sets = order.into_iter().take(workers).map(one).collect();
+                room("Compact", "CPU", sets, allowed.len())?
             }
             Self::Spread => {
-                let order = spread_order(topology, allowed);
-                room("Spread", "CPU", order.into_iter().map(one).collect())?
+                let order = order::spread(topology, allowed);
+                let sets = order.into_iter().take(workers).map(one).collect();
+                room("Spread", "CPU", sets, allowed.len())?
             }
             Self::Balanced => {
-                let order = spread_order(topology, allowed);
-                let sets = room("Balanced", "CPU", order.into_iter().map(one).collect())?;
-                let used = sets
-                    .into_iter()
-                    .take(workers)
-                    .fold(CpuSet::new(), |all, set| &all | &set);
-                compact_order(topology, &used)
-                    .into_iter()
-                    .map(one)
-                    .collect()
+                let order = order::balanced(topology, allowed, workers);
+                let room_for = allowed.len();
+                let sets = order.into_iter().map(one).collect();
+                room("Balanced", "CPU", sets, room_for)?
             }
-            Self::OnePerCore => room("OnePerCore", "core", cores(topology, allowed))?,
+            Self::OnePerCore => {
+                let cores = order::cores(topology, allowed);
+                let count = cores.len();
+                room("OnePerCore", "core", cores, count)?
+            }
             Self::PerNode => per_node(topology, allowed, workers),
             Self::Explicit(sets) => {
                 check_sets(topology, allowed, sets)?;
-                room("Explicit", "set", sets.clone())?
+                room("Explicit", "set", sets.clone(), sets.len())?
             }
             Self::Places(places) => places.assign(topology, allowed, workers)?,
             Self::PerformanceCores(policy) => {
-                let fast = &topology.performance_cpus() & allowed;
-                if fast.is_empty() {
-                    return Err(PlacementError::NoPerformanceCore {
-                        allowed: allowed.clone(),
-                    });
-                }
-                return policy.plan_within(topology, &fast, workers);
+                return policy.plan_on_performance_cores(topology, allowed, workers);
+            }
+            Self::LocalMemory(policy) => {
+                return policy.plan_with_local_memory(topology, allowed, workers);
             }
         };
-        // Even without binding, a worker that is to keep to performance cores has to be bound to them.
+        // Even without binding, a worker that is to keep to performance cores has to be bound to
+        // them.
         let bound = !matches!(self, Self::None) || allowed != topology.allowed();
         let seat = |cpus: CpuSet| Seat {
             node: node_of(topology, &cpus),
             cpus,
             bound,
+            memory: None,
         };
         Ok(Plan {
             seats: sets.into_iter().take(workers).map(seat).collect(),
+            notes: Vec::new(),
         })
+    }
+}
+
+impl Placement {
+    fn plan_on_performance_cores(
+        &self,
+        topology: &Topology,
+        allowed: &CpuSet,
+        workers: usize,
+    ) -> Result<Plan, PlacementError> {
+        let fast = &topology.performance_cpus() & allowed;
+        if fast.is_empty() {
+            return Err(PlacementError::NoPerformanceCore {
+                allowed: allowed.clone(),
+            });
+        }
+        let mut plan = self.plan_within(topology, &fast, workers)?;
+        plan.notes
+            .extend(restricts_nothing(topology, allowed, &fast));
+        Ok(plan)
+    }
+
+    fn plan_with_local_memory(
+        &self,
+        topology: &Topology,
+        allowed: &CpuSet,
+        workers: usize,
+    ) -> Result<Plan, PlacementError> {
+        let mut plan = self.plan_within(topology, allowed, workers)?;
+        for seat in &mut plan.seats {
+            let near = seat.node.and_then(|node| topology.memory_near(node));
+            seat.memory = near.map(|node| topology.nodes()[node].id);
+        }
+        Ok(plan)
+    }
+}
+
+/// Says so if there is nothing that performance cores are told from.
+fn restricts_nothing(topology: &Topology, allowed: &CpuSet, fast: &CpuSet) -> Option<String> {
+    match topology.kind_source() {
+        _ if fast != allowed => None,
+        Some(source) => Some(format!(
+            "performance: restricts nothing, because all allowed CPUs ({}) are on performance cores by {source}",
+            allowed.in_words()
+        )),
+        None => Some(
+            "performance: restricts nothing, because nothing tells the cores of this machine apart: not \
+             devices/cpu_atom, cpu_capacity, acpi_cppc/highest_perf or cpufreq/base_frequency"
+                .into(),
+        ),
     }
 }
 
@@ -322,92 +407,6 @@ impl Placement {
 fn node_of(topology: &Topology, cpus: &CpuSet) -> Option<usize> {
     let node = topology.cpu(cpus.first()?)?.node;
     cpus.is_subset(&topology.nodes()[node].cpus).then_some(node)
-}
-
-/// Levels from the outside in; the last two are the core and the thread within it.
-type Key = [usize; 7];
-
-/// The allowed CPUs with their keys, in the order of `Compact`.
-fn keyed(topology: &Topology, allowed: &CpuSet) -> Vec<(Key, usize)> {
-    let key = |cpu: &crate::Cpu| {
-        let last = topology
-            .last_level_cache(cpu)
-            .and_then(|cache| cache.cpus.first());
-        let siblings = &topology.cores()[cpu.core].cpus & allowed;
-        let thread = siblings
-            .iter()
-            .take_while(|&sibling| sibling != cpu.id)
-            .count();
-        let cluster = cpu.cluster.map_or(0, |cluster| cluster + 1);
-        [
-            cpu.package,
-            cpu.node,
-            cpu.die,
-            last.unwrap_or(0),
-            cluster,
-            cpu.core,
-            thread,
-        ]
-    };
-    let usable = topology
-        .cpus()
-        .iter()
-        .filter(|cpu| allowed.contains(cpu.id));
-    let mut keyed: Vec<(Key, usize)> = usable.map(|cpu| (key(cpu), cpu.id)).collect();
-    keyed.sort_unstable();
-    keyed
-}
-
-fn compact_order(topology: &Topology, allowed: &CpuSet) -> Vec<usize> {
-    keyed(topology, allowed)
-        .into_iter()
-        .map(|(_, cpu)| cpu)
-        .collect()
-}
-
-fn spread_order(topology: &Topology, allowed: &CpuSet) -> Vec<usize> {
-    let keyed = keyed(topology, allowed);
-    let threads = keyed.iter().map(|(key, _)| key[6] + 1).max().unwrap_or(0);
-    let mut order = Vec::with_capacity(keyed.len());
-    for thread in 0..threads {
-        let those: Vec<(Key, usize)> = keyed
-            .iter()
-            .filter(|(key, _)| key[6] == thread)
-            .copied()
-            .collect();
-        order.extend(deal(&those, 0));
-    }
-    order
-}
-
-/// Takes one CPU of each group of `level` in turn, each group being dealt the same way by the levels
-/// within. `cpus` is sorted by key.
-fn deal(cpus: &[(Key, usize)], level: usize) -> Vec<usize> {
-    if level == 6 || cpus.len() < 2 {
-        return cpus.iter().map(|&(_, cpu)| cpu).collect();
-    }
-    let groups = cpus.chunk_by(|(a, _), (b, _)| a[level] == b[level]);
-    let mut hands: Vec<std::vec::IntoIter<usize>> = groups
-        .map(|group| deal(group, level + 1).into_iter())
-        .collect();
-    let mut order = Vec::with_capacity(cpus.len());
-    while order.len() < cpus.len() {
-        order.extend(hands.iter_mut().filter_map(Iterator::next));
-    }
-    order
-}
-
-/// The allowed CPUs of each core that has any, in the order of `Compact`.
-fn cores(topology: &Topology, allowed: &CpuSet) -> Vec<CpuSet> {
-    let mut order: Vec<usize> = keyed(topology, allowed)
-        .iter()
-        .map(|(key, _)| key[5])
-        .collect();
-    order.dedup();
-    order
-        .into_iter()
-        .map(|core| &topology.cores()[core].cpus & allowed)
-        .collect()
 }
 
 /// A node for each worker: every node once, then always the one with the most CPUs per worker. The
@@ -420,15 +419,18 @@ fn per_node(topology: &Topology, allowed: &CpuSet, workers: usize) -> Vec<CpuSet
         .map(of_node)
         .filter(|set| !set.is_empty())
         .collect();
+    // Workers per CPU, in units that keep all fractions of such sizes apart.
+    let crowded =
+        |seats: usize, node: usize| ((seats as u128 + 1) << 64) / nodes[node].len() as u128;
+    let next = |seats: usize, node: usize| Reverse((seats > 0, crowded(seats, node), node));
     let mut seats = vec![0usize; nodes.len()];
+    let mut waiting: BinaryHeap<_> = (0..nodes.len()).map(|node| next(0, node)).collect();
     for _ in 0..workers {
-        let best = (0..nodes.len()).min_by(|&a, &b| {
-            let (size_a, size_b) = (nodes[a].len(), nodes[b].len());
-            let empty = (seats[a] > 0).cmp(&(seats[b] > 0));
-            let crowded = ((seats[a] + 1) * size_b).cmp(&((seats[b] + 1) * size_a));
-            empty.then(crowded)
-        });
-        seats[best.unwrap_or(0)] += 1;
+        let Some(Reverse((_, _, best))) = waiting.pop() else {
+            break;
+        };
+        seats[best] += 1;
+        waiting.push(next(seats[best], best));
     }
     nodes
         .into_iter()

@@ -2,25 +2,26 @@
 //!
 //! ```text
 //! description = item { " " item }
-//! item        = level | memory                   from the whole machine down to its hardware threads
-//! level       = [type ":"] count [attributes]    every object of the level above has `count` of these
+//! item        = level | memory                   from the machine down to its hardware threads
+//! level       = [type ":"] count [attributes]    each object of the level above has `count`
 //! memory      = "[" "numa" [attributes] "]"      every object of the level above has such a node
 //! attributes  = "(" key "=" value { " " key "=" value } ")"
-//! type        = "package" "die" "group" "numa" "l1"…"l5", "l1d", "l1i" "core" "pu", or a short form
+//! type        = "package" "die" "group" "numa" "l1"…"l5", "l1d", "l1i" "core" "pu", or shorter
 //! key         = "memory" | "size" | "indexes"
 //! ```
-//! `pack:2 [numa] l3:2 core:4 pu:2` is a machine of two packages, each with one NUMA node and two L3
-//! caches of four cores with two threads.
+//! `pack:2 [numa] l3:2 core:4 pu:2` is a machine of two packages, each with one NUMA node and two
+//! L3 caches of four cores with two threads.
 //!
 //! # What follows from the text
-//! - The last level is the CPUs (`pu`); up to seven counts without types stand for CPUs, then nodes,
-//!   packages, cores, L2, L1 and L3, put in that order from the outside in as hwloc does.
+//! - The last level is the CPUs (`pu`); up to seven counts without types stand for CPUs, then
+//!   nodes, packages, cores, L2, L1 and L3, put in that order from the outside in as hwloc does.
 //! - CPUs, cores, packages and nodes are numbered 0, 1, 2…; `indexes` gives other numbers: a list
 //!   (`indexes=0,2,1,3`), loops of step and count (`indexes=2*4:1*2`), or levels to number along
 //!   (`indexes=package:core`).
 //! - `numa:2` as a level is a node per object of that level, with 1 GiB. Without any `numa`, the
 //!   machine is one node of 1 GiB. `[numa]` has as much memory as it says, else it is unknown.
-//! - A CPU belongs to the first of the innermost nodes around it; further ones are memory without CPUs.
+//! - A CPU belongs to the first of the innermost nodes around it; further ones are memory without
+//!   CPUs.
 //! - Sizes not given are hwloc's: 32 KiB for L1, 4 MiB for L2, 16 MiB for L3.
 //! - Decimal units are `kB`, `MB`, `GB`, `TB`; binary ones `KiB`, `MiB`, `GiB`, `TiB`.
 //!
@@ -32,6 +33,7 @@
 
 mod parse;
 
+use crate::note::Notes;
 use crate::topology::{Draft, DraftCache, DraftNode, Group};
 use crate::{CacheKind, CpuSet, Error, Source, Topology};
 use core::ops::Range;
@@ -50,7 +52,7 @@ impl Topology {
     /// ```
     /// use stealyard_topology::Topology;
     /// let machine = Topology::synthetic("pack:2 [numa] l3:2 core:4 pu:2")?;
-    /// assert_eq!((machine.nodes().len(), machine.cores().len(), machine.cpus().len()), (2, 16, 32));
+    /// assert_eq!((machine.nodes().len(), machine.cpus().len()), (2, 32));
     /// # Ok::<(), stealyard_topology::Error>(())
     /// ```
     ///
@@ -73,11 +75,13 @@ impl Topology {
         machine.fill_gaps();
         machine.add_nodes(&memories)?;
         let source = Source::Synthetic(description.into());
-        machine.draft.finish(source, Path::new(description))
+        machine
+            .draft
+            .finish(source, Path::new(description), Notes::strict())
     }
 
-    /// The same machine with other distances between its nodes: a row for each node, in order of their
-    /// ids, 10 for local. For described machines, whose text can't give them.
+    /// The same machine with other distances between its nodes: a row for each node, in order of
+    /// their ids, 10 for local. For described machines, whose text can't give them.
     ///
     /// # Errors
     /// [`Error::Inconsistent`] if the rows are not as many and as long as there are nodes, or a
@@ -248,7 +252,8 @@ fn node_numbers(
     }
 }
 
-/// Turns `indexes` into a number for each of `count` objects: a permutation-like list without repeats.
+/// Turns `indexes` into a number for each of `count` objects: a permutation-like list without
+/// repeats.
 fn expand(
     levels: &[Level],
     indexes: Option<&Indexes>,
@@ -287,7 +292,8 @@ fn expand(
     }
 }
 
-/// Each loop is a digit of the number: `(position / step) % count`, the first the least significant.
+/// Each loop is a digit of the number: `(position / step) % count`, the first the least
+/// significant.
 fn run_loops(loops: &[(usize, usize)], count: usize) -> Result<Vec<usize>, String> {
     let mut loops = loops.to_vec();
     let product = |loops: &[(usize, usize)]| {

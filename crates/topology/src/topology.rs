@@ -5,10 +5,10 @@
 //! package ── die ── cluster? ── core ── cpu        each level a list, ordered by its lowest CPU
 //! node (memory, distances), cache (level, kind)    sets of CPUs across those levels
 //! ```
-//! Objects refer to each other by **index**, the position in the list of their level, which is dense
-//! and the same for every reader. Their **id** is the kernel's own number, which has gaps, repeats
-//! (core 0 of every package) or is missing. CPUs are the exception users know: a CPU is always
-//! named by the kernel's number, as in [`CpuSet`], and [`Topology::cpu`] finds it.
+//! Objects refer to each other by **index**, the position in the list of their level, which is
+//! dense and the same for every reader. Their **id** is the kernel's own number, which has gaps,
+//! repeats (core 0 of every package) or is missing. CPUs are the exception users know: a CPU is
+//! always named by the kernel's number, as in [`CpuSet`], and [`Topology::cpu`] finds it.
 //!
 //! # Invariants
 //! - **T1** Every online CPU is in exactly one core, one die, one package and one node.
@@ -23,21 +23,28 @@
 //! They are established in one place, `draft.rs`, for every reader.
 
 mod draft;
+mod memory;
+mod nodes;
 
 pub(crate) use draft::{Draft, DraftCache, DraftNode, Group};
+pub(crate) use memory::DraftMemory;
+pub use memory::MemoryKind;
 
-use crate::{CpuSet, Distances, Error, Limits};
+use crate::{CpuSet, Note};
 use core::fmt;
 use std::path::PathBuf;
 
-/// A machine: what is in it, who shares what, and which of it this process may use.
+/// A machine: its parts, what they share, and which of it this process may use.
 ///
-/// Two values are equal if they describe the same machine, whoever read it: [`Topology::source`] and
-/// [`Topology::notes`] do not take part.
+/// Two values are equal if they describe the same machine, whichever reader it came from:
+/// [`Topology::source`], [`Topology::notes`], [`Topology::kind_source`] and
+/// [`Topology::memory_kind`] do not take part.
 #[derive(Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Topology {
     source: Source,
-    notes: Vec<String>,
+    kind_source: Option<KindSource>,
+    notes: Vec<Note>,
     online: CpuSet,
     offline: CpuSet,
     allowed: CpuSet,
@@ -48,10 +55,17 @@ pub struct Topology {
     cpus: Vec<Cpu>,
     nodes: Vec<Node>,
     caches: Vec<Cache>,
+    /// By the index of the node.
+    memories: Vec<memory::Memory>,
 }
 
 /// Where a [`Topology`] came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Source {
     /// A `/sys` tree under this directory; `/` is the live machine.
@@ -60,12 +74,15 @@ pub enum Source {
     Synthetic(String),
     /// libhwloc; the text says what it was given.
     Hwloc(String),
+    /// Calls of the system, other than Linux's; the text names them.
+    System(String),
     /// Nothing but a number of CPUs was known; the text says why.
     Flat(String),
 }
 
 /// A physical processor package (socket).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Package {
     /// The kernel's number, where it has one.
@@ -76,6 +93,7 @@ pub struct Package {
 
 /// A die of a package; a package that is one piece is one die.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Die {
     /// Its online CPUs.
@@ -86,6 +104,7 @@ pub struct Die {
 
 /// Cores within a die that share something smaller than the die, an L2 for instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Cluster {
     /// Its online CPUs.
@@ -96,6 +115,7 @@ pub struct Cluster {
 
 /// A physical core; its CPUs are SMT siblings of each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Core {
     /// The kernel's number, where it has one; unique only within a package.
@@ -116,6 +136,11 @@ pub struct Core {
 
 /// What a core of a hybrid machine is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum CoreKind {
     /// One of the fast cores; on a machine of equal cores, every core.
     Performance,
@@ -123,8 +148,40 @@ pub enum CoreKind {
     Efficiency,
 }
 
+/// What tells performance cores from efficiency cores; in the order in which the sources are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum KindSource {
+    /// The performance counters of small cores, under `devices/cpu_atom` or `devices/cpu_lowpower`;
+    /// on systems other than Linux, the system's own classes.
+    Pmu,
+    /// The kernel's relative capacity, `cpu_capacity`.
+    Capacity,
+    /// The firmware's highest performance, `acpi_cppc/highest_perf`.
+    HighestPerf,
+    /// The frequency without turbo, `cpufreq/base_frequency`.
+    BaseFrequency,
+}
+
+impl fmt::Display for KindSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pmu => "devices/cpu_atom",
+            Self::Capacity => "cpu_capacity",
+            Self::HighestPerf => "acpi_cppc/highest_perf",
+            Self::BaseFrequency => "cpufreq/base_frequency",
+        })
+    }
+}
+
 /// An online CPU: a hardware thread the kernel can run something on.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Cpu {
     /// The kernel's number.
@@ -149,6 +206,7 @@ pub struct Cpu {
 
 /// A NUMA node: memory, and the CPUs near it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Node {
     /// The kernel's number.
@@ -163,11 +221,13 @@ pub struct Node {
 
 /// A cache and the CPUs that share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Cache {
     /// 1 for the nearest.
     pub level: u8,
     /// What it holds.
+    #[cfg_attr(feature = "serde", serde(rename = "type"))]
     pub kind: CacheKind,
     /// Bytes, where known.
     pub size: Option<u64>,
@@ -177,6 +237,11 @@ pub struct Cache {
 
 /// What a cache holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum CacheKind {
     /// Data only.
     Data,
@@ -187,27 +252,6 @@ pub enum CacheKind {
 }
 
 impl Topology {
-    /// Reads this machine: on Linux from `/sys`, with the CPUs of the affinity mask and the cpuset
-    /// as the allowed ones; elsewhere one flat node, as [`Topology::notes`] then says.
-    ///
-    /// # Errors
-    /// Any file that is missing, unreadable or contradicts another, by its path; and an affinity
-    /// mask that cannot be read. A caller that wants to go on regardless uses
-    /// [`Topology::detect_or_flat`].
-    pub fn detect() -> Result<Self, Error> {
-        crate::detect::detect()
-    }
-
-    /// As [`Topology::detect`]; when the machine can't be read, a flat one with as many CPUs as this
-    /// process may use, and the error that says why.
-    #[must_use]
-    pub fn detect_or_flat() -> (Self, Option<Error>) {
-        match Self::detect() {
-            Ok(topology) => (topology, None),
-            Err(error) => (crate::detect::flat(&error.to_string()), Some(error)),
-        }
-    }
-
     /// A machine of one package and one node, whose `cpus` are each a core; `why` becomes a note.
     /// An empty set counts as CPU 0.
     #[must_use]
@@ -226,10 +270,18 @@ impl Topology {
         &self.source
     }
 
-    /// What had to be assumed because the source did not say, one sentence each.
+    /// What was missing, malformed or contradictory in the source, and what was assumed in its
+    /// place. Empty for a machine that was read without a doubt.
     #[must_use]
-    pub fn notes(&self) -> &[String] {
+    pub fn notes(&self) -> &[Note] {
         &self.notes
+    }
+
+    /// What told performance cores from efficiency cores; `None` where all count as performance
+    /// cores.
+    #[must_use]
+    pub fn kind_source(&self) -> Option<KindSource> {
+        self.kind_source
     }
 
     /// The CPUs the machine runs. Never empty.
@@ -315,8 +367,8 @@ impl Topology {
             .max_by_key(|cache| cache.level)
     }
 
-    /// The node with the fewest SLIT units from the node at `index` that has CPUs of `among`; itself,
-    /// if it has any. Ties go to the lower index.
+    /// The node with the fewest SLIT units from the node at `index` that has CPUs of `among`;
+    /// itself, if it has any. Ties go to the lower index.
     #[must_use]
     pub fn nearest_node_with(&self, index: usize, among: &CpuSet) -> Option<usize> {
         let has = |node: &usize| !self.nodes[*node].cpus.is_disjoint(among);
@@ -324,12 +376,6 @@ impl Topology {
         (0..self.nodes.len())
             .filter(has)
             .min_by_key(|&node| (node != index, distances[node], node))
-    }
-
-    /// Ranks of nearness between the online CPUs.
-    #[must_use]
-    pub fn distances(&self) -> Distances {
-        Distances::new(self)
     }
 
     /// The same machine with only `cpus` (of those allowed before) allowed.
@@ -344,32 +390,6 @@ impl Topology {
         let allowed = &self.allowed & cpus;
         if allowed.is_empty() {
             return Err(self);
-        }
-        self.allowed = allowed;
-        Ok(self)
-    }
-
-    /// The same machine with those CPUs allowed that `limits` leaves, whichever were before: for
-    /// following limits that change. Where no limit is known, all stay as they are.
-    ///
-    /// # Errors
-    /// [`Error::Inconsistent`] if none of the CPUs left is online.
-    pub fn with_limits(mut self, limits: &Limits) -> Result<Self, Error> {
-        if limits.affinity().is_err() && limits.cpuset().is_none() {
-            return Ok(self);
-        }
-        let usable = limits.usable_cpus();
-        let allowed = &self.online & &usable;
-        if allowed.is_empty() {
-            let root = match &self.source {
-                Source::Sysfs(root) => root.clone(),
-                _ => PathBuf::new(),
-            };
-            let what = format!(
-                "this process may use {usable}, of which none is online ({})",
-                self.online
-            );
-            return Err(Error::inconsistent(&root, what));
         }
         self.allowed = allowed;
         Ok(self)
@@ -416,12 +436,18 @@ impl Topology {
         found
     }
 
+    /// Replaces the allowed CPUs, which the caller has checked to be online and not empty (T5).
+    pub(crate) fn set_allowed(&mut self, allowed: CpuSet) {
+        self.allowed = allowed;
+    }
+
     /// Replaces the distances, which the caller has checked.
     pub(crate) fn set_node_distances(mut self, rows: &[Vec<u32>]) -> Self {
         for (node, row) in self.nodes.iter_mut().zip(rows) {
             node.distances.clone_from(row);
         }
-        self.notes.retain(|note| note != draft::ASSUMED_DISTANCES);
+        self.notes
+            .retain(|note| note.assumed != nodes::ASSUMED_DISTANCES);
         self
     }
 }

@@ -1,9 +1,12 @@
-//! Goal: a thread runs where it was bound, and what can't be bound is an error with the CPU's number.
-//! Method: bind on the live machine, whatever it is, and ask the kernel; each test in a thread of its own.
-//! In emulated machines (`cargo xtask numa`) the same tests see several nodes and offline CPUs.
+//! Goal: a thread runs where it was bound, and what can't be bound is an error with the CPU's
+//! number. Method: bind on the live machine, whatever it is, and ask the kernel; each test in a
+//! thread of its own. In emulated machines (`cargo xtask numa`) the same tests see several nodes
+//! and offline CPUs.
 #![cfg(target_os = "linux")]
 
-use stealyard_topology::{CpuSet, Limits, PinError, Placement, Topology, current_cpu, mask, pin};
+use stealyard_topology::{
+    CpuSet, Limits, PinError, Placement, Topology, current_cpu, mask, pin, prefer_memory_of,
+};
 
 /// Runs a test in a fresh thread, so that no mask outlives it.
 fn apart(test: impl FnOnce() + Send) {
@@ -181,6 +184,35 @@ fn o6_the_mask_is_read_whatever_its_size() {
     let mask = mask().expect("the buffer grows until it fits");
     assert!(!mask.is_empty());
     assert!(mask.is_subset(Topology::detect().expect("readable").online()));
+}
+
+#[test]
+fn a_thread_prefers_the_memory_of_its_node() {
+    let machine = Topology::detect().expect("this machine can be read");
+    apart(|| {
+        if let Err(error) = prefer_memory_of(None) {
+            skip(
+                "a_thread_prefers_the_memory_of_its_node",
+                &error.to_string(),
+            );
+            return;
+        }
+        let plan = Placement::PerNode.with_local_memory();
+        let plan = plan
+            .plan(&machine, machine.nodes().len())
+            .expect("any number");
+        for seat in plan.seats() {
+            let pinned = seat.take().expect("allowed").expect("bound");
+            assert_eq!(pinned.now, seat.cpus);
+        }
+        prefer_memory_of(None).expect("it may be taken back");
+        let before = mask().expect("Linux has one");
+        for node in [1023, 1024, u32::MAX] {
+            let error = prefer_memory_of(Some(node)).expect_err("no such node");
+            assert!(error.to_string().contains("set_mempolicy"), "{error}");
+        }
+        assert_eq!(mask().expect("Linux has one"), before, "A2");
+    });
 }
 
 /// Makes `sched_setaffinity` fail with `EPERM` for the calling thread and those it starts, as

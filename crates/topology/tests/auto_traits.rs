@@ -1,13 +1,14 @@
-//! Goal: what may cross threads, panics and moves (O16). Method: a table of every public type, decided at compile
-//! time. None of them is generic or borrows anything, so there is no variance and no drop check to pin.
+//! Goal: what may cross threads, panics and moves (O16). Method: a table of every public type,
+//! decided at compile time. None of them is generic or borrows anything, so there is no variance
+//! and no drop check to pin.
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use stealyard_topology::{
-    Bind, Cache, CacheKind, Cluster, Core, CoreKind, Cpu, CpuListError, CpuSet, CpusetLimit, Die,
-    Distances, Error, Limits, Matrix, Node, Package, Parallelism, ParsePlacementError, PinError,
-    Pinned, PlaceList, Placement, PlacementError, Places, PlacesError, Plan, Quota, Reason, Seat,
-    Source, Topology,
+    Bind, Cache, CacheKind, Change, Cluster, Core, CoreKind, Cpu, CpuListError, CpuSet,
+    CpusetLimit, Die, Distances, Error, KindSource, Limits, Matrix, MemoryKind, Node, Note,
+    Package, Parallelism, ParsePlacementError, PidLimit, PinError, Pinned, PlaceList, Placement,
+    PlacementError, Places, PlacesError, Plan, Quota, Reason, Refreshed, Seat, Source, Topology,
 };
 
 /// Plain values may do everything.
@@ -24,5 +25,5 @@ fn o16_what_each_type_may_do() {
     plain!(Bind Cache CacheKind Cluster Core CoreKind Cpu CpuListError CpuSet CpusetLimit Die);
     plain!(Distances Error Limits Matrix Node Package Parallelism ParsePlacementError PinError);
     plain!(Pinned PlaceList Placement PlacementError Places PlacesError Plan Quota Reason Seat);
-    plain!(Source Topology);
+    plain!(Source Topology Note KindSource PidLimit MemoryKind Change Refreshed);
 }

@@ -89,6 +89,28 @@ fn wrong_lists_are_errors_with_the_place() {
 }
 
 #[test]
+fn errors_quote_what_was_written_and_words_name_no_cpu() {
+    for text in ["-1", "0-", "1--2", "5:2/", "x"] {
+        let error = text.parse::<CpuSet>().expect_err(text).to_string();
+        assert!(error.contains(&format!("{text:?}")), "{error}");
+    }
+    let error = "0,,1"
+        .parse::<CpuSet>()
+        .expect_err("an empty item")
+        .to_string();
+    assert!(error.contains("an empty text"), "{error}");
+    let long = "9"
+        .repeat(100_000)
+        .parse::<CpuSet>()
+        .expect_err("too large")
+        .to_string();
+    assert!(long.len() < 200, "{long}");
+    let words =
+        [CpuSet::new(), CpuSet::from([3]), CpuSet::from([0, 1, 8])].map(|set| set.in_words());
+    assert_eq!(words, ["no CPU", "CPU 3", "CPUs 0-1,8"]);
+}
+
+#[test]
 fn o6_no_limit_at_64_or_1024() {
     let set = CpuSet::from([63, 64, 1023, 1024, 8191, 1 << 20]);
     assert_eq!(set.to_string(), "63-64,1023-1024,8191,1048576");

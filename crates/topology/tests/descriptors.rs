@@ -1,5 +1,6 @@
-//! Goal: a process without free file descriptors gets an error that names the file, a flat machine of the
-//! right size, and its parallelism. Method: a file of its own, so that the limit meets no other test.
+//! Goal: a process without free file descriptors gets an error that names the file, a flat machine
+//! of the right size, and its parallelism. Method: a file of its own, so that the limit meets no
+//! other test.
 #![cfg(target_os = "linux")]
 
 use stealyard_topology::{Error, Source, Topology, available_parallelism, mask};

@@ -1,6 +1,6 @@
-//! Goal: no text and no tree makes a reader panic, loop or ask for much memory; what it accepts keeps
-//! the invariants T1 to T6. Method: proptest with arbitrary text, text of the grammar's own words, and
-//! captured trees with files overwritten by hostile content.
+//! Goal: no text and no tree makes a reader panic, loop or ask for much memory; what it accepts
+//! keeps the invariants T1 to T6. Method: proptest with arbitrary text, text of the grammar's own
+//! words, and captured trees with files overwritten by hostile content.
 #![cfg(unix)]
 
 #[path = "support/tree.rs"]
@@ -117,6 +117,18 @@ fn content() -> impl Strategy<Value = String> {
             "1,",
             ",",
             "\u{0}",
+            "0-7\u{0}",
+            " 3 ",
+            "1048575",
+            "0-1048575:1/2",
+            "ffffffff,ffffffff",
+            "80000000,00000000,00000000",
+            "00000000",
+            "0 0",
+            "20 10",
+            "0K",
+            "1024",
+            "Trace",
         ])
         .prop_map(String::from),
         "[0-9,\\- ]{0,12}",
@@ -155,9 +167,22 @@ proptest! {
     }
 }
 
+/// Whole trees, and such as have a trouble of their own already.
+const TREES: [&str; 9] = [
+    "cpuless",
+    "offline",
+    "snc3",
+    "hotplug",
+    "lxcfs",
+    "masks_only",
+    "lying_siblings",
+    "gpu_nodes",
+    "memory_only_node",
+];
+
 #[test]
 fn sysfs_takes_any_tree() {
-    let trees = ["cpuless", "offline", "snc3", "hotplug"].map(|name| {
+    let trees = TREES.map(|name| {
         let tree = captured(name);
         let root = tree.unpack(&format!("fuzz-{name}"));
         (tree.0.into_iter().collect::<Vec<(String, String)>>(), root)
@@ -168,7 +193,7 @@ fn sysfs_takes_any_tree() {
     };
     let change = (any::<prop::sample::Index>(), prop::option::of(content()));
     let changes = prop::collection::vec(change, 1..4);
-    proptest!(config, |(tree in 0usize..4, changes in changes)| {
+    proptest!(config, |(tree in 0..TREES.len(), changes in changes)| {
         let (files, root) = &trees[tree];
         let pick = |index: &prop::sample::Index| &files[index.index(files.len())];
         for (index, content) in &changes {
@@ -178,7 +203,11 @@ fn sysfs_takes_any_tree() {
                 None => _ = std::fs::remove_file(&path),
             }
         }
-        if let Ok(machine) = Topology::from_sysfs(&root.0) { check_invariants(&machine); }
+        // Every CPU still has a directory, so that there is always a machine.
+        let machine = Topology::from_sysfs(&root.0).unwrap_or_else(|e| panic!("{changes:?}: {e}"));
+        check_invariants(&machine);
+        let strict = Topology::read_strict(&root.0);
+        prop_assert!(strict.is_err() || strict.as_ref() == Ok(&machine), "both read it alike, or one refuses");
         for (index, _) in &changes {
             let (path, content) = pick(index);
             std::fs::write(root.0.join(path), content).expect("temporary file");

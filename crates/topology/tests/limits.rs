@@ -1,5 +1,5 @@
-//! Goal: the limits are those of the files, and every number names its source. Method: made-up `/proc`
-//! and `/sys` trees of cgroup v1, v2 and both, through the same reader as the live one.
+//! Goal: the limits are those of the files, and every number names its source. Method: made-up
+//! `/proc` and `/sys` trees of cgroup v1, v2 and both, through the same reader as the live one.
 #![cfg(target_os = "linux")]
 
 #[path = "support/tree.rs"]
@@ -147,6 +147,100 @@ fn mounts_that_show_a_part_or_have_blanks_in_their_path() {
             .expect("temporary file");
         assert_eq!(workers(&Limits::read_below(&root.0)), [2], "{group}");
     }
+}
+
+#[test]
+fn o8_a_hierarchy_that_is_mounted_twice() {
+    let quota = |point: &str| {
+        let mut tree = v2("/app");
+        tree.set(
+            "proc/self/mountinfo",
+            "29 23 0:26 / /run/hidden rw - cgroup2 cgroup2 rw\n\
+             30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw",
+        );
+        tree.set(&format!("{point}/app/cpu.max"), "50000 100000");
+        let root = tree.unpack("o8-twice");
+        workers(&Limits::read_below(&root.0))
+    };
+    // Nothing is left to see of the first mount, or of the second.
+    assert_eq!((quota(V2), quota("run/hidden")), (vec![1], vec![1]));
+}
+
+#[test]
+fn o8_a_mount_that_shows_another_group() {
+    let limits = |group: &str, shown: &str, cpuset: &str| {
+        let mut tree = Tree::default();
+        tree.set(
+            "proc/self/cgroup",
+            &format!("5:cpuset:{group}\n3:cpu,cpuacct:{group}"),
+        );
+        tree.set(
+            "proc/self/mountinfo",
+            &format!(
+                "30 1 0:26 {shown} /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n\
+                 31 1 0:27 {shown} /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset"
+            ),
+        );
+        tree.set("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "100000");
+        tree.set("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000");
+        tree.set("sys/fs/cgroup/cpuset/cpuset.cpus", cpuset);
+        let root = tree.unpack("o8-foreign");
+        Limits::read_below(&root.0)
+    };
+    // A group below ours says nothing about us.
+    let below = limits("/ours", "/ours/theirs", "0");
+    assert_eq!((workers(&below), below.cpuset()), (vec![], None));
+    assert_eq!(below.problems().len(), 2, "{:?}", below.problems());
+    // Of a group elsewhere that is hard to say: its quota counts, and it is told.
+    let elsewhere = limits("/ours", "/theirs", "100000");
+    assert_eq!(workers(&elsewhere), [1]);
+    // A cpuset without any CPU of the mask is not ours, wherever it was found.
+    for elsewhere in [elsewhere, limits("/ours", "/", "100000")] {
+        assert_eq!(elsewhere.cpuset(), None);
+        let mask = elsewhere.affinity().as_ref().expect("Linux has one");
+        assert_eq!(&elsewhere.usable_cpus(), mask);
+        let texts: Vec<String> = elsewhere
+            .problems()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert!(
+            texts
+                .iter()
+                .any(|text| text.contains("cpuset.cpus: CPU 100000, of which")),
+            "{texts:?}"
+        );
+    }
+}
+
+#[test]
+fn o8_a_limit_on_tasks_is_one_on_workers() {
+    let limits = |max: &str, current: &str| {
+        let mut tree = v2("/outer/leaf");
+        tree.set(&format!("{V2}/outer/pids.max"), max);
+        tree.set(&format!("{V2}/outer/pids.current"), current);
+        tree.set(&format!("{V2}/outer/leaf/pids.max"), "max");
+        tree.set("proc/self/status", "Name:\tx\nThreads:\t3\n");
+        let root = tree.unpack("o8-pids");
+        Limits::read_below(&root.0)
+    };
+    // Twelve tasks, three of them ours: nine others, and room for one.
+    let tight = limits("10", "12");
+    let parallelism = tight.available_parallelism();
+    assert_eq!(parallelism.get(), 1, "{parallelism}");
+    assert!(
+        parallelism
+            .to_string()
+            .contains("limit of 10 tasks, 9 of other processes"),
+        "{parallelism}"
+    );
+    assert_eq!(
+        limits("20", "8").pids().map(|pids| pids.workers()),
+        Some(15)
+    );
+    assert_eq!(limits("max", "8").pids(), None);
+    let broken = limits("-5", "8");
+    assert!(broken.pids().is_none() && broken.problems()[0].to_string().contains("outer/pids.max"));
 }
 
 #[test]

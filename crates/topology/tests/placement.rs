@@ -1,5 +1,5 @@
-//! Goal: every policy seats workers as its line in the table says, or says why it can't. Method: known
-//! answers on described machines, and the invariants P1 to P3 over many machines and numbers.
+//! Goal: every policy seats workers as its line in the table says, or says why it can't. Method:
+//! known answers on described machines, and the invariants P1 to P3 over many machines and numbers.
 
 use stealyard_topology::{
     Bind, CpuSet, Matrix, PlaceList, Placement, PlacementError, Places, Plan, Topology,
@@ -233,6 +233,27 @@ fn spread_uses_every_core_before_a_second_thread() {
 }
 
 #[test]
+fn memory_is_that_of_the_nearest_node_that_has_some() {
+    // Node 1 has CPUs and no memory; node 2 is nearer to it than node 0.
+    let m = machine("numa:3(memory=1GiB) core:2 pu:1");
+    let m = m.with_node_distances(&[vec![10, 30, 30], vec![30, 10, 20], vec![30, 20, 10]]);
+    let m = m.expect("three nodes");
+    let memories = |policy: Placement| -> Vec<Option<u32>> {
+        let plan = policy.plan(&m, 3).expect("room");
+        plan.seats().iter().map(|seat| seat.memory).collect()
+    };
+    assert_eq!(memories(Placement::Spread), [None; 3]);
+    let local = Placement::Spread.with_local_memory();
+    assert_eq!(memories(local.clone()), [Some(0), Some(1), Some(2)]);
+    assert_eq!(local.clone().with_local_memory(), local);
+    assert_eq!(
+        memories(Placement::None.with_local_memory()),
+        [None; 3],
+        "on several nodes"
+    );
+}
+
+#[test]
 fn the_matrix_of_a_plan() {
     let m = machine(DUAL)
         .with_node_distances(&[vec![10, 21], vec![21, 10]])
@@ -267,6 +288,7 @@ fn placements_as_words_and_back() {
         "places:cores(3) spread",
         "places:{0-1},{4} close",
         "performance:balanced",
+        "local-memory:performance:spread",
     ] {
         let text_of_places = text.replace("{0-1}", "{0,1}");
         let placement: Placement = text_of_places.parse().unwrap_or_else(|e| panic!("{e}"));
@@ -283,6 +305,7 @@ fn placements_as_words_and_back() {
         "places:",
         "places:cores near",
         "performance:",
+        "local-memory:near",
     ] {
         let error = text.parse::<Placement>().expect_err(text);
         assert!(error.to_string().contains(&format!("{text:?}")), "{error}");

@@ -1,5 +1,6 @@
-//! Goal: synthetic descriptions mean what hwloc's manual says, and malformed ones are errors with the
-//! place. Method: examples with known machines; a table of malformed texts with the byte at fault.
+//! Goal: synthetic descriptions mean what hwloc's manual says, and malformed ones are errors with
+//! the place. Method: examples with known machines; a table of malformed texts with the byte at
+//! fault.
 
 use stealyard_topology::{CacheKind, CpuSet, Error, Topology};
 

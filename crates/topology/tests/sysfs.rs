@@ -1,12 +1,15 @@
-//! Goal: the sysfs reader reads every machine right, and answers anything broken with an error that
-//! names the file. Method: captured trees against what is known of the machine; each of them with one
-//! file changed or missing.
+//! Goal: the sysfs reader reads every machine right; anything broken costs only the part that it is
+//! about and leaves a note that names the file, or is an error that does, in strict mode. Method:
+//! captured trees against what is known of the machine; each of them with one file changed or
+//! missing.
 #![cfg(unix)]
 
 #[path = "support/tree.rs"]
 mod tree;
 
-use stealyard_topology::{CacheKind, CoreKind, CpuSet, Error, Placement, PlacementError, Topology};
+use stealyard_topology::{
+    CacheKind, CoreKind, CpuSet, Error, Note, Placement, PlacementError, Topology,
+};
 use tree::{CAPTURED, CPU, NODE, Tree, captured, path_of};
 
 fn set(list: &str) -> CpuSet {
@@ -174,6 +177,45 @@ fn o6_2048_cpus() {
 }
 
 #[test]
+fn o6_one_cpu_speaks_for_its_set_on_a_large_machine() {
+    let mut tree = Tree::made_up(1040, 2);
+    for cpu in 0..1040 {
+        let directory = format!("{CPU}/cpu{cpu}");
+        let set = |width: usize| {
+            format!(
+                "{}-{}",
+                cpu / width * width,
+                cpu / width * width + width - 1
+            )
+        };
+        tree.set(&format!("{directory}/topology/core_cpus_list"), &set(2));
+        tree.set(
+            &format!("{directory}/topology/package_cpus_list"),
+            &set(520),
+        );
+        for (index, level, width) in [(0, "2", 4), (1, "3", 520)] {
+            let cache = format!("{directory}/cache/index{index}");
+            tree.set(&format!("{cache}/level"), level);
+            tree.set(&format!("{cache}/type"), "Unified");
+            tree.set(&format!("{cache}/size"), "1024K");
+            tree.set(&format!("{cache}/shared_cpu_list"), &set(width));
+        }
+    }
+    let machine = tree.read("o6-large").expect("a sound tree");
+    assert_eq!(counts(&machine), [2, 2, 260, 2, 520, 1040]);
+    assert_eq!(machine.caches().len(), 260 + 2);
+    let last = machine.cpu(1039).expect("online");
+    assert_eq!((last.package, last.core, last.caches.len()), (1, 519, 2));
+    assert_eq!(machine.cores()[last.core].id, Some(1038));
+    assert!(
+        machine
+            .caches()
+            .iter()
+            .all(|cache| cache.size == Some(1 << 20))
+    );
+}
+
+#[test]
 fn what_may_be_missing_is_assumed_and_said() {
     let mut tree = captured("numa2-smt");
     tree.remove(NODE);
@@ -182,9 +224,10 @@ fn what_may_be_missing_is_assumed_and_said() {
         .read("partial")
         .expect("nodes and caches may be missing");
     assert_eq!(machine.nodes().len(), 1);
-    let notes = machine.notes().join(" ");
+    let notes: Vec<String> = machine.notes().iter().map(ToString::to_string).collect();
+    let notes = notes.join(" ");
     assert!(
-        notes.contains("one node is assumed") && notes.contains("CPUs 0-7"),
+        notes.contains("one node was assumed") && notes.contains("CPUs 0-7"),
         "{notes}"
     );
 }
@@ -200,16 +243,8 @@ const BROKEN: &[(&str, Option<&str>, &str)] = &[
     ("cpu/online", Some("0-4294967295"), "cpu/online"),
     ("cpu/online", Some("99999999999999999999"), "cpu/online"),
     ("cpu/online", Some("0-9000"), "cpu/online"), // above kernel_max
-    (
-        "cpu/online",
-        Some("0-8"),
-        "cpu/cpu8/topology/physical_package_id",
-    ),
-    (
-        "cpu/online",
-        Some("0-6"),
-        "cpu/cpu4/cache/index3/shared_cpu_list",
-    ), // still names CPU 7
+    ("cpu/online", Some("0-8"), "cpu/cpu8"),
+    ("cpu/online", Some("0-6"), "cpu/cpu4/topology/package_cpus"), // still names CPU 7
     ("cpu/present", Some("x"), "cpu/present"),
     ("cpu/kernel_max", Some("many"), "cpu/kernel_max"),
     (
@@ -249,11 +284,14 @@ const BROKEN: &[(&str, Option<&str>, &str)] = &[
     ),
     (
         "cpu/cpu3/topology/core_cpus_list",
-        None,
-        "cpu/cpu3/topology/thread_siblings_list",
-    ),
-    ("cpu/cpu3/topology/core_cpus_list", Some("3-4"), "cpu"), // overlaps two cores
-    ("cpu/cpu3/topology/physical_package_id", Some("1"), "cpu"), // a core in two packages
+        Some("3-4"),
+        "cpu/cpu3/topology/core_cpus_list",
+    ), // overlaps two cores
+    (
+        "cpu/cpu3/topology/physical_package_id",
+        Some("1"),
+        "cpu/cpu3/topology/physical_package_id",
+    ), // a core in two packages
     (
         "cpu/cpu0/cache/index0/level",
         None,
@@ -284,14 +322,18 @@ const BROKEN: &[(&str, Option<&str>, &str)] = &[
         Some("4-7"),
         "cpu/cpu0/cache/index3/shared_cpu_list",
     ),
-    ("cpu/cpu0/cache/index3/shared_cpu_list", Some("0-4"), "cpu"), // overlaps the other L3
+    (
+        "cpu/cpu0/cache/index3/shared_cpu_list",
+        Some("0-4"),
+        "cpu/cpu0/cache/index3/shared_cpu_list",
+    ), // overlaps the other L3
     ("node/online", Some(""), "node/online"),
-    ("node/online", Some("0-2"), "node/node0/distance"),
+    ("node/online", Some("0-2"), "node/node2"),
     ("node/online", Some("0"), "node/node0/distance"), // two distances for one node
     ("node/node1/cpulist", Some("4-7,64"), "node/node1/cpulist"), // a CPU that does not exist
     ("node/node1/cpulist", Some("7-4"), "node/node1/cpulist"),
-    ("node/node1/cpulist", Some("4-6"), "cpu"), // CPU 7 is nowhere
-    ("node/node1/cpulist", Some("3-7"), "cpu"), // CPU 3 is twice
+    ("node/node1/cpulist", Some("4-6"), "node/node1/cpulist"), // CPU 7 is nowhere
+    ("node/node1/cpulist", Some("3-7"), "node/node1/cpulist"), // CPU 3 is twice
     ("node/node1/distance", Some("10"), "node/node1/distance"),
     ("node/node1/distance", Some("0 10"), "node/node1/distance"),
     ("node/node1/distance", Some("10 far"), "node/node1/distance"),
@@ -309,9 +351,9 @@ const BROKEN: &[(&str, Option<&str>, &str)] = &[
     ("node/node1/meminfo", None, "node/node1/meminfo"),
 ];
 
-#[test]
-fn broken_trees_are_errors_that_name_the_file() {
-    let root = captured("numa2-smt").unpack("broken");
+/// Runs `check` on the tree `numa2-smt` with each of the changes in turn.
+fn each_broken(name: &str, check: impl Fn(&std::path::Path, &str, &str)) {
+    let root = captured("numa2-smt").unpack(name);
     for (file, content, named) in BROKEN {
         let path = root.0.join("sys/devices/system").join(file);
         let sound = std::fs::read(&path).expect("a file of the tree");
@@ -319,42 +361,120 @@ fn broken_trees_are_errors_that_name_the_file() {
             Some(content) => std::fs::write(&path, content).expect("temporary file"),
             None => std::fs::remove_file(&path).expect("temporary file"),
         }
-        let error = Topology::from_sysfs(&root.0).expect_err(&format!("{file} = {content:?}"));
-        let ends = path_of(&error).ends_with(format!("sys/devices/system/{named}"));
-        assert!(ends, "{file} = {content:?}: {error}, expected {named}");
+        check(&root.0, &format!("{file} = {content:?}"), named);
         std::fs::write(&path, sound).expect("temporary file");
     }
-    Topology::from_sysfs(&root.0).expect("the tree is whole again");
+    Topology::read_strict(&root.0).expect("the tree is whole again");
+}
+
+#[test]
+fn a_strict_reading_of_a_broken_tree_is_an_error_that_names_the_file() {
+    each_broken("strict", |root, change, named| {
+        let error = Topology::read_strict(root).expect_err(change);
+        let ends = path_of(&error).ends_with(format!("sys/devices/system/{named}"));
+        assert!(ends, "{change}: {error}, expected {named}");
+    });
+}
+
+#[test]
+fn what_is_broken_costs_only_its_own_part_and_leaves_a_note() {
+    let whole = captured("numa2-smt").read("whole").expect("a sound tree");
+    assert_eq!(whole.notes(), []);
+    each_broken("lenient", |root, change, named| {
+        let machine = Topology::from_sysfs(root).unwrap_or_else(|e| panic!("{change}: {e}"));
+        let names = |note: &Note| {
+            let file = note.file.as_deref();
+            file.is_some_and(|file| file.ends_with(format!("sys/devices/system/{named}")))
+        };
+        let notes = machine.notes();
+        assert!(
+            notes.iter().any(names),
+            "{change}: {notes:?} do not name {named}"
+        );
+        // Seven or eight CPUs, and everything but the part that is broken.
+        assert!(machine.cpus().len() >= 7, "{change}: {machine:?}");
+        let strange = [
+            machine.packages().len() == 2,
+            machine.cores().len() == 4 || machine.cores().len() == 5,
+            machine.nodes().len() == 2,
+            machine.caches().len() >= whole.caches().len() - 2,
+        ];
+        assert!(
+            !strange.contains(&false) || change.starts_with("node/online"),
+            "{change}: {machine:?}"
+        );
+    });
 }
 
 #[test]
 fn o14_huge_and_hostile_files() {
     let root = captured("numa2-smt").unpack("o14");
     let online = root.0.join(CPU).join("online");
+    let whole = Topology::from_sysfs(&root.0).expect("a sound tree");
+    let check = |what: &str, expected: &dyn Fn(&Error) -> bool| {
+        let error = Topology::read_strict(&root.0).expect_err(what);
+        assert!(
+            expected(&error) && path_of(&error) == online,
+            "{what}: {error}"
+        );
+        let machine = Topology::from_sysfs(&root.0).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(machine, whole, "{what}: the CPUs have directories");
+        let note = machine.notes().first().expect("it was doubted");
+        assert_eq!(note.file.as_deref(), Some(online.as_path()), "{what}");
+        assert!(
+            note.to_string().len() < 600,
+            "{what}: no room for a whole file"
+        );
+    };
     std::fs::write(&online, vec![b'0'; 50 << 20]).expect("temporary file");
-    let error = Topology::from_sysfs(&root.0).expect_err("50 MB of zeros");
-    assert!(
-        matches!(&error, Error::TooLarge { path, .. } if *path == online),
-        "{error}"
-    );
+    check("50 MB of zeros", &|error| {
+        matches!(error, Error::TooLarge { .. })
+    });
+
+    std::fs::write(&online, vec![b'x'; 200 << 10]).expect("temporary file");
+    check("200 kB of letters", &|error| {
+        matches!(error, Error::Malformed { .. })
+    });
 
     std::fs::write(&online, [0xff, 0xfe, 0x00]).expect("temporary file");
-    let error = Topology::from_sysfs(&root.0).expect_err("not text");
-    assert!(
-        matches!(&error, Error::Malformed { path, .. } if *path == online),
-        "{error}"
-    );
+    check("not text", &|error| {
+        matches!(error, Error::Malformed { .. })
+    });
 
     for endless in ["/dev/zero", "/dev/full", "/proc"] {
         std::fs::remove_file(&online).expect("it is there");
         std::os::unix::fs::symlink(endless, &online).expect("temporary link");
-        let error = Topology::from_sysfs(&root.0).expect_err(endless);
         // Not even opened: opening can already wait, for the writer of a fifo.
-        assert!(
-            matches!(&error, Error::Malformed { path, .. } if *path == online),
-            "{error}"
-        );
+        check(endless, &|error| matches!(error, Error::Malformed { .. }));
     }
+}
+
+#[test]
+fn o14_numbers_that_no_cpu_has_take_no_memory() {
+    let root = captured("numa2-smt").unpack("o14-numbers");
+    let whole = Topology::from_sysfs(&root.0).expect("a sound tree");
+    for number in ["1048576", "1000000000000", "18446744073709551615"] {
+        for directory in [
+            format!("{CPU}/cpu{number}/topology"),
+            format!("{NODE}/node{number}"),
+        ] {
+            std::fs::create_dir_all(root.0.join(directory)).expect("temporary directory");
+        }
+    }
+    // Every set of every CPU names one that is far beyond the machine.
+    for cpu in 0..8 {
+        for index in 0..4 {
+            let file = format!("{CPU}/cpu{cpu}/cache/index{index}/shared_cpu_list");
+            let file = root.0.join(file);
+            let list = std::fs::read_to_string(&file).expect("a file of the tree");
+            let far = (1 << 20) - 1 - cpu * 4 - index;
+            std::fs::write(&file, format!("{},{far}", list.trim())).expect("temporary file");
+        }
+    }
+    std::fs::remove_file(root.0.join(CPU).join("online")).expect("it is there");
+    std::fs::remove_file(root.0.join(NODE).join("online")).expect("it is there");
+    let machine = Topology::from_sysfs(&root.0).expect("eight CPUs are left");
+    assert_eq!(machine, whole);
 }
 
 #[test]

@@ -38,8 +38,9 @@ const EVERYWHERE: [&str; 3] = ["affinity", "limits", "hwloc"];
 /// Fuzzing shows nothing more inside, twenty times slower.
 const NOWHERE: [&str; 1] = ["fuzz"];
 
-/// An example of the top crate, if it has one of this name: a scheduler pinned across the nodes, which
-/// checks by its own counters that it steals from near victims first. Ends with status 0 if it does.
+/// An example of the top crate, if it has one of this name: a scheduler pinned across the nodes,
+/// which checks by its own counters that it steals from near victims first. Ends with status 0 if
+/// it does.
 const SCHEDULER: &str = "numa_steal";
 
 pub(super) fn build() -> Result<Vec<Guest>, String> {

@@ -1,7 +1,8 @@
-//! The archive a guest boots from: a shell, our programs, their libraries, and the script that runs them.
+//! The archive a guest boots from: a shell, our programs, their libraries, and the script that runs
+//! them.
 //!
-//! The format is the kernel's "newc" cpio: for each file a header of hexadecimal numbers, its name, its
-//! content, each padded to four bytes.
+//! The format is the kernel's "newc" cpio: for each file a header of hexadecimal numbers, its name,
+//! its content, each padded to four bytes.
 
 use super::machines::Machine;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +32,10 @@ pub(super) fn build(
     files.insert("bin/busybox".into(), read(busybox)?);
     files.insert("init".into(), init(machine, programs).into_bytes());
     for program in programs {
-        files.insert(format!("w/{}", program.name), read(&program.file)?);
+        files.insert(
+            format!("w/{}", program.name),
+            read(&stripped(&program.file))?,
+        );
         for library in libraries(&program.file)? {
             let name = library
                 .display()
@@ -57,6 +61,23 @@ pub(super) fn build(
     }
     entry(&mut archive, "TRAILER!!!", 0, &[]);
     Ok(archive)
+}
+
+/// The program without what only debuggers read, if it can be taken out: ten programs with it fill the
+/// memory of a guest's nodes, which then give none to those that are to show where theirs comes
+/// from.
+fn stripped(program: &Path) -> PathBuf {
+    let small = program.with_extension("stripped");
+    let mut strip = Command::new("strip");
+    strip
+        .arg("--strip-debug")
+        .arg("-o")
+        .arg(&small)
+        .arg(program);
+    match strip.status().is_ok_and(|status| status.success()) {
+        true => small,
+        false => program.into(),
+    }
 }
 
 fn entry(archive: &mut Vec<u8>, name: &str, mode: u32, content: &[u8]) {
@@ -87,8 +108,8 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(words.map(PathBuf::from).collect())
 }
 
-/// The first process: prepares the guest, runs the programs one after the other, powers off. Output goes
-/// to the second serial port, names and exit codes to the third.
+/// The first process: prepares the guest, runs the programs one after the other, powers off. Output
+/// goes to the second serial port, names and exit codes to the third.
 fn init(machine: &Machine, programs: &[Program]) -> String {
     let mut script = String::from(
         "#!/bin/busybox sh\n\

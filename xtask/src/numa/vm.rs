@@ -10,6 +10,16 @@ use std::time::{Duration, Instant};
 /// A guest that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(300);
 
+/// How a boot ended.
+enum Ended {
+    /// The guest switched itself off, or had to be ended (then false).
+    Off(bool),
+    /// Its kernel panicked before a program had ended, with these words.
+    PanickedAtBoot(String),
+}
+
+/// Boots the machine and judges its programs. A guest whose kernel panics at boot, which QEMU
+/// without hardware virtualisation now and then brings about on a loaded host, is booted once more.
 pub(super) fn boot(
     machine: &Machine,
     programs: &[Program],
@@ -18,6 +28,42 @@ pub(super) fn boot(
     verbose: bool,
 ) -> Result<(), String> {
     println!("\n=== {}: {}", machine.name, machine.what);
+    let mut panics = Vec::new();
+    while panics.len() < 2 {
+        match once(machine, programs, kernel, folder, verbose)? {
+            (Ended::PanickedAtBoot(words), _) => {
+                println!(
+                    "=== {}: the guest's kernel panicked at boot: {words}",
+                    machine.name
+                );
+                panics.push(words);
+            }
+            (Ended::Off(false), _) => {
+                return Err(format!("not at its end after {} s", LONGEST.as_secs()));
+            }
+            (Ended::Off(true), judged) => return judged,
+        }
+    }
+    Err(format!(
+        "the guest's kernel panicked at boot twice, so nothing was tested: {}",
+        panics[1]
+    ))
+}
+
+/// What a kernel said as it gave up.
+fn panic_of(console: &str) -> Option<String> {
+    let line = console.lines().find(|line| line.contains("Kernel panic"))?;
+    Some(line.trim().to_owned())
+}
+
+/// One boot, and what came of the programs.
+fn once(
+    machine: &Machine,
+    programs: &[Program],
+    kernel: &Kernel,
+    folder: &Path,
+    verbose: bool,
+) -> Result<(Ended, Result<(), String>), String> {
     let start = Instant::now();
     let file = |name: &str| folder.join(format!("{}.{name}", machine.name));
     let archive = image::build(machine, programs, &kernel.busybox)?;
@@ -52,19 +98,27 @@ pub(super) fn boot(
         String::from_utf8_lossy(&std::fs::read(file(port)).unwrap_or_default()).replace('\r', "")
     };
     let (output, status) = (read("output"), read("status"));
-    let judged = judge(programs, &status);
+    let console = read("console");
+    let panic = panic_of(&console);
+    if let Some(words) = panic.clone().filter(|_| !status.contains("rc ")) {
+        return Ok((Ended::PanickedAtBoot(words), Ok(())));
+    }
+    let judged = judge(programs, &status).map_err(|failed| match panic {
+        Some(words) => format!("{failed}; the guest's kernel: {words}"),
+        None => failed,
+    });
     if verbose || judged.is_err() || ended.is_none() {
         println!("{output}");
-        println!("--- console\n{}", read("console"));
+        println!("--- console\n{console}");
     }
     for line in output.lines().filter(|line| line.contains(" steals")) {
         println!("    {line}");
     }
     let seconds = start.elapsed().as_secs_f64();
-    match ended {
-        None => Err(format!("not at its end after {} s", LONGEST.as_secs())),
-        Some(_) => judged.map(|()| println!("=== {}: passed in {seconds:.1} s", machine.name)),
+    if judged.is_ok() && ended.is_some() {
+        println!("=== {}: passed in {seconds:.1} s", machine.name);
     }
+    Ok((Ended::Off(ended.is_some()), judged))
 }
 
 /// `None` if it had to be ended.
@@ -146,4 +200,19 @@ fn hardware(machine: &Machine) -> Vec<String> {
         .flat_map(|words| words.split(' '))
         .map(String::from)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    //! Goal: a kernel that gave up is told from one that did not. Method: consoles.
+
+    use super::panic_of;
+
+    #[test]
+    fn a_panic_is_heard() {
+        let console = "[    0.1] Booting\n[    0.9] Kernel panic - not syncing: IO-APIC + timer doesn't work!\n[ 1] ---";
+        let words = panic_of(console).expect("there is one");
+        assert!(words.ends_with("IO-APIC + timer doesn't work!"), "{words}");
+        assert_eq!(panic_of("[    0.1] Booting\n"), None);
+    }
 }

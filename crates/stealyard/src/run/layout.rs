@@ -66,6 +66,9 @@ fn topology(config: &Config) -> Topology {
     let (topology, problem) = Topology::detect_or_flat();
     if let Some(error) = problem {
         tracing::warn!(%error, "the machine could not be read: it is taken to be flat");
+    } else if let Some(note) = topology.notes().first() {
+        let notes = topology.notes().len();
+        tracing::info!(notes, first = %note, "the machine was read with doubts");
     }
     topology
 }

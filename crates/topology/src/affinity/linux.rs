@@ -1,29 +1,28 @@
-//! Linux: `sched_getaffinity` and `sched_setaffinity` as raw system calls, with buffers that fit.
+//! Linux: `sched_getaffinity` as a raw system call, with a buffer that fits.
 //!
-//! The C library's `cpu_set_t` has 1024 bits; a kernel built for more *possible* CPUs answers `EINVAL`
-//! to it, even if the machine has four. The raw call takes any length and says how much it filled.
+//! The C library's `cpu_set_t` has 1024 bits; a kernel built for more *possible* CPUs answers
+//! `EINVAL` to it, even if the machine has four. The raw call takes any length and says how much it
+//! filled.
 
-use super::{PinError, Pinned};
-use crate::limits::Limits;
 use crate::{CpuSet, Error};
 use std::io;
-use std::path::Path;
 
 /// Words of the first try, 1024 CPUs, and of the last, 2^20 CPUs.
 const WORDS: core::ops::RangeInclusive<usize> = 1024 / BITS..=(1 << 20) / BITS;
 /// The kernel's masks are arrays of its `unsigned long`.
 const BITS: usize = libc::c_ulong::BITS as usize;
 
-pub(super) fn mask() -> Result<CpuSet, Error> {
+/// The mask of a thread by its number; 0 is the caller.
+pub(super) fn mask(thread: u32) -> Result<CpuSet, Error> {
     let mut words = *WORDS.start();
     loop {
         let mut buffer: Vec<libc::c_ulong> = vec![0; words];
         // SAFETY: 1. the buffer is writable for the number of bytes given, and the kernel writes no
-        // more; 2. thread id 0 is the caller.
+        // more; 2. any thread id may be asked for.
         let filled = unsafe {
             libc::syscall(
                 libc::SYS_sched_getaffinity,
-                0,
+                thread,
                 size_of_val(&*buffer),
                 buffer.as_mut_ptr(),
             )
@@ -51,94 +50,6 @@ pub(super) fn current_cpu() -> Option<(usize, u32)> {
     (result == 0).then_some((cpu as usize, node))
 }
 
-pub(super) fn pin(cpus: &CpuSet) -> Result<Pinned, PinError> {
-    let cpu = cpus.first().unwrap_or(0);
-    let system = |error| PinError::System { cpu, error };
-    let before = mask().map_err(system)?;
-    if let Err(errno) = set(cpus) {
-        return Err(explain(cpus, errno));
-    }
-    let now = mask().map_err(system)?;
-    if now == *cpus {
-        return Ok(Pinned { before, now });
-    }
-    // The kernel took a part: give it back (A2) and say which CPU is missing and why.
-    let missing = cpus - &now;
-    let cause = explain(&missing, libc::EINVAL);
-    match (set(&before), cause) {
-        (Ok(()), cause @ (PinError::NoSuchCpu { .. } | PinError::Offline { .. })) => Err(cause),
-        (Ok(()), cause @ PinError::NotAllowed { .. }) => Err(cause),
-        _ => Err(PinError::Differs {
-            asked: cpus.clone(),
-            got: now,
-        }),
-    }
-}
-
-/// Sets the mask, by `core_affinity` where it is sound. `Err` is the error number.
-fn set(cpus: &CpuSet) -> Result<(), i32> {
-    if let Some(id) = cpus.single().filter(|&id| id < 1024)
-        && core_affinity::set_for_current(core_affinity::CoreId { id })
-    {
-        return Ok(());
-    }
-    // A set, a large number, or a failure whose reason `core_affinity` has lost.
-    let words = to_kernel(cpus);
-    // SAFETY: 1. the buffer is readable for the number of bytes given; 2. thread id 0 is the caller.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_sched_setaffinity,
-            0,
-            size_of_val(&*words),
-            words.as_ptr(),
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(last_errno())
-    }
-}
-
-/// Finds out which of `cpus` the kernel refused, and why.
-fn explain(cpus: &CpuSet, errno: i32) -> PinError {
-    let cpu = cpus.first().unwrap_or(0);
-    if errno == libc::EPERM {
-        return PinError::Denied { cpu };
-    }
-    let list = |name: &str| {
-        let path = Path::new("/sys/devices/system/cpu").join(name);
-        crate::bounded::read(&path, crate::bounded::SYSFS_LIMIT)
-            .ok()?
-            .parse::<CpuSet>()
-            .ok()
-    };
-    if let Some(online) = list("online")
-        && let Some(cpu) = (cpus - &online).first()
-    {
-        return match list("present") {
-            Some(present) if present.contains(cpu) => PinError::Offline { cpu, online },
-            _ => PinError::NoSuchCpu { cpu, online },
-        };
-    }
-    if let Some(limit) = Limits::read().cpuset()
-        && let Some(cpu) = (cpus - &limit.cpus).first()
-    {
-        return PinError::NotAllowed {
-            cpu,
-            allowed: limit.cpus.clone(),
-            file: limit.file.clone(),
-        };
-    }
-    PinError::System {
-        cpu,
-        error: Error::System {
-            call: "sched_setaffinity",
-            errno,
-        },
-    }
-}
-
 fn from_kernel(words: &[libc::c_ulong]) -> CpuSet {
     let bits = |(index, &word): (usize, &libc::c_ulong)| {
         (0..BITS)
@@ -146,14 +57,6 @@ fn from_kernel(words: &[libc::c_ulong]) -> CpuSet {
             .map(move |bit| index * BITS + bit)
     };
     words.iter().enumerate().flat_map(bits).collect()
-}
-
-fn to_kernel(cpus: &CpuSet) -> Vec<libc::c_ulong> {
-    let mut words = vec![0; cpus.last().unwrap_or(0) / BITS + 1];
-    for cpu in cpus.iter() {
-        words[cpu / BITS] |= 1 << (cpu % BITS);
-    }
-    words
 }
 
 fn last_errno() -> i32 {

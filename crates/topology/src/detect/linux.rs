@@ -2,17 +2,24 @@
 
 use crate::{Error, Limits, Topology};
 
-/// How often a tree that contradicts itself is read again: CPUs that go on or off line while it is
-/// read make it so, and such changes take milliseconds each.
+/// How often a tree with doubts is read: CPUs that go on or off line while it is read make it
+/// contradict itself, and such changes take milliseconds each.
 const ATTEMPTS: u32 = 3;
 
 pub(super) fn detect() -> Result<Topology, Error> {
     let mut result = Topology::from_sysfs("/");
     for _ in 1..ATTEMPTS {
-        match &result {
-            Err(Error::Inconsistent { .. }) => result = Topology::from_sysfs("/"),
-            Err(error) if error.is_missing() => result = Topology::from_sysfs("/"),
-            _ => break,
+        if result
+            .as_ref()
+            .is_ok_and(|topology| topology.notes().is_empty())
+        {
+            break;
+        }
+        let again = Topology::from_sysfs("/");
+        let settled = result == again;
+        result = again;
+        if settled {
+            break;
         }
     }
     let limits = Limits::read();

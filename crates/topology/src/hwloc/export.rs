@@ -1,7 +1,7 @@
 //! libhwloc's XML of a machine, through opaque pointers only.
 //!
-//! The functions declared here have had these types since hwloc 2.0; the `hwloc2` crate, on which the
-//! feature depends, links the library and refuses versions before 2.0.
+//! The functions declared here have had these types since hwloc 2.0; the `hwloc2` crate, on which
+//! the feature depends, links the library and refuses versions before 2.0.
 
 use crate::Error;
 use core::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
@@ -99,8 +99,8 @@ impl Handle {
                 let c = c.map_err(|_| Error::Hwloc {
                     what: "the description holds a zero byte".into(),
                 })?;
-                // SAFETY: 1. as above; 2. the text ends in a zero byte and outlives the call, in which
-                // the library copies it.
+                // SAFETY: 1. as above; 2. the text ends in a zero byte and outlives the call, in
+                // which the library copies it.
                 let result = unsafe { hwloc_topology_set_synthetic(raw, c.as_ptr()) };
                 check(result, format!("the description {text:?} was refused"))?;
             }
@@ -113,8 +113,8 @@ impl Handle {
                 let size = size.map_err(|_| Error::Hwloc {
                     what: "the XML is too long".into(),
                 })?;
-                // SAFETY: 1. as above; 2. `size` bytes with the final zero are readable and outlive the
-                // call, in which the library copies them.
+                // SAFETY: 1. as above; 2. `size` bytes with the final zero are readable and outlive
+                // the call, in which the library copies them.
                 let result = unsafe { hwloc_topology_set_xmlbuffer(raw, c.as_ptr(), size) };
                 check(result, "the XML was refused")?;
             }
@@ -140,13 +140,14 @@ impl Handle {
                 what: "export returned a null pointer".into(),
             });
         }
-        // SAFETY: 1. the library says that `length` bytes are there; 2. nothing writes to them before
-        // they are freed below.
+        // SAFETY: 1. the library says that `length` bytes are there; 2. nothing writes to them
+        // before they are freed below.
         let bytes = unsafe { core::slice::from_raw_parts(buffer.cast::<u8>(), size) };
         let text = String::from_utf8_lossy(bytes)
             .trim_end_matches('\0')
             .to_string();
-        // SAFETY: 1. the buffer came from this topology's export; 2. it is freed once and not used again.
+        // SAFETY: 1. the buffer came from this topology's export; 2. it is freed once and not used
+        // again.
         unsafe { hwloc_free_xmlbuffer(raw, buffer) };
         Ok(text)
     }

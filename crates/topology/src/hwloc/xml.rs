@@ -1,46 +1,33 @@
 //! From hwloc's XML to a [`Draft`].
 //!
-//! A reader for what libhwloc 2 itself writes, not for XML at large: tags, attributes with double
-//! quotes, and numbers between tags. Everything it does not know it skips; what it knows and can't
-//! understand is an error with the byte where it stands.
+//! What it does not know it skips; what it knows and can't understand is an error with the byte
+//! where it stands.
 //!
 //! | element | gives |
 //! |---------|-------|
-//! | `object type="Machine"` | online CPUs (`cpuset`) and offline ones (`complete_cpuset` without them) |
+//! | `object type="Machine"` | online CPUs (`cpuset`), offline ones (in `complete_cpuset`) |
 //! | `Package`, `Die`, `Core`, `PU`, `L1Cache`…`L5Cache`, `L1iCache`… | the level of that name |
 //! | `Group` | a cluster, if it is no node's set and lies within a die |
-//! | `NUMANode` | a node with its memory; CPUs that an earlier node of the same place has stay there |
+//! | `NUMANode` | a node with its memory; CPUs of an earlier node in its place stay there |
 //! | `distances2 name="NUMALatency"` | SLIT distances |
 //! | `cpukind` with `CoreType` or `LinuxCapacity` | kinds and capacities |
 
+use crate::bounded::quoted;
 use crate::topology::{Draft, DraftCache, DraftNode, Group};
-use crate::{CacheKind, CpuSet};
+use crate::{CacheKind, CpuSet, KindSource};
+use roxmltree::{Document, Node, ParsingOptions};
 
-/// A tag, with its place in the text.
-struct Tag<'a> {
-    name: &'a str,
-    attributes: &'a str,
-    closing: bool,
-    position: usize,
-    /// The text up to the next tag.
-    content: &'a str,
-}
+/// An element, with its place in the text.
+#[derive(Clone, Copy)]
+struct Tag<'a>(Node<'a, 'a>);
 
 impl<'a> Tag<'a> {
     fn attribute(&self, name: &str) -> Option<&'a str> {
-        let mut rest = self.attributes;
-        while let Some((key, after)) = rest.split_once("=\"") {
-            let (value, next) = after.split_once('"')?;
-            if key.trim() == name {
-                return Some(value);
-            }
-            rest = next;
-        }
-        None
+        self.0.attribute(name)
     }
 
     fn error<T>(&self, what: impl core::fmt::Display) -> Result<T, String> {
-        Err(format!("XML at byte {}: {what}", self.position))
+        Err(format!("XML at byte {}: {what}", self.0.range().start))
     }
 
     fn set(&self, name: &str) -> Result<CpuSet, String> {
@@ -59,7 +46,7 @@ impl<'a> Tag<'a> {
         };
         match text.parse() {
             Ok(number) => Ok(Some(number)),
-            Err(_) => self.error(format!("{name}={text:?} is not a number")),
+            Err(_) => self.error(format!("{name}={} is not a number", quoted(text))),
         }
     }
 
@@ -73,46 +60,31 @@ impl<'a> Tag<'a> {
     fn numbers(&self) -> Result<Vec<u32>, String> {
         let number = |word: &str| {
             word.parse()
-                .or_else(|_| self.error(format!("{word:?} is not a number")))
+                .or_else(|_| self.error(format!("{} is not a number", quoted(word))))
         };
-        self.content.split_whitespace().map(number).collect()
+        let text = self.0.text().unwrap_or("");
+        text.split_whitespace().map(number).collect()
     }
 }
 
-fn tags(text: &str) -> Result<Vec<Tag<'_>>, String> {
-    let mut tags = Vec::new();
-    let mut from = 0;
-    while let Some(start) = text[from..].find('<').map(|at| from + at) {
-        let Some(end) = text[start..].find('>').map(|at| start + at) else {
-            return Err(format!("XML at byte {start}: the tag has no end"));
-        };
-        let inner = text[start + 1..end].trim_end_matches('/');
-        let closing = inner.starts_with('/');
-        let inner = inner.trim_start_matches('/');
-        let (name, attributes) = inner.split_once(char::is_whitespace).unwrap_or((inner, ""));
-        let next = text[end..].find('<').map_or(text.len(), |at| end + at);
-        let content = &text[end + 1..next.max(end + 1)];
-        tags.push(Tag {
-            name,
-            attributes,
-            closing,
-            position: start,
-            content,
-        });
-        from = end + 1;
-    }
-    Ok(tags)
-}
+/// The most elements of a saved machine: each is an object, an attribute's carrier or a list.
+const MAX_ELEMENTS: u32 = 1 << 22;
 
 /// `no_memory` is the memory of a node for which the text gives none.
 pub(super) fn draft(text: &str, no_memory: Option<u64>) -> Result<Draft, String> {
-    let tags = tags(text)?;
+    let options = ParsingOptions {
+        allow_dtd: true, // libhwloc names its own
+        nodes_limit: MAX_ELEMENTS,
+        ..ParsingOptions::default()
+    };
+    let document = Document::parse_with_options(text, options).map_err(|e| format!("XML: {e}"))?;
     let mut reader = Reader {
         no_memory,
         ..Reader::default()
     };
-    for tag in tags.iter().filter(|tag| !tag.closing) {
-        match tag.name {
+    for tag in document.descendants().filter(Node::is_element).map(Tag) {
+        let tag = &tag;
+        match tag.0.tag_name().name() {
             "object" => reader.object(tag)?,
             "distances2" => reader.latency = tag.attribute("name") == Some("NUMALatency"),
             "indexes" if reader.latency => reader.indexes.extend(tag.numbers()?),
@@ -199,19 +171,20 @@ impl Reader {
                     .is_some_and(|value| value.ends_with("Atom"));
                 self.draft.efficiency = Some(if small { &known | &self.kind } else { known });
             }
-            Some("LinuxCapacity") => {
-                let capacity = tag
-                    .number("value")?
-                    .and_then(|value| u32::try_from(value).ok());
-                let Some(capacity) = capacity else {
-                    return tag.error("a capacity out of range");
-                };
-                self.draft
-                    .capacities
-                    .extend(self.kind.iter().map(|cpu| (cpu, capacity)));
-            }
+            Some("LinuxCapacity") => self.rank(KindSource::Capacity, tag)?,
+            Some("FrequencyBaseMHz") => self.rank(KindSource::BaseFrequency, tag)?,
             _ => {}
         }
+        Ok(())
+    }
+
+    fn rank(&mut self, source: KindSource, tag: &Tag<'_>) -> Result<(), String> {
+        let rank = tag.number("value")?;
+        let Some(rank) = rank.and_then(|rank| u32::try_from(rank).ok()) else {
+            return tag.error("a capacity or frequency out of range");
+        };
+        let ranks = self.draft.ranks.entry(source).or_default();
+        ranks.extend(self.kind.iter().map(|cpu| (cpu, rank)));
         Ok(())
     }
 
@@ -256,6 +229,10 @@ impl Reader {
         draft.clusters.retain(|set| within(set) && in_package(set));
 
         give_cpus(&mut draft.nodes, &cpus);
+        // A machine has memory: hwloc's word for "not known" is 0.
+        if draft.nodes.iter().all(|node| node.memory == Some(0)) {
+            draft.nodes.iter_mut().for_each(|node| node.memory = None);
+        }
         self.draft.nodes = distances(self.draft.nodes, &self.indexes, &self.values)?;
         Ok(self.draft)
     }

@@ -3,20 +3,25 @@
 //! ```text
 //! places   = name [ "(" count ")" ] | interval { "," interval }
 //! name     = "threads" | "cores" | "ll_caches" | "numa_domains" | "sockets"
-//! interval = place [ ":" length [ ":" stride ] ]      length places, each stride after the one before
+//! interval = place [ ":" length [ ":" stride ] ]      length places, a stride apart
 //! place    = "{" part { "," part } "}"
 //! part     = cpu [ ":" length [ ":" stride ] ]
 //! ```
 //! `{0:4}:8:4` is eight places of four CPUs: `{0,1,2,3},{4,5,6,7}…`.
 //!
-//! With T workers and P places: `primary` puts all in the first place; `close` puts worker i in
-//! place i, `spread` in place ⌊i·P/T⌋; with more workers than places both share places
-//! evenly, consecutive workers together.
+//! With T workers and P places:
+//!
+//! - `primary` puts all workers in the first place;
+//! - `close` puts worker i in place i;
+//! - `spread` puts worker i in place ⌊i·P/T⌋;
+//! - with more workers than places, `close` and `spread` share the places evenly, consecutive
+//!   workers together.
 //!
 //! # References
 //! OpenMP 5.2, sections 10.1.3 and 21.1.6. Left out: exclusion by `!`, and negative strides.
 
-use super::{PlacementError, check_sets, compact_order, cores};
+use super::order;
+use super::{PlacementError, check_sets};
 use crate::{CpuSet, Topology};
 use core::fmt;
 use core::str::FromStr;
@@ -106,24 +111,27 @@ impl PlaceList {
         let usable = |cpus: &CpuSet| Some(cpus & allowed).filter(|set| !set.is_empty());
         let (sets, limit): (Vec<CpuSet>, _) = match self {
             Self::Threads(limit) => {
-                let order = compact_order(topology, allowed);
+                let order = order::compact(topology, allowed);
                 (
                     order.into_iter().map(|cpu| CpuSet::from([cpu])).collect(),
                     limit,
                 )
             }
-            Self::Cores(limit) => (cores(topology, allowed), limit),
+            Self::Cores(limit) => (order::cores(topology, allowed), limit),
             Self::LastLevelCaches(limit) => {
                 let mut sets: Vec<CpuSet> = Vec::new();
-                for cpu in compact_order(topology, allowed) {
+                let mut taken = CpuSet::new();
+                for cpu in order::compact(topology, allowed) {
+                    if taken.contains(cpu) {
+                        continue;
+                    }
                     let cache = topology
                         .cpu(cpu)
                         .and_then(|cpu| topology.last_level_cache(cpu));
                     let set =
                         cache.map_or_else(|| CpuSet::from([cpu]), |cache| &cache.cpus & allowed);
-                    if !sets.contains(&set) {
-                        sets.push(set);
-                    }
+                    taken = &taken | &set;
+                    sets.push(set);
                 }
                 (sets, limit)
             }

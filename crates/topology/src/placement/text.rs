@@ -1,8 +1,14 @@
 //! Placements as words, for configuration files, environment variables and command lines.
 //!
-//! `none`, `compact`, `spread`, `balanced`, `one-per-core`, `per-node`; `explicit:0;2;4-5`, a list of CPUs
-//! for each worker; `places:cores`, `places:{0:4}:4:4 spread`, places with an optional way to bind; any
-//! of them after `performance:`. What is written is read back as the same value.
+//! | text | placement |
+//! |------|-----------|
+//! | `none`, `compact`, `spread`, `balanced`, `one-per-core`, `per-node` | the one of that name |
+//! | `explicit:0;2;4-5` | a list of CPUs for each worker |
+//! | `places:cores`, `places:{0:4}:4:4 spread` | places, with an optional way to bind |
+//! | `performance:PLACEMENT` | on performance cores alone |
+//! | `local-memory:PLACEMENT` | with the memory of the node |
+//!
+//! What is written is read back as the same value.
 
 use super::{Placement, Places};
 use crate::CpuSet;
@@ -41,6 +47,7 @@ impl fmt::Display for Placement {
             }
             Self::Places(places) => write!(f, "places:{places}"),
             Self::PerformanceCores(policy) => write!(f, "performance:{policy}"),
+            Self::LocalMemory(policy) => write!(f, "local-memory:{policy}"),
         }
     }
 }
@@ -85,11 +92,23 @@ impl FromStr for Placement {
                 let policy: Self = policy.parse().map_err(|e: Self::Err| error(e.what))?;
                 Ok(policy.on_performance_cores())
             }
+            ("local-memory", Some(policy)) => {
+                let policy: Self = policy.parse().map_err(|e: Self::Err| error(e.what))?;
+                Ok(policy.with_local_memory())
+            }
             _ => Err(error(
                 "expected none, compact, spread, balanced, one-per-core, per-node, explicit:CPUS;CPUS…, \
-                 places:LIST or performance:PLACEMENT"
+                 places:LIST, performance:PLACEMENT or local-memory:PLACEMENT"
                     .into(),
             )),
         }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Placement {
+    /// Writes the words that [`FromStr`] reads.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }

@@ -1,9 +1,14 @@
 //! The one way a reader's findings become a [`Topology`]: checked, ordered, completed.
 //!
-//! A reader fills in a [`Draft`] with sets of CPUs in any order and any wording; `finish` establishes
-//! the invariants T1 to T6 of `topology.rs` or says which one the source breaks and where.
+//! A reader fills in a [`Draft`] with sets of CPUs in any order and any wording; `finish`
+//! establishes the invariants T1 to T6 of `topology.rs` or says which one the source breaks and
+//! where.
 
-use super::{Cache, CacheKind, Cluster, Core, CoreKind, Cpu, Die, Node, Package, Source, Topology};
+use super::{
+    Cache, CacheKind, Cluster, Core, CoreKind, Cpu, Die, KindSource, Package, Source, Topology,
+};
+use super::{DraftMemory, memory, nodes};
+use crate::note::Notes;
 use crate::{CpuSet, Error};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,19 +48,41 @@ pub(crate) struct Draft {
     pub(crate) cores: Vec<Group>,
     pub(crate) nodes: Vec<DraftNode>,
     pub(crate) caches: Vec<DraftCache>,
-    pub(crate) capacities: BTreeMap<usize, u32>,
-    /// CPUs known to be on efficiency cores; `None`: judge by capacity.
+    /// The directory that nodes were read from, if any.
+    pub(crate) node_root: Option<PathBuf>,
+    /// What is known of the memory of nodes without CPUs, by their ids.
+    pub(crate) memories: BTreeMap<u32, DraftMemory>,
+    /// Memory of a machine without nodes, where known.
+    pub(crate) memory: Option<u64>,
+    /// How fast CPUs are relative to each other, by what says so; the first source that tells them
+    /// apart counts.
+    pub(crate) ranks: BTreeMap<KindSource, BTreeMap<usize, u32>>,
+    /// CPUs known to be on efficiency cores; `None`: judge by `ranks`.
     pub(crate) efficiency: Option<CpuSet>,
-    pub(crate) notes: Vec<String>,
 }
 
-/// A core whose capacity is below this part of the largest is an efficiency core, where the kernel
-/// does not say by itself. The middle cores of three-tier phones are above it, the little ones below.
-const EFFICIENCY_BELOW: (u64, u64) = (3, 4);
+/// A core whose rank is below this part of the largest is an efficiency core, where the kernel does
+/// not say by itself.
+///
+/// - Capacity: the middle cores of three-tier phones are above it, the little ones below.
+/// - Highest performance: Intel's small cores have 0.6 of the large ones', and the least preferred
+///   of AMD's equal cores 0.8 of the most preferred.
+/// - Base frequency: Intel's small cores have 0.70 to 0.76 of the large ones'.
+fn efficiency_below(source: KindSource) -> (u64, u64) {
+    match source {
+        KindSource::BaseFrequency => (4, 5),
+        _ => (3, 4),
+    }
+}
 
 impl Draft {
     /// Checks and completes the draft; `place` is the file or directory that errors name.
-    pub(crate) fn finish(mut self, source: Source, place: &Path) -> Result<Topology, Error> {
+    pub(crate) fn finish(
+        mut self,
+        source: Source,
+        place: &Path,
+        mut notes: Notes,
+    ) -> Result<Topology, Error> {
         if self.online.is_empty() {
             return Err(Error::inconsistent(place, "no CPU is online"));
         }
@@ -73,13 +100,15 @@ impl Draft {
         let cores = Level::new("core", self.cores.iter().map(|g| &g.cpus), &online, place)?;
         let caches = self.caches(place)?;
         let clusters = self.clusters(&dies, &cores, &caches);
-        let nodes = self.nodes(place)?;
+        let nodes = nodes::finish(&mut self, place, &mut notes)?;
         let node_of = Level::new("node", nodes.iter().map(|n| &n.cpus), &online, place)?;
-        let kinds = self.kinds(&cores);
+        let (kinds, kind_source) = self.kinds(&cores);
+        let capacities = self.ranks.remove(&KindSource::Capacity).unwrap_or_default();
 
         let mut topology = Topology {
             source,
-            notes: self.notes,
+            kind_source,
+            notes: notes.into_list(),
             offline: &self.offline - &online,
             allowed: online.clone(),
             packages: Vec::new(),
@@ -87,6 +116,7 @@ impl Draft {
             clusters: Vec::new(),
             cores: Vec::new(),
             cpus: Vec::new(),
+            memories: memory::finish(&nodes, &self.memories),
             nodes,
             caches,
             online,
@@ -99,13 +129,11 @@ impl Draft {
             let die = dies.containing("cluster", &cpus, place)?;
             topology.clusters.push(Cluster { cpus, die });
         }
+        let cluster_of = cluster_of(&topology.clusters);
         for (index, Group { id, cpus }) in self.cores.into_iter().enumerate() {
             let die = dies.containing("core", &cpus, place)?;
             let (first, package) = (cpus.first().unwrap_or(0), topology.dies[die].package);
-            let cluster = topology
-                .clusters
-                .iter()
-                .position(|c| c.cpus.contains(first));
+            let cluster = cluster_of.get(&first).copied();
             let node = node_of.index_of[&first];
             topology.cores.push(Core {
                 id,
@@ -122,7 +150,7 @@ impl Draft {
             .into_iter()
             .map(|Group { id, cpus }| Package { id, cpus })
             .collect();
-        topology.cpus = cpus(&topology, &cores, &node_of, &self.capacities);
+        topology.cpus = cpus(&topology, &cores, &node_of, &capacities);
         Ok(topology)
     }
 
@@ -188,7 +216,8 @@ impl Draft {
     fn clusters(&mut self, dies: &Level, cores: &Level, caches: &[Cache]) -> Vec<CpuSet> {
         let says_something = |set: &CpuSet| {
             let first = set.first().unwrap_or(0);
-            *set != cores.sets[cores.index_of[&first]] && *set != dies.sets[dies.index_of[&first]]
+            !set.is_subset(&cores.sets[cores.index_of[&first]])
+                && *set != dies.sets[dies.index_of[&first]]
         };
         let mut sets = std::mem::take(&mut self.clusters);
         unify(&mut sets, |set| set);
@@ -201,89 +230,40 @@ impl Draft {
         sets
     }
 
-    /// The nodes in order of their ids, with default distances where the source gives none.
-    fn nodes(&mut self, place: &Path) -> Result<Vec<Node>, Error> {
-        let mut drafts = std::mem::take(&mut self.nodes);
-        if drafts.is_empty() {
-            self.notes
-                .push("No NUMA nodes are described: one node is assumed.".into());
-            let cpus = self.online.clone();
-            drafts.push(DraftNode {
-                id: 0,
-                cpus,
-                memory: None,
-                distances: vec![LOCAL],
-            });
-        }
-        let count = drafts.len();
-        if drafts.iter().all(|node| node.distances.is_empty()) {
-            if count > 1 {
-                self.notes.push(ASSUMED_DISTANCES.into());
-            }
-            for (index, node) in drafts.iter_mut().enumerate() {
-                node.distances = (0..count)
-                    .map(|to| if to == index { LOCAL } else { REMOTE })
-                    .collect();
-            }
-        }
-        let mut order: Vec<usize> = (0..count).collect();
-        order.sort_by_key(|&index| drafts[index].id);
-        let mut nodes: Vec<Node> = Vec::new();
-        for &index in &order {
-            let DraftNode {
-                id,
-                cpus,
-                memory,
-                distances,
-            } = &drafts[index];
-            if distances.len() != count {
-                let what = format!(
-                    "node {id} gives {} distances for {count} nodes",
-                    distances.len()
-                );
-                return Err(Error::inconsistent(place, what));
-            }
-            if nodes.last().is_some_and(|node| node.id == *id) {
-                return Err(Error::inconsistent(
-                    place,
-                    format!("node {id} is there twice"),
-                ));
-            }
-            let distances = order.iter().map(|&to| distances[to]).collect();
-            nodes.push(Node {
-                id: *id,
-                cpus: cpus.clone(),
-                memory: *memory,
-                distances,
-            });
-        }
-        Ok(nodes)
-    }
-
-    /// The kind of each core, by index.
-    fn kinds(&self, cores: &Level) -> Vec<CoreKind> {
-        let largest = self.capacities.values().copied().max().unwrap_or(0);
-        let small = |cpu: usize| match &self.efficiency {
-            Some(efficiency) => efficiency.contains(cpu),
-            None => self.capacities.get(&cpu).is_some_and(|&capacity| {
-                u64::from(capacity) * EFFICIENCY_BELOW.1 < u64::from(largest) * EFFICIENCY_BELOW.0
-            }),
+    /// The kind of each core, by index, and what tells them apart.
+    fn kinds(&self, cores: &Level) -> (Vec<CoreKind>, Option<KindSource>) {
+        let judged = |small: &dyn Fn(usize) -> bool| -> Vec<CoreKind> {
+            let kind = |set: &CpuSet| match set.first().is_some_and(small) {
+                true => CoreKind::Efficiency,
+                false => CoreKind::Performance,
+            };
+            cores.sets.iter().map(kind).collect()
         };
-        let kind = |set: &CpuSet| match set.first().is_some_and(small) {
-            true => CoreKind::Efficiency,
-            false => CoreKind::Performance,
-        };
-        cores.sets.iter().map(kind).collect()
+        if let Some(efficiency) = self
+            .efficiency
+            .as_ref()
+            .filter(|set| !set.is_disjoint(&self.online))
+        {
+            return (
+                judged(&|cpu| efficiency.contains(cpu)),
+                Some(KindSource::Pmu),
+            );
+        }
+        for (&source, ranks) in &self.ranks {
+            let largest = u64::from(ranks.values().copied().max().unwrap_or(0));
+            let (part, of) = efficiency_below(source);
+            let small = |cpu: usize| {
+                let rank = ranks.get(&cpu).copied().map(u64::from);
+                rank.is_some_and(|rank| rank * of < largest * part)
+            };
+            let kinds = judged(&small);
+            if kinds.contains(&CoreKind::Efficiency) {
+                return (kinds, Some(source));
+            }
+        }
+        (judged(&|_| false), None)
     }
 }
-
-/// The note of nodes without distances.
-pub(super) const ASSUMED_DISTANCES: &str =
-    "No NUMA distances are described: 10 within a node and 20 between are assumed.";
-/// The SLIT's own unit: a node's distance from itself.
-const LOCAL: u32 = 10;
-/// What the kernel assumes between two nodes when firmware gives no SLIT.
-const REMOTE: u32 = 20;
 
 /// A level of the machine as a partition of the online CPUs (T1).
 struct Level {
@@ -336,6 +316,15 @@ impl Level {
         let what = format!("the {what} of CPUs {set} crosses the border of the level above it");
         Err(Error::inconsistent(place, what))
     }
+}
+
+/// From a CPU to the index of its cluster.
+fn cluster_of(clusters: &[Cluster]) -> BTreeMap<usize, usize> {
+    let mut of = BTreeMap::new();
+    for (index, cluster) in clusters.iter().enumerate() {
+        of.extend(cluster.cpus.iter().map(|cpu| (cpu, index)));
+    }
+    of
 }
 
 /// Orders a list by lowest CPU and keeps one of equal sets; drops empty ones.
@@ -402,17 +391,22 @@ pub(super) fn flat(cpus: &CpuSet, why: &str) -> Topology {
                 cpus: CpuSet::from([cpu]),
             })
             .collect(),
-        notes: vec![why.into()],
         ..Draft::default()
     };
-    let built = draft.finish(Source::Flat(why.into()), &PathBuf::new());
+    let mut notes = Notes::default();
+    notes.unsaid(
+        None,
+        why,
+        "one package and one node were assumed, and a core for each CPU",
+    );
+    let built = draft.finish(Source::Flat(why.into()), &PathBuf::new(), notes);
     built.expect("one package and one core per CPU of a set that is not empty")
 }
 
 #[cfg(test)]
 mod tests {
-    //! Goal: what no reader of ours lets through is refused here too. Method: a sound draft with one
-    //! thing wrong.
+    //! Goal: what no reader of ours lets through is refused here too. Method: a sound draft with
+    //! one thing wrong.
 
     use super::*;
 
@@ -437,7 +431,11 @@ mod tests {
 
     fn finish(draft: Draft) -> Result<Topology, String> {
         draft
-            .finish(Source::Flat(String::new()), Path::new("here"))
+            .finish(
+                Source::Flat(String::new()),
+                Path::new("here"),
+                Notes::strict(),
+            )
             .map_err(|e| e.to_string())
     }
 

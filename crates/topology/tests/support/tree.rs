@@ -1,6 +1,7 @@
 //! Captured and made-up `/sys` trees as one text each, unpacked into a temporary directory.
 //!
-//! Format: `[directory]`, then `file = content` lines (`\n` inside content is a line break), `#` comments.
+//! Format: `[directory]`, then `file = content` lines (`\n` inside content is a line break, `\t` a
+//! tab, `\0` a zero byte), `#` comments.
 
 #![expect(unreachable_pub, reason = "every test file uses its part of this")]
 
@@ -35,9 +36,11 @@ impl Tree {
                 directory = name.trim_end_matches(']');
             } else {
                 let (name, content) = line.split_once(" =").expect("file = content");
+                let content = content.strip_prefix(' ').unwrap_or(content);
+                let content = content.replace("\\n", "\n").replace("\\t", "\t");
                 tree.set(
                     &format!("{directory}/{name}"),
-                    &content.trim_start().replace("\\n", "\n"),
+                    &content.replace("\\0", "\0"),
                 );
             }
         }
@@ -132,9 +135,91 @@ pub const CAPTURED: [(&str, &str); 11] = [
     ("snc3", include_str!("../sysfs/snc3.tree")),
 ];
 
+/// Trees of one trouble each, by name: what is old, partial, contradictory, or rewritten by
+/// containers.
+pub const HARD: [(&str, &str); 22] = [
+    (
+        "cache_of_0k",
+        include_str!("../sysfs/hard/cache_of_0k.tree"),
+    ),
+    (
+        "cache_without_sharing",
+        include_str!("../sysfs/hard/cache_without_sharing.tree"),
+    ),
+    (
+        "compute_units",
+        include_str!("../sysfs/hard/compute_units.tree"),
+    ),
+    (
+        "cpus_without_a_node",
+        include_str!("../sysfs/hard/cpus_without_a_node.tree"),
+    ),
+    (
+        "distance_zero",
+        include_str!("../sysfs/hard/distance_zero.tree"),
+    ),
+    (
+        "empty_sharing",
+        include_str!("../sysfs/hard/empty_sharing.tree"),
+    ),
+    ("gpu_nodes", include_str!("../sysfs/hard/gpu_nodes.tree")),
+    (
+        "hybrid_by_firmware",
+        include_str!("../sysfs/hard/hybrid_by_firmware.tree"),
+    ),
+    (
+        "hybrid_by_frequency",
+        include_str!("../sysfs/hard/hybrid_by_frequency.tree"),
+    ),
+    (
+        "list_against_mask",
+        include_str!("../sysfs/hard/list_against_mask.tree"),
+    ),
+    ("lxcfs", include_str!("../sysfs/hard/lxcfs.tree")),
+    (
+        "lying_siblings",
+        include_str!("../sysfs/hard/lying_siblings.tree"),
+    ),
+    ("masks_only", include_str!("../sysfs/hard/masks_only.tree")),
+    (
+        "memory_only_node",
+        include_str!("../sysfs/hard/memory_only_node.tree"),
+    ),
+    (
+        "nearest_is_another",
+        include_str!("../sysfs/hard/nearest_is_another.tree"),
+    ),
+    ("no_online", include_str!("../sysfs/hard/no_online.tree")),
+    (
+        "nodes_claim_all",
+        include_str!("../sysfs/hard/nodes_claim_all.tree"),
+    ),
+    (
+        "nodes_name_offline_cpus",
+        include_str!("../sysfs/hard/nodes_name_offline_cpus.tree"),
+    ),
+    (
+        "package_minus_one",
+        include_str!("../sysfs/hard/package_minus_one.tree"),
+    ),
+    (
+        "package_missing",
+        include_str!("../sysfs/hard/package_missing.tree"),
+    ),
+    (
+        "stale_lists",
+        include_str!("../sysfs/hard/stale_lists.tree"),
+    ),
+    (
+        "trailing_zero_bytes",
+        include_str!("../sysfs/hard/trailing_zero_bytes.tree"),
+    ),
+];
+
 pub fn captured(name: &str) -> Tree {
     let (_, text) = CAPTURED
         .iter()
+        .chain(&HARD)
         .find(|(known, _)| *known == name)
         .expect("a captured tree");
     Tree::parse(text)

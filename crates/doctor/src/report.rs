@@ -1,13 +1,16 @@
 //! The text that `doctor` prints.
 
-use super::{Findings, outline, source, text};
+use crate::explain;
+use crate::findings::{Findings, source};
+use crate::process::Process;
+use crate::{outline, text};
 use std::fmt::Write;
 use stealyard_topology::{Plan, Topology};
 
 /// The largest matrices that are printed.
 const MATRIX: usize = 16;
 
-pub(super) fn report(findings: &Findings) -> String {
+pub(crate) fn report(findings: &Findings) -> String {
     let mut out = String::new();
     write(findings, &mut out).expect("writing to a string");
     out
@@ -28,11 +31,14 @@ fn write(findings: &Findings, out: &mut String) -> std::fmt::Result {
     writeln!(out, "Machine ({}): {}", source(machine), parts.join(", "))?;
     write!(out, "{}", text::tree(&outline::outline(machine)))?;
     if !machine.offline().is_empty() {
-        writeln!(out, "Offline: CPUs {}", machine.offline())?;
+        writeln!(out, "Offline: {}", machine.offline().in_words())?;
     }
     let forbidden = machine.online() - machine.allowed();
     if !forbidden.is_empty() {
-        writeln!(out, "Not for this process: CPUs {forbidden}")?;
+        writeln!(out, "This process may not use: {}", forbidden.in_words())?;
+    }
+    if let Some(source) = machine.kind_source() {
+        writeln!(out, "Efficiency cores are told by {source}")?;
     }
     for note in machine.notes() {
         writeln!(out, "Note: {note}")?;
@@ -42,8 +48,17 @@ fn write(findings: &Findings, out: &mut String) -> std::fmt::Result {
     }
     nodes(machine, out)?;
     limits(findings, out)?;
+    if let Some(process) = &findings.process {
+        threads(process, machine, out)?;
+    }
     match &findings.plan {
-        Ok(plan) => seats(findings, plan, out),
+        Ok(plan) => {
+            seats(findings, plan, out)?;
+            match findings.explain {
+                true => explain::write(findings, plan, out),
+                false => Ok(()),
+            }
+        }
         Err(error) => writeln!(out, "\nPlacement {}: {error}", findings.placement),
     }
 }
@@ -92,6 +107,22 @@ fn limits(findings: &Findings, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+fn threads(process: &Process, machine: &Topology, out: &mut String) -> std::fmt::Result {
+    let Process { pid, name, threads } = process;
+    writeln!(out, "\nProcess {pid} ({name}), {} threads", threads.len())?;
+    for thread in threads {
+        let last = thread
+            .last_cpu
+            .map_or("nowhere yet".into(), |cpu| format!("last on CPU {cpu}"));
+        let (name, cpus) = (&thread.name, thread.cpus.in_words());
+        writeln!(out, "{:>8}  {name:<16} may use {cpus}, {last}", thread.id)?;
+        for complaint in thread.complaints(machine) {
+            writeln!(out, "          {complaint}")?;
+        }
+    }
+    Ok(())
+}
+
 fn seats(findings: &Findings, plan: &Plan, out: &mut String) -> std::fmt::Result {
     let machine = &findings.machine;
     writeln!(
@@ -105,13 +136,24 @@ fn seats(findings: &Findings, plan: &Plan, out: &mut String) -> std::fmt::Result
             None => "several nodes".into(),
         };
         let how = if seat.bound { "bound to" } else { "free on" };
-        let what = if seat.cpus.len() == 1 { "CPU" } else { "CPUs" };
-        writeln!(out, "{worker:>6}  {how} {what} {}, {node}", seat.cpus)?;
+        let taken = match findings.probe.as_ref().map(|probe| &probe[worker]) {
+            Some(Ok(cpus)) => format!("; a thread there has {}", cpus.in_words()),
+            Some(Err(error)) => format!("; A THREAD COULD NOT BE BOUND: {error}"),
+            None => String::new(),
+        };
+        let what = seat.cpus.in_words();
+        let memory = seat
+            .memory
+            .map_or_else(String::new, |node| format!(", memory of node {node}"));
+        writeln!(out, "{worker:>6}  {how} {what}, {node}{memory}{taken}")?;
     }
-    let matrix = plan.matrix(&machine.distances());
-    if plan.seats().len() < 2 || plan.seats().len() > MATRIX {
+    plan.notes()
+        .iter()
+        .try_for_each(|note| writeln!(out, "Note: {note}"))?;
+    if plan.seats().len() < 2 || (plan.seats().len() > MATRIX && !findings.nearness) {
         return Ok(());
     }
+    let matrix = plan.matrix(&machine.distances());
     writeln!(out, "\nNearness between workers")?;
     writeln!(
         out,
@@ -136,16 +178,16 @@ mod tests {
     //! Goal: the text says what it is for, on machines of every shape. Method: described machines,
     //! whole lines of the answer.
 
-    use super::super::{Args, find_out};
+    use crate::findings::{Question, find_out};
 
     fn report(machine: &str, placement: &str, workers: usize) -> String {
-        let args = Args {
+        let question = Question {
             synthetic: Some(machine.into()),
             placement: Some(placement.parse().expect("a placement")),
             workers: Some(workers),
-            ..Args::default()
+            ..Question::default()
         };
-        super::report(&find_out(&args).expect("a described machine"))
+        super::report(&find_out(&question).expect("a described machine"))
     }
 
     #[test]
@@ -175,5 +217,57 @@ mod tests {
     fn what_cannot_be_placed_is_said() {
         let text = report("core:2 pu:2", "one-per-core", 3);
         assert!(text.contains("OnePerCore cannot place 3 workers"), "{text}");
+    }
+
+    #[test]
+    fn a_placement_is_explained_by_who_was_seated_before() {
+        let question = Question {
+            synthetic: Some("numa:2 pack:2 l3:1 core:1 pu:2".into()),
+            explain: Some("spread".parse().expect("a placement")),
+            workers: Some(3),
+            ..Question::default()
+        };
+        let text = super::report(&find_out(&question).expect("a described machine"));
+        for line in [
+            "     Levels here, from the outside in: node (4) > package (2) > core (2) > L3 (2)",
+            "     0  CPU 0: node 0, the first",
+            "     1  CPU 4: node 1, no node with any worker before; nearest is worker 0",
+            "     2  CPU 2: node 0, one node and no cache with worker 0",
+            "     Node 1: 1 workers on 4 allowed CPUs",
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line:?} is not in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_policy_that_restricts_nothing_says_so() {
+        let text = report("core:2 pu:1", "performance:compact", 2);
+        assert!(
+            text.contains("Note: performance: restricts nothing"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_described_machine_has_no_process_and_no_probe() {
+        let described = || Question {
+            synthetic: Some("core:2 pu:1".into()),
+            ..Question::default()
+        };
+        for question in [
+            Question {
+                pid: Some(1),
+                ..described()
+            },
+            Question {
+                probe: true,
+                ..described()
+            },
+        ] {
+            assert!(find_out(&question).is_err(), "{question:?}");
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! The machine drawn as nested boxes, with the workers on their CPUs.
 //!
 //! Each part is a box with its titles on top and its parts inside, in rows chosen so that the box
-//! comes out about as wide as a page. CPUs are squares; a worker has a colour of its own, also on all
-//! the CPUs of its set.
+//! comes out about as wide as a page. CPUs are squares; a worker has a colour of its own, also on
+//! all the CPUs of its set.
 
-use super::outline::{Kind, Part, outline};
-use super::{Findings, source};
+use crate::findings::{Findings, source};
+use crate::outline::{Kind, Part, outline};
 use std::fmt::Write;
 
 const GAP: f64 = 10.0;
@@ -30,7 +30,7 @@ struct Placed<'a> {
     inner: Vec<(f64, f64, Placed<'a>)>,
 }
 
-pub(super) fn draw(findings: &Findings) -> String {
+pub(crate) fn draw(findings: &Findings) -> String {
     let machine = &findings.machine;
     let whole = outline(machine);
     let placed = place(&whole);
@@ -77,7 +77,7 @@ fn notes(findings: &Findings) -> Vec<String> {
         }
     }
     if !machine.offline().is_empty() {
-        notes.push(format!("Offline: CPUs {}", machine.offline()));
+        notes.push(format!("Offline: {}", machine.offline().in_words()));
     }
     if let Some(limits) = &findings.limits {
         notes.push(format!(

@@ -1,15 +1,15 @@
 //! The machine as nested boxes: what contains what, by sets of CPUs.
 //!
-//! Levels are not nested in the same way everywhere (a node may hold packages or be a part of one), so
-//! the nesting is found from the sets: a box lies in the smallest other box that holds all its CPUs, and
-//! equal sets are one box with several titles.
+//! Levels are not nested in the same way everywhere (a node may hold packages or be a part of one),
+//! so the nesting is found from the sets: a box lies in the smallest other box that holds all its
+//! CPUs, and equal sets are one box with several titles.
 
-use super::bytes;
-use stealyard_topology::{Cache, CacheKind, CoreKind, CpuSet, Topology};
+use crate::findings::bytes;
+use stealyard_topology::{Cache, CacheKind, CoreKind, CpuSet, MemoryKind, Topology};
 
 /// What a box is drawn as; the order is that of titles in one box, and of nesting for equal sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Machine,
     Package,
     Node,
@@ -21,17 +21,17 @@ pub(super) enum Kind {
 
 /// A part of the machine and the parts within it.
 #[derive(Debug)]
-pub(super) struct Part {
-    pub(super) kind: Kind,
+pub(crate) struct Part {
+    pub(crate) kind: Kind,
     /// One for each object with these CPUs, from the outside in.
-    pub(super) titles: Vec<String>,
-    pub(super) cpus: CpuSet,
-    pub(super) parts: Vec<Part>,
+    pub(crate) titles: Vec<String>,
+    pub(crate) cpus: CpuSet,
+    pub(crate) parts: Vec<Part>,
 }
 
 impl Part {
     /// Equal for parts that differ in nothing but their numbers.
-    pub(super) fn shape(&self) -> String {
+    pub(crate) fn shape(&self) -> String {
         let titles: Vec<String> = self
             .titles
             .iter()
@@ -58,20 +58,26 @@ fn without_numbers(title: &str) -> String {
 }
 
 /// The whole machine. Nodes without CPUs are parts of it with an empty set.
-pub(super) fn outline(machine: &Topology) -> Part {
+pub(crate) fn outline(machine: &Topology) -> Part {
     let mut found: Vec<(Kind, String, CpuSet)> = Vec::new();
     let number = |id: Option<u32>, index: usize| id.map_or(index, |id| id as usize);
     for (index, package) in machine.packages().iter().enumerate() {
         let title = format!("Package {}", number(package.id, index));
         found.push((Kind::Package, title, package.cpus.clone()));
     }
-    for node in machine.nodes() {
+    for (index, node) in machine.nodes().iter().enumerate() {
         let memory = match node.memory {
             Some(0) => "no memory".into(),
             Some(size) => bytes(size),
             None => "memory unknown".into(),
         };
-        let title = format!("Node {}, {memory}", node.id);
+        let mut title = format!("Node {}, {memory}", node.id);
+        if let Some(kind) = machine.memory_kind(index)
+            && let Some(near) = machine.nearest_cpus(index)
+            && kind != MemoryKind::Main
+        {
+            title += &format!(", {kind} near {}", near.in_words());
+        }
         found.push((Kind::Node, title, node.cpus.clone()));
     }
     let several = machine.dies().len() > machine.packages().len();
@@ -140,7 +146,10 @@ fn caches(machine: &Topology, found: &mut Vec<(Kind, String, CpuSet)>) {
 }
 
 fn insert(into: &mut Part, kind: Kind, title: String, cpus: CpuSet) {
-    let holds = |part: &Part| !cpus.is_empty() && cpus.is_subset(&part.cpus);
+    let first = cpus.first();
+    let holds = |part: &Part| {
+        first.is_some_and(|first| part.cpus.contains(first)) && cpus.is_subset(&part.cpus)
+    };
     match into.parts.iter_mut().find(|part| holds(part)) {
         Some(part) if part.cpus == cpus && kind != Kind::Core && part.kind != Kind::Core => {
             part.titles.push(title);

@@ -1,17 +1,17 @@
 //! The outline drawn in text.
 
-use super::outline::{Kind, Part};
+use crate::outline::{Kind, Part};
 use std::fmt::Write;
 
-/// From how many equal neighbours on only the first is shown with its parts: many on a machine that fits a
-/// page, few on one that does not.
+/// From how many equal neighbours on only the first is shown with its parts: many on a machine that
+/// fits a page, few on one that does not.
 const MANY: (usize, usize) = (9, 3);
 
 /// A machine of more CPUs does not fit a page.
 const PAGE: usize = 64;
 
 /// The lines of the parts of `whole`, each with its branch.
-pub(super) fn tree(whole: &Part) -> String {
+pub(crate) fn tree(whole: &Part) -> String {
     let mut out = String::new();
     let many = if whole.cpus.len() > PAGE {
         MANY.1
@@ -53,11 +53,7 @@ fn lines(group: &[Part], many: usize) -> Vec<(String, Option<&Part>)> {
 }
 
 fn line(part: &Part) -> String {
-    let cpus = match part.cpus.len() {
-        0 => "no CPUs".into(),
-        1 => format!("CPU {}", part.cpus),
-        _ => format!("CPUs {}", part.cpus),
-    };
+    let cpus = part.cpus.in_words();
     match part.kind {
         Kind::Core if part.titles.len() > 1 => {
             format!(
