@@ -16,13 +16,13 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use stealyard_park::Idle;
 use stealyard_sync::Arc;
+use stealyard_task::{self as task, JoinHandle};
 
 use crate::config::Config;
 use crate::machine::current::{self, EnterGuard};
 use crate::metrics::Metrics;
 use crate::run::blocking;
 use crate::state::SchedulerState;
-use crate::task::{self, JoinHandle};
 use place::{NoSuchPlace, Place};
 use spawn::{spawn_detached_here, spawn_here, takes_new};
 

@@ -39,5 +39,3 @@ pub use stealyard_task::{
     try_task_id,
 };
 pub use stealyard_topology::{Placement, Topology};
-
-use stealyard_task::{self as task, fork_join};

@@ -5,9 +5,8 @@
 
 use stealyard_injector::Locked;
 use stealyard_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use crate::fork_join::JoinStack;
-use crate::task::Task;
+use stealyard_task::Task;
+use stealyard_task::fork_join::JoinStack;
 
 /// What other threads see of a machine.
 #[derive(Debug)]

@@ -21,11 +21,11 @@ use core::fmt;
 
 use stealyard_sync::Arc;
 use stealyard_sync::seed::Rng;
+use stealyard_task::{LocalMemory, Task};
 
 use crate::config::Config;
 use crate::metrics::Counters;
 use crate::policy::PolicyMemory;
-use crate::task::{LocalMemory, Task};
 use order::TaskOrder;
 use queue::Queue;
 use remote::Remote;

@@ -17,16 +17,16 @@ use core::fmt;
 
 use stealyard_park::Idle;
 use stealyard_sync::Arc;
+use stealyard_task::fork_join::Boards;
+use stealyard_task::running::{self, Code};
+use stealyard_task::{Task, TaskMemory};
 
 use crate::config::Config;
-use crate::fork_join::Boards;
 use crate::machine_remote::MachineRemote;
 use crate::metrics::wake_timer::WakeTimer;
 use crate::metrics::{Metrics, SharedCounts, WorkerMetrics};
 use crate::processor::global_queue::GlobalQueue;
 use crate::processor::remote::Remote;
-use crate::task::running::{self, Code};
-use crate::task::{Task, TaskMemory};
 use crate::user_code::{Panic, Quiet, catch, discard, dispose, tell};
 use blocking_pool::BlockingPool;
 use lifecycle::Lifecycle;

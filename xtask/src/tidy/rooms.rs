@@ -28,8 +28,6 @@ const WINGS: [(&str, &[&[&str]]); 2] = [
             &["machine_remote", "processor"],
             &["config", "metrics", "policy"],
             &["user_code"],
-            &["fork_join"],
-            &["task"],
         ],
     ),
     (

@@ -4,8 +4,7 @@ use core::any::Any;
 use core::fmt;
 
 use stealyard_sync::Arc;
-
-use crate::task::running::Code;
+use stealyard_task::running::Code;
 
 /// Called with a worker's number.
 pub type WorkerHook = Arc<dyn Fn(usize) + Send + Sync>;

@@ -5,9 +5,9 @@ use core::fmt;
 
 use stealyard_deque::{Order, Steal, Stealer, Worker};
 use stealyard_sync::Arc;
+use stealyard_task::Task;
 
 use crate::config::validate::Row;
-use crate::task::Task;
 
 /// The largest ring takes 8 MiB for each worker; where more tasks than that are to stay with their
 /// worker, a `ChaseLev` grows as needed.

@@ -2,10 +2,10 @@
 
 use stealyard_park::SpinConfig;
 use stealyard_sync::Arc;
+use stealyard_task::wait_for;
 
 use crate::machine::current::{self, Context, Role};
 use crate::state::SchedulerState;
-use crate::task::wait_for;
 use crate::user_code::{NoBlocking, refuse};
 
 /// Polls `future` on this thread until it is ready, asleep in between, as a guest of the scheduler.

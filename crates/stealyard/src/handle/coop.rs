@@ -10,8 +10,9 @@
 use core::pin::{Pin, pin};
 use core::task::{Context as PollContext, Poll};
 
+use stealyard_task::running;
+
 use crate::machine::current;
-use crate::task::running;
 
 /// Lets the other tasks of this worker run first: the task goes to the back of the queue.
 ///

@@ -7,11 +7,11 @@
 
 use stealyard_park::SpinConfig;
 use stealyard_sync::Arc;
+use stealyard_task::{self as task, JoinError, wait_for};
 
 use crate::machine::current;
 use crate::search::ready;
 use crate::state::SchedulerState;
-use crate::task::{self, JoinError, wait_for};
 use crate::user_code::{NoBlocking, refuse};
 
 /// Ends the process if it is dropped: the caller's frame is borrowed by a worker and must not be

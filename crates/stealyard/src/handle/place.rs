@@ -4,9 +4,10 @@
 
 use core::fmt;
 
+use stealyard_task::Task;
+
 use crate::search::ready;
 use crate::state::SchedulerState;
-use crate::task::Task;
 
 /// Where a task would rather run; a hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

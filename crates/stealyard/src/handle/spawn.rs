@@ -1,13 +1,13 @@
 //! Spawning: onto the scheduler that the calling thread works for, and how a new task gets to it.
 
 use stealyard_sync::Arc;
+use stealyard_task::{self as task, JoinHandle, Task};
 
 use crate::handle::{Handle, NoScheduler};
 use crate::machine::{current, local_tasks};
 use crate::processor::Processor;
 use crate::search::ready;
 use crate::state::SchedulerState;
-use crate::task::{self, JoinHandle, Task};
 use crate::user_code::refuse;
 
 /// Spawns `future` onto the current scheduler; see [`Handle::spawn`].

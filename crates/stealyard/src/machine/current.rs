@@ -57,11 +57,11 @@ use core::ptr::{self, NonNull};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use stealyard_sync::{Arc, const_thread_local, thread};
+use stealyard_task::running::{self, Duty, DutyGuard};
 
 use crate::machine::Machine;
 use crate::processor::Processor;
 use crate::state::SchedulerState;
-use crate::task::running::{self, Duty, DutyGuard};
 use crate::user_code::{Panic, dispose};
 
 const_thread_local! {

@@ -24,12 +24,12 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use stealyard_sync::{Arc, thread};
+use stealyard_task::{self as task, JoinHandle, LocalMemory, Schedule, Task, TaskMemory, Why};
 
 use crate::machine::Machine;
 use crate::machine::current::{self, Role};
 use crate::machine_remote::MachineRemote;
 use crate::state::SchedulerState;
-use crate::task::{self, JoinHandle, LocalMemory, Schedule, Task, TaskMemory, Why};
 use crate::user_code::refuse;
 
 /// What a worker's local tasks have in common: their memory, and where they are put when they are

@@ -13,9 +13,8 @@
 //!   intervals of any one worker.
 
 use stealyard_injector::Locked;
+use stealyard_task::Task;
 use stealyard_topology::current_cpu;
-
-use crate::task::Task;
 
 /// Every so many looks begin with another lane than the worker's own (GL1): seldom enough that what
 /// is near stays so.

@@ -27,11 +27,11 @@ use core::cell::Cell;
 
 use stealyard_deque::Slot;
 use stealyard_sync::time::Instant;
+use stealyard_task::Task;
 
 use crate::config::Config;
 use crate::processor::interval::Interval;
 use crate::processor::queue::Queue;
-use crate::task::Task;
 
 /// Whose turn it is at a P; see the file's essay.
 #[derive(Debug)]

@@ -10,9 +10,9 @@ use core::fmt;
 use stealyard_deque::{
     ChaseLev, ChaseLevStealer, Fifo, Lifo, Order, Ring, RingStealer, Split, SplitStealer, Steal,
 };
+use stealyard_task::Task;
 
 use crate::config::local_queue::{AnyStealer, AnyWorker, LocalQueue};
-use crate::task::Task;
 use crate::user_code::Quiet;
 
 /// How many tasks are taken at once into a queue that has no bound of its own.

@@ -24,11 +24,11 @@ use stealyard_deque::Slot;
 use stealyard_injector::Locked;
 use stealyard_sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use stealyard_sync::{CachePadded, asymmetric};
+use stealyard_task::Task;
 
 use crate::metrics::{Counters, WorkerMetrics};
 use crate::processor::global_queue::LaneId;
 use crate::processor::queue::QueueStealer;
-use crate::task::Task;
 
 /// What other threads see of a P.
 #[derive(Debug)]

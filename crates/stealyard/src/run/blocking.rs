@@ -19,12 +19,12 @@
 use stealyard_park::pool::{Placed, RefusedReason};
 use stealyard_sync::Arc;
 use stealyard_sync::time::Instant;
+use stealyard_task::running::{self, Duty};
+use stealyard_task::{self as task, JoinHandle, Ran, Task};
 
 use crate::machine::current::{self, Context, Role};
 use crate::search::ready;
 use crate::state::SchedulerState;
-use crate::task::running::{self, Duty};
-use crate::task::{self, JoinHandle, Ran, Task};
 use crate::user_code::tell;
 
 /// Queues `task` to run on a thread where it may block.

@@ -45,6 +45,8 @@
 use stealyard_sync::thread::JoinHandle as ThreadHandle;
 use stealyard_sync::time::{Duration, Instant};
 use stealyard_sync::{Arc, asymmetric};
+use stealyard_task::running::Code;
+use stealyard_task::{Task, trampoline};
 
 use crate::machine::current::{self, Role};
 use crate::machine::{Machine, local_tasks};
@@ -53,8 +55,6 @@ use crate::run::blocking;
 use crate::search::ready;
 use crate::state::SchedulerState;
 use crate::state::lifecycle::Phase;
-use crate::task::running::Code;
-use crate::task::{Task, trampoline};
 use crate::user_code::{catch, dispose, tell};
 
 /// How often a thread that drains looks whether everything is done.

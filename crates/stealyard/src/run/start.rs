@@ -10,11 +10,13 @@ use stealyard_park::{Idle, Parker, SleeperSet, SpinConfig, WakeOrder};
 use stealyard_sync::Arc;
 use stealyard_sync::seed::{self, Rng};
 use stealyard_sync::thread::JoinHandle as ThreadHandle;
+use stealyard_task::TaskMemory;
+use stealyard_task::fork_join::Boards;
+use stealyard_task::running::{self, Code};
 use stealyard_topology::{Seat, available_parallelism};
 
 use crate::config::error::BuildError;
 use crate::config::{Config, PARALLELISM_MAX, PinFailure, environment};
-use crate::fork_join::Boards;
 use crate::machine_remote::MachineRemote;
 use crate::metrics::SharedCounts;
 use crate::metrics::wake_timer::WakeTimer;
@@ -29,8 +31,6 @@ use crate::state::SchedulerState;
 use crate::state::blocking_pool::BlockingPool;
 use crate::state::lifecycle::Lifecycle;
 use crate::state::monitor_post::MonitorPost;
-use crate::task::TaskMemory;
-use crate::task::running::{self, Code};
 use crate::user_code::{Quiet, catch, dispose, tell};
 
 /// A scheduler whose threads run.

@@ -5,6 +5,8 @@ use stealyard_park::Parker;
 use stealyard_park::idle::Active;
 use stealyard_sync::Arc;
 use stealyard_sync::time::Instant;
+use stealyard_task::running::Code;
+use stealyard_task::{Ran, Task};
 
 use crate::machine::{Machine, current, local_tasks};
 use crate::processor::{Next, Processor};
@@ -12,8 +14,6 @@ use crate::run::shutdown;
 use crate::search::find::{Outcome, find_task};
 use crate::search::{Worker, monitor, ready, share};
 use crate::state::SchedulerState;
-use crate::task::running::Code;
-use crate::task::{Ran, Task};
 
 /// Runs tasks with the P on the calling thread, until the scheduler is closed.
 pub(crate) fn run(shared: Arc<SchedulerState>, processor: Processor, parker: Parker) {

@@ -36,13 +36,13 @@ use stealyard_park::SpinWait;
 use stealyard_park::idle::{Active, Parking, Recheck, Searching, Sleeping, Woken};
 use stealyard_sync::hint::spin_loop;
 use stealyard_sync::time::Instant;
+use stealyard_task::Task;
+use stealyard_task::running::Code;
 
 use crate::machine::local_tasks;
 use crate::metrics::counter::as_ns;
 use crate::search::{Worker, monitor, ready, share, steal};
 use crate::state::SchedulerState;
-use crate::task::Task;
-use crate::task::running::Code;
 
 /// Pauses between two rounds of looking.
 const PAUSES: u32 = 16;

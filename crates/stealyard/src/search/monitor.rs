@@ -66,12 +66,12 @@ use stealyard_park::ParkResult;
 use stealyard_sync::asymmetric;
 use stealyard_sync::atomic::{Ordering, fence};
 use stealyard_sync::time::Instant;
+use stealyard_task::Task;
 
 use crate::machine::Machine;
 use crate::processor::Processor;
 use crate::search::{Worker, steal};
 use crate::state::SchedulerState;
-use crate::task::Task;
 
 /// After so many looks that found all others asleep, the monitor resigns.
 const QUIET_LOOKS: u32 = 6;

@@ -34,14 +34,14 @@ use stealyard_deque::Order;
 use stealyard_park::SpinConfig;
 use stealyard_sync::Arc;
 use stealyard_sync::atomic::{Ordering, fence};
+use stealyard_task::fork_join::{Boards, JoinHost};
+use stealyard_task::{LocalMemory, Schedule, Task, TaskMemory, Why};
 
-use crate::fork_join::{Boards, JoinHost};
 use crate::machine::current;
 use crate::processor::Processor;
 use crate::search::monitor;
 use crate::state::SchedulerState;
 use crate::state::lifecycle::{FencePassed, FullFence};
-use crate::task::{LocalMemory, Schedule, Task, TaskMemory, Why};
 
 /// Queues `task` to run next on this worker.
 #[inline(always)]

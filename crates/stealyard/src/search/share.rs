@@ -1,9 +1,10 @@
 //! What a worker takes from the global queue.
 
+use stealyard_task::Task;
+
 use crate::processor::Processor;
 use crate::search::ready;
 use crate::state::SchedulerState;
-use crate::task::Task;
 
 /// At most this many tasks are taken from the global queue at once: half a ring of the usual size.
 const GLOBAL_BATCH_MAX: usize = 128;

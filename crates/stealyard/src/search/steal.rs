@@ -3,14 +3,14 @@
 use stealyard_deque::Steal;
 use stealyard_sync::Patience;
 use stealyard_sync::hint::spin_loop;
+use stealyard_task::Task;
+use stealyard_task::running::Code;
 
 use crate::metrics::DISTANCES;
 use crate::policy::{StealAmount, Turn};
 use crate::processor::Processor;
 use crate::processor::remote::Remote;
 use crate::state::SchedulerState;
-use crate::task::Task;
-use crate::task::running::Code;
 
 /// How often a thief tries a victim again where another thread was quicker.
 const RETRIES: u32 = 3;
