@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// Emulated NUMA machines
     #[arg(long)]
     numa: bool,
-    /// The hwloc reader beside the sysfs reader, over hwloc's recorded machines too (fetched from Debian)
+    /// The hwloc reader beside the sysfs reader, also over the recordings in Debian's hwloc source
     #[arg(long)]
     hwloc: bool,
     /// The HTTP example under the load of wrk, errors counted

@@ -273,8 +273,8 @@ mod linux {
     }
 
     /// Touches pages that no thread has touched before and gives the node of each, negative where
-    /// the kernel does not say. They are fresh from the kernel, not from the allocator, which hands out
-    /// again what another thread has touched on its node and freed.
+    /// the kernel does not say. They are fresh from the kernel, not from the allocator, which hands
+    /// out again what another thread has touched on its node and freed.
     fn touch_new_pages() -> Vec<i32> {
         let count = MEMORY / PAGE;
         let (access, kind) = (

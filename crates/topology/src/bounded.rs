@@ -47,16 +47,6 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<String, Error> {
     Ok(text.trim_matches(padding).into())
 }
 
-/// A text as errors and notes show it: quoted, and no longer than a line.
-pub(crate) fn quoted(text: &str) -> String {
-    const LONGEST: usize = 60;
-    match text.char_indices().nth(LONGEST) {
-        _ if text.is_empty() => "an empty text".into(),
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-        None => format!("{text:?}"),
-    }
-}
-
 /// Turns "there is no such file" into `None` and keeps every other error.
 pub(crate) fn optional<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {

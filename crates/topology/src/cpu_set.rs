@@ -14,7 +14,7 @@
 //! vector of ranges: smaller for huge machines, slower and longer for the set operations that the
 //! placements are made of.
 
-use crate::bounded::quoted;
+use crate::error::quoted;
 use core::fmt;
 use core::str::FromStr;
 

@@ -156,3 +156,13 @@ impl serde::Serialize for Error {
         serializer.collect_str(self)
     }
 }
+
+/// A text as errors and notes show it: quoted, and no longer than a line.
+pub(crate) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        _ if text.is_empty() => "an empty text".into(),
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}

@@ -7,12 +7,12 @@
 //! the quota is below one.
 //!
 //! # Invariants
-//! - **L1** `available_parallelism` is at least 1 and at most the number of usable CPUs.
-//! - **L2** Every number in the answer names the file or call it came from; a file that can't be
+//! - **LM1** `available_parallelism` is at least 1 and at most the number of usable CPUs.
+//! - **LM2** Every number in the answer names the file or call it came from; a file that can't be
 //!   understood limits nothing and is listed in [`Limits::problems`].
-//! - **L4** A cpuset that has no CPU in common with the affinity mask is not that of this process,
+//! - **LM4** A cpuset that has no CPU in common with the affinity mask is not that of this process,
 //!   because the kernel keeps the mask within it: it limits nothing, and is listed as a problem.
-//! - **L3** Groups above a container's own root can't be seen from inside, nor can their quota.
+//! - **LM3** Groups above a container's own root can't be seen from inside, nor can their quota.
 //!
 //! # Re-reading
 //! [`Limits::refresh`] finds the groups again only if `/proc/self/cgroup` changed; else it costs

@@ -7,7 +7,7 @@
 //! | `cpu/present` | with `online`, the CPUs that are switched off | every other `cpuN` |
 //! | `topology/physical_package_id` | packages | the sets of `package_cpus`, then `core_siblings` |
 //! | `topology/die_id` | dies | the sets of `die_cpus`, then one per package |
-//! | `topology/cluster_id` | clusters | the sets of `cluster_cpus`, then shared L2s (T3) |
+//! | `topology/cluster_id` | clusters | the sets of `cluster_cpus`, then shared L2s |
 //! | `topology/core_id` | the core's number | it has none |
 //! | `topology/core_cpus`, else `thread_siblings` | cores | each CPU is a core |
 //! | `cache/indexI/{level,type,shared_cpu}` | caches | that cache is left out |

@@ -24,7 +24,6 @@
 
 mod draft;
 mod memory;
-mod nodes;
 
 pub(crate) use draft::{Draft, DraftCache, DraftNode, Group};
 pub(crate) use memory::DraftMemory;
@@ -447,7 +446,7 @@ impl Topology {
             node.distances.clone_from(row);
         }
         self.notes
-            .retain(|note| note.assumed != nodes::ASSUMED_DISTANCES);
+            .retain(|note| note.assumed != draft::ASSUMED_DISTANCES);
         self
     }
 }

@@ -1,6 +1,7 @@
 //! Goal: sysfs and libhwloc read the same machine as equal values, and both parsers mean the same
 //! by a synthetic description. Method: the live machine, a table of descriptions, and every
-//! captured tree in a child process with `HWLOC_FSROOT`, because the library takes that from the environment.
+//! captured tree in a child process with `HWLOC_FSROOT`, because the library takes that from the
+//! environment.
 #![cfg(all(target_os = "linux", feature = "hwloc"))]
 
 #[path = "support/tree.rs"]

@@ -295,5 +295,5 @@ fn the_live_answer_is_at_least_one_and_has_a_reason() {
     assert!(parallelism.get() >= 1);
     assert!(parallelism.decisive().is_some(), "{parallelism}");
     let mask = Limits::read().usable_cpus();
-    assert!(parallelism.get() <= mask.len(), "L1");
+    assert!(parallelism.get() <= mask.len(), "LM1");
 }

@@ -63,8 +63,8 @@ pub(super) fn build(
     Ok(archive)
 }
 
-/// The program without what only debuggers read, if it can be taken out: ten programs with it fill the
-/// memory of a guest's nodes, which then give none to those that are to show where theirs comes
+/// The program without what only debuggers read, if it can be taken out: ten programs with it fill
+/// the memory of a guest's nodes, which then give none to those that are to show where theirs comes
 /// from.
 fn stripped(program: &Path) -> PathBuf {
     let small = program.with_extension("stripped");

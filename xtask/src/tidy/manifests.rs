@@ -28,7 +28,10 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "stealyard-topology",
         ],
     ),
-    ("stealyard-doctor", &["stealyard", "stealyard-topology"]),
+    (
+        "stealyard-doctor",
+        &["stealyard", "stealyard-sync", "stealyard-topology"],
+    ),
 ];
 
 pub(super) fn check(root: &Path, packages: &[Package], report: &mut Report) -> Result<(), String> {

@@ -12,7 +12,7 @@
 //! | `distances2 name="NUMALatency"` | SLIT distances |
 //! | `cpukind` with `CoreType` or `LinuxCapacity` | kinds and capacities |
 
-use crate::bounded::quoted;
+use crate::error::quoted;
 use crate::topology::{Draft, DraftCache, DraftNode, Group};
 use crate::{CacheKind, CpuSet, KindSource};
 use roxmltree::{Document, Node, ParsingOptions};

@@ -8,7 +8,7 @@
 //! ```
 //! ROOT is the part of the hierarchy that the mount shows. If the group lies below it, its
 //! directory is MOUNTPOINT plus the rest, and the groups above are the directories up to
-//! MOUNTPOINT, none beyond (L3). If it does not (a mount from outside the container), only
+//! MOUNTPOINT, none beyond (LM3). If it does not (a mount from outside the container), only
 //! MOUNTPOINT itself can be read, which is listed as a problem; and if ROOT lies below the group,
 //! the mount shows another group, which limits nothing here.
 //!
@@ -18,7 +18,8 @@
 //! Controllers are found one by one: a machine may have `cpu` under v1 and `cpuset` under v2.
 
 use super::{CpusetLimit, PidLimit, Quota};
-use crate::bounded::{PROC_LIMIT, SYSFS_LIMIT, optional, quoted, read, under};
+use crate::bounded::{PROC_LIMIT, SYSFS_LIMIT, optional, read, under};
+use crate::error::quoted;
 use crate::{CpuSet, Error};
 use std::path::{Path, PathBuf};
 

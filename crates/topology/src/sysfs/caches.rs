@@ -2,7 +2,8 @@
 
 use super::claims::Claims;
 use super::files::{Files, Found};
-use crate::bounded::{SYSFS_LIMIT, numbered, optional, quoted, read as read_text};
+use crate::bounded::{SYSFS_LIMIT, numbered, optional, read as read_text};
+use crate::error::quoted;
 use crate::topology::{Draft, DraftCache};
 use crate::{CacheKind, CpuSet, Error};
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! The files of a tree: sets of CPUs as lists or masks, numbers, ids.
 
-use crate::bounded::{self, SYSFS_LIMIT, optional, quoted};
+use crate::bounded::{self, SYSFS_LIMIT, optional};
+use crate::error::quoted;
 use crate::note::Notes;
 use crate::{CpuSet, Error};
 use std::collections::HashMap;

@@ -1,7 +1,8 @@
 //! NUMA nodes, their CPUs, memory and distances.
 
 use super::files::{Files, Found};
-use crate::bounded::{PROC_LIMIT, SYSFS_LIMIT, numbered, optional, quoted, read as read_text};
+use crate::bounded::{PROC_LIMIT, SYSFS_LIMIT, numbered, optional, read as read_text};
+use crate::error::quoted;
 use crate::topology::{Draft, DraftNode};
 use crate::{CpuSet, Error};
 use std::path::Path;

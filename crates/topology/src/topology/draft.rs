@@ -4,10 +4,14 @@
 //! establishes the invariants T1 to T6 of `topology.rs` or says which one the source breaks and
 //! where.
 
+mod nodes;
+
+pub(super) use nodes::ASSUMED_DISTANCES;
+
 use super::{
     Cache, CacheKind, Cluster, Core, CoreKind, Cpu, Die, KindSource, Package, Source, Topology,
 };
-use super::{DraftMemory, memory, nodes};
+use super::{DraftMemory, memory};
 use crate::note::Notes;
 use crate::{CpuSet, Error};
 use std::collections::BTreeMap;

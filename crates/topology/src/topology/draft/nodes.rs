@@ -1,6 +1,7 @@
 //! The nodes of a draft made whole: default distances, a node for every CPU, order by id.
 
-use super::{Draft, DraftNode, Node};
+use super::super::Node;
+use super::{Draft, DraftNode};
 use crate::note::Notes;
 use crate::{CpuSet, Error};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ const LOCAL: u32 = 10;
 const REMOTE: u32 = 20;
 
 /// What is assumed of nodes without distances, or with a table that contradicts itself.
-pub(super) const ASSUMED_DISTANCES: &str =
+pub(in crate::topology) const ASSUMED_DISTANCES: &str =
     "distances of 10 within a node and 20 between were assumed";
 
 /// The nodes in order of their ids.
