@@ -444,7 +444,7 @@ mod tests {
             lib,
             (
                 "handle.rs",
-                "use crate::run::R; use crate::config::C; use crate::task::T;",
+                "use crate::run::R; use crate::config::C; use crate::user_code::U;",
             ),
             (
                 "run/worker.rs",
@@ -462,16 +462,15 @@ mod tests {
                 "state.rs",
                 "use crate::processor::P; use crate::machine_remote::R;",
             ),
-            ("machine_remote.rs", "use crate::fork_join::J;"),
+            ("machine_remote.rs", "use crate::user_code::U;"),
             (
                 "processor.rs",
-                "use crate::policy::P; use crate::metrics::M; use crate::task::T;",
+                "use crate::policy::P; use crate::metrics::M; use crate::user_code::U;",
             ),
             ("policy.rs", ""),
             ("metrics.rs", ""),
             ("config.rs", "use crate::policy::P;"),
-            ("fork_join.rs", "use crate::task::T;"),
-            ("task.rs", ""),
+            ("user_code.rs", ""),
         ];
         let found = complaints("stealyard", &good);
         assert!(found.is_empty(), "{found:?}");
@@ -482,10 +481,10 @@ mod tests {
             ),
             (
                 (
-                    "task/cell.rs",
+                    "user_code/calls.rs",
                     "fn f() { crate::machine::current::may_block(); }",
                 ),
-                "`task` must not import from `machine`: wings point down",
+                "`user_code` must not import from `machine`: wings point down",
             ),
             (
                 ("metrics.rs", "use crate::Scheduler;"),
