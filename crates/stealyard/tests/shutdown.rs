@@ -7,10 +7,12 @@
 #[path = "support/common.rs"]
 mod support;
 
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
+use std::panic::panic_any;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use stealyard::{Builder, Handle, Scheduler, Shutdown};
@@ -95,7 +97,7 @@ fn drain_runs_all_that_can_run_and_cancels_what_sleeps() {
                 for _ in 0..2 {
                     if depth > 0 {
                         stealyard::spawn_detached(Box::pin(tree(&census, depth - 1))
-                            as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>);
+                            as Pin<Box<dyn Future<Output = ()> + Send>>);
                     }
                 }
                 stealyard::yield_now().await;
@@ -380,6 +382,109 @@ fn t8_endings_from_inside_a_blocking_call() {
             ) {
                 assert_eq!(census.finished(), 101, "all that can run has run");
             }
+        }
+    }
+}
+
+/// Ends its scheduler when it is dropped.
+struct Ends {
+    scheduler: Arc<Mutex<Option<Scheduler>>>,
+    how: Option<Shutdown>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let scheduler = self.scheduler.lock().unwrap().take();
+        let Some(scheduler) = scheduler else { return };
+        match self.how {
+            Some(how) => drop(scheduler.shutdown(how)),
+            None => drop(scheduler),
+        }
+        self.ended.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A waker that drops what it holds when it wakes.
+struct Drops(Mutex<Option<Ends>>);
+
+impl Wake for Drops {
+    fn wake(self: Arc<Self>) {
+        let held = self.0.lock().unwrap().take();
+        drop(held);
+    }
+}
+
+/// Code of the user's that runs on a thread for blocking calls before or after the call's closure,
+/// and ends the scheduler: the end waits for all threads but that one.
+#[test]
+fn t8_endings_beside_a_blocking_call() {
+    support::silence();
+    let manners = [
+        None,
+        Some(Shutdown::Cancel),
+        Some(Shutdown::Drain),
+        Some(Shutdown::DrainFor(Duration::ZERO)),
+        Some(Shutdown::DrainFor(Duration::MAX)),
+    ];
+    for how in manners {
+        for place in ["aborted", "output", "payload", "waker", "hook"] {
+            let ended = Arc::new(AtomicBool::new(false));
+            let (slot, hook) = (Arc::default(), Arc::new(Mutex::new(None::<Ends>)));
+            let ends = Ends {
+                scheduler: Arc::clone(&slot),
+                how,
+                ended: Arc::clone(&ended),
+            };
+            let told = Arc::clone(&hook);
+            let builder = Builder::new().parallelism(2).blocking_threads_max(2);
+            let builder = builder.on_task_panic(move |_| {
+                let held = told.lock().unwrap().take();
+                drop(held);
+            });
+            let scheduler = builder.build().unwrap();
+            let handle = scheduler.handle().clone();
+            *slot.lock().unwrap() = Some(scheduler);
+            // One thread is busy all the while, the other until the call is prepared.
+            let gate = Arc::new(Barrier::new(2));
+            let (opens, busy) = (Arc::clone(&gate), Arc::new(AtomicBool::new(true)));
+            let is_busy = Arc::clone(&busy);
+            let long = handle.spawn_blocking(move || {
+                wait_until(|| !is_busy.load(Ordering::SeqCst), || "busy".to_owned());
+            });
+            drop(handle.spawn_blocking(move || drop(opens.wait())));
+            let mut joined = None;
+            match place {
+                "aborted" => handle.spawn_blocking(move || drop(ends)).abort(),
+                "output" => drop(handle.spawn_blocking(move || ends)),
+                "payload" => drop(handle.spawn_blocking(move || panic_any(ends))),
+                "waker" => {
+                    let mut call = handle.spawn_blocking(|| ());
+                    let waker = Waker::from(Arc::new(Drops(Mutex::new(Some(ends)))));
+                    let polled = Pin::new(&mut call).poll(&mut Context::from_waker(&waker));
+                    assert!(polled.is_pending(), "no thread was free");
+                    joined = Some(call);
+                }
+                _ => {
+                    *hook.lock().unwrap() = Some(ends);
+                    drop(handle.spawn_blocking(|| panic_any("on purpose")));
+                }
+            }
+            gate.wait();
+            if matches!(
+                how,
+                Some(Shutdown::Drain | Shutdown::DrainFor(Duration::MAX))
+            ) {
+                // It waits for all calls that are under way.
+                busy.store(false, Ordering::SeqCst);
+            }
+            wait_until(
+                || ended.load(Ordering::SeqCst),
+                || format!("{how:?}, {place}"),
+            );
+            busy.store(false, Ordering::SeqCst);
+            wait_until(|| long.is_finished(), || "the long call".to_owned());
+            drop(joined);
         }
     }
 }

@@ -34,7 +34,8 @@
 //! - *That it must not block, that it runs a blocking call as a worker*: its duty, in
 //!   `stealyard_task::running`. It is set and put back with the contexts of workers, of calls and
 //!   of `block_on`.
-//! - *That it cancels a blocking call*: in the context of the scheduler whose call it is.
+//! - *That it is inside the closure of a blocking call*: in the context of the scheduler whose call
+//!   it is.
 //! - *The budget of the running task*: in the machine. It is the worker's, whatever was entered
 //!   further in.
 //! - *What of the user's code it is inside of, that a task woke itself*: one word, in
@@ -94,8 +95,9 @@ pub(crate) struct Context {
     machine: Cell<*const Machine>,
     /// The P that the thread holds now; null if it holds none.
     processor: Cell<*const Processor>,
-    /// The thread cancels a blocking call of this scheduler's.
-    cancels_a_call: Cell<bool>,
+    /// The thread is inside the closure of a blocking call of this scheduler's, and is counted as
+    /// such (`run/blocking.rs`, B3).
+    inside_call: Cell<bool>,
 }
 
 impl Context {
@@ -111,7 +113,7 @@ impl Context {
             outer: Cell::new(ptr::null()),
             machine: Cell::new(ptr::null()),
             processor: Cell::new(ptr::null()),
-            cancels_a_call: Cell::new(false),
+            inside_call: Cell::new(false),
         }
     }
 
@@ -245,24 +247,27 @@ pub(crate) fn is_inside(shared: &SchedulerState, role: Role) -> bool {
     )
 }
 
-/// Calls `f`, which cancels a blocking call of `shared`.
-pub(crate) fn while_cancelling_a_call(shared: &SchedulerState, f: impl FnOnce()) {
-    let set = |cancels| {
-        let of_it = |context: &Context| context.keeps(shared);
-        with_first(of_it, |context| {
-            context.is_some_and(|context| context.cancels_a_call.replace(cancels))
-        })
-    };
-    let before = set(true);
-    f();
-    set(before);
+/// Says whether this thread, which has a blocking call of `shared`, is inside its closure.
+pub(crate) fn set_inside_call(shared: &SchedulerState, inside: bool) {
+    with_blocking(shared, |context| {
+        if let Some(context) = context {
+            context.inside_call.set(inside);
+        }
+    });
 }
 
-/// Whether this thread cancels a blocking call of `shared`.
-pub(crate) fn cancels_a_call(shared: &SchedulerState) -> bool {
+/// Whether this thread has a blocking call of `shared` and is not inside its closure, but before or
+/// after it: in a destructor, a waker, a hook.
+pub(crate) fn is_beside_call(shared: &SchedulerState) -> bool {
+    with_blocking(shared, |context| {
+        context.is_some_and(|context| !context.inside_call.get())
+    })
+}
+
+fn with_blocking<R>(shared: &SchedulerState, f: impl FnOnce(Option<&Context>) -> R) -> R {
     with_first(
-        |context| context.keeps(shared) && context.cancels_a_call.get(),
-        |context| context.is_some(),
+        |context| context.role == Role::Blocking && context.keeps(shared),
+        f,
     )
 }
 

@@ -11,10 +11,12 @@
 //! - **B2** *A worker that runs a call stays a worker, and the call is inside a task.* To block on
 //!   the scheduler's own tasks there panics, because it could block the only thread that would run
 //!   them, and an end does not wait for that worker.
-//! - **B3** *After an end only those threads are left that are inside a call.* The pool's `running`
-//!   counts them, from before the user's code begins to when it has returned, before a joiner
-//!   learns of it. The end waits until the pool has no others, and joins them. A call whose turn
-//!   comes after the close is cancelled on its thread, which the end waits for.
+//! - **B3** *After an end only those threads are left that are inside a call's closure.* The pool's
+//!   `running` counts them, from before the closure begins to when it has returned, before a joiner
+//!   learns of it. The end waits until the pool has no others, and joins them. So it waits for what
+//!   else such a thread runs of the user's code: the destructor of a call that is cancelled, of an
+//!   output or a payload without a handle, a joiner's waker, a hook. If one of these is what ends
+//!   the scheduler, the end waits for all threads but its own (`is_beside_call`).
 
 use stealyard_park::pool::{Placed, RefusedReason};
 use stealyard_sync::Arc;
@@ -25,6 +27,7 @@ use stealyard_task::{self as task, JoinHandle, Ran, Task};
 use crate::machine::current::{self, Context, Role};
 use crate::search::ready;
 use crate::state::SchedulerState;
+use crate::state::blocking_pool::InsideCall;
 use crate::user_code::tell;
 
 /// Queues `task` to run on a thread where it may block.
@@ -72,8 +75,7 @@ impl BlockingCall {
         let shared = &self.shared;
         let run = || {
             if shared.lifecycle.is_closed() {
-                // A destructor of the call may be what ends the scheduler.
-                current::while_cancelling_a_call(shared, || drop(task));
+                drop(task);
                 return Ran::Done;
             }
             task.run()
@@ -110,15 +112,38 @@ where
     let own = Arc::clone(shared);
     task::spawn_call(shared, None, move || {
         // Gone before a joiner learns of the end.
-        let _inside = (!current::is_worker()).then(|| own.blocking.enter_call());
+        let _inside = (!current::is_worker()).then(|| InsideClosure::enter(&own));
         call()
     })
 }
 
-/// Waits until all threads have ended but those that are inside a call (B3), and the calling one.
+/// The thread is inside the closure of a call, and counted (B3).
+struct InsideClosure<'a> {
+    shared: &'a SchedulerState,
+    _counted: InsideCall<'a>,
+}
+
+impl<'a> InsideClosure<'a> {
+    fn enter(shared: &'a SchedulerState) -> Self {
+        current::set_inside_call(shared, true);
+        Self {
+            shared,
+            _counted: shared.blocking.enter_call(),
+        }
+    }
+}
+
+impl Drop for InsideClosure<'_> {
+    fn drop(&mut self) {
+        current::set_inside_call(self.shared, false);
+    }
+}
+
+/// Waits until all threads have ended but those that are inside a call's closure, and the calling
+/// one (B3).
 /// Once `deadline` is past, waits no longer for those that have not got rid of their call.
 pub(crate) fn wait_for_idle(shared: &SchedulerState, deadline: Option<Instant>) {
-    // A thread that is inside a call is among those that run.
-    let own = usize::from(current::cancels_a_call(shared));
+    // A thread that is inside a closure is among those that are counted.
+    let own = usize::from(current::is_beside_call(shared));
     shared.blocking.wait_for_idle(own, deadline);
 }
