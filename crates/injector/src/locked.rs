@@ -62,7 +62,7 @@ use core::fmt;
 use std::collections::VecDeque;
 
 use stealyard_sync::atomic::{AtomicUsize, Ordering};
-use stealyard_sync::{CachePadded, Mutex, MutexGuard};
+use stealyard_sync::{CachePadded, Mutex, MutexGuard, unpoisoned};
 
 use crate::injector::{Injector, share};
 
@@ -193,10 +193,7 @@ impl<T: Send> Locked<T> {
 
     fn lock(&self) -> MutexGuard<'_, Chunks<T>> {
         // No code of a user runs under the lock, and a panic there leaves the list whole.
-        match self.chunks.lock() {
-            Ok(guard) => guard,
-            Err(poisoned) => poisoned.into_inner(),
-        }
+        unpoisoned::lock(&self.chunks)
     }
 
     /// Returns the length with `count` more items. The caller holds the lock (K3).

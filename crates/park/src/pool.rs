@@ -86,7 +86,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use stealyard_sync::thread::{JoinHandle, ThreadId, current};
 use stealyard_sync::time::{Duration, Instant};
-use stealyard_sync::{Arc, Condvar, Mutex, MutexGuard, fork};
+use stealyard_sync::{Arc, Condvar, Mutex, MutexGuard, fork, unpoisoned};
 
 use crate::panics::{discard, said};
 pub use config::{OsThreads, PoolConfig, PoolConfigError, Start, ThreadHook};
@@ -272,9 +272,7 @@ impl PoolState {
     /// Takes the lock. No code of a user runs under it, so the state is consistent even if the lock
     /// is poisoned.
     fn lock(&self) -> MutexGuard<'_, LockedState> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        unpoisoned::lock(&self.state)
     }
 
     /// Whether this is a forked child's copy (T5).
@@ -383,9 +381,7 @@ impl PoolState {
 
     /// Waits for the next change.
     fn wait<'a>(&self, state: MutexGuard<'a, LockedState>) -> MutexGuard<'a, LockedState> {
-        self.changed
-            .wait(state)
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        unpoisoned::wait(&self.changed, state)
     }
 
     fn close(&self) {
@@ -406,10 +402,7 @@ impl PoolState {
         }
         let mut state = self.lock();
         while state.threads + state.leaving > kept() {
-            state = match self.changed.wait_timeout(state, LOOK_EVERY) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
+            state = unpoisoned::wait_timeout(&self.changed, state, LOOK_EVERY);
         }
         if thread::has_left(self) {
             return;
@@ -440,10 +433,7 @@ impl PoolState {
                         queued: state.queue.len(),
                     };
                 }
-                Some(remaining) => match self.changed.wait_timeout(state, remaining) {
-                    Ok((state, _)) => state,
-                    Err(poisoned) => poisoned.into_inner().0,
-                },
+                Some(remaining) => unpoisoned::wait_timeout(&self.changed, state, remaining),
                 None => self.wait(state),
             };
         }

@@ -104,8 +104,8 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::NonNull;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use stealyard_sync::Arc;
 use stealyard_sync::cell::UnsafeCell;
-use stealyard_sync::{Arc, Mutex, MutexGuard};
 
 use crate::task::{StackJob, Task};
 use crate::user_code::drop_unwanted;
@@ -147,15 +147,6 @@ pub unsafe trait JoinHost: Sync {
 
     /// Returns the number of the calling worker, from 0.
     fn index(&self) -> usize;
-}
-
-/// Locks a mutex of a scope or a board. No code of the user's runs under these locks, so what a
-/// poisoned one guards is whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    match mutex.lock() {
-        Ok(guard) => guard,
-        Err(poisoned) => poisoned.into_inner(),
-    }
 }
 
 /// The second half of a join, in the frame of the thread that joins.

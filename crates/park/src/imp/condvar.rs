@@ -7,7 +7,7 @@
 
 use stealyard_sync::atomic::{AtomicU32, Ordering};
 use stealyard_sync::time::Duration;
-use stealyard_sync::{Condvar, MODELLED, Mutex, MutexGuard, thread};
+use stealyard_sync::{Condvar, MODELLED, Mutex, MutexGuard, thread, unpoisoned};
 
 /// A word that threads can sleep on.
 #[derive(Debug)]
@@ -47,8 +47,8 @@ impl Futex {
             return;
         }
         match timeout {
-            None => drop(self.changed.wait(guard)),
-            Some(limit) => drop(self.changed.wait_timeout(guard, limit)),
+            None => drop(unpoisoned::wait(&self.changed, guard)),
+            Some(limit) => drop(unpoisoned::wait_timeout(&self.changed, guard, limit)),
         }
     }
 
@@ -66,8 +66,6 @@ impl Futex {
 
     /// Takes the lock. It guards nothing that a panic could leave half done.
     fn hold(&self) -> MutexGuard<'_, ()> {
-        self.lock
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        unpoisoned::lock(&self.lock)
     }
 }

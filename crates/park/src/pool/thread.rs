@@ -6,7 +6,7 @@ use core::ptr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use stealyard_sync::thread::current;
-use stealyard_sync::{Arc, Mutex, MutexGuard, const_thread_local};
+use stealyard_sync::{Arc, Mutex, MutexGuard, const_thread_local, unpoisoned};
 
 use super::{Job, LockedState, PoolState, ThreadHook, join};
 use crate::panics::discard;
@@ -110,9 +110,7 @@ impl JobSlot {
     }
 
     fn content(&self) -> MutexGuard<'_, SlotContent> {
-        self.content
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        unpoisoned::lock(&self.content)
     }
 }
 

@@ -37,19 +37,19 @@ use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resu
 
 use stealyard_park::Parker;
 use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
-use stealyard_sync::{Arc, Mutex};
+use stealyard_sync::{Arc, Mutex, unpoisoned};
 
 pub use self::board::Boards;
 use super::JoinHost;
 use super::join_stack;
-use super::lock;
 use super::sleeper::{Sleeper, Spinning};
 use crate::user_code::drop_unwanted;
 
 type JobOf<'scope> = Box<dyn FnOnce(&Scope<'scope>) + Send + 'scope>;
 type Job = JobOf<'static>;
 
-/// What a scope shares with the tickets that run its jobs.
+/// What a scope shares with the tickets that run its jobs. No code of the user's runs under its
+/// locks.
 pub(super) struct ScopeState {
     list: Mutex<VecDeque<Job>>,
     pending: AtomicUsize,
@@ -146,7 +146,7 @@ pub fn scope<'scope, R>(body: impl FnOnce(&Scope<'scope>) -> R) -> R {
     let result = catch_unwind(AssertUnwindSafe(|| body(&scope)));
     scope.ended();
     scope.wait(&parker);
-    let panic = lock(&scope.state.panic).take();
+    let panic = unpoisoned::lock(&scope.state.panic).take();
     // What is not returned is dropped here: a panic of its destructor would end the process while
     // the other one unwinds.
     match (result, panic) {
@@ -180,7 +180,7 @@ impl<'scope> Scope<'scope> {
         state.pending.fetch_add(1, Ordering::Relaxed);
         // SAFETY: 1. the job is pending.
         let home = unsafe { self.home() };
-        let mut list = lock(&state.list);
+        let mut list = unpoisoned::lock(&state.list);
         list.push_back(job);
         if let Some((host, worker)) = home
             && list.len() == 1
@@ -210,7 +210,7 @@ impl<'scope> Scope<'scope> {
 
     /// Takes the next job of the list.
     fn next(&self) -> Option<Job> {
-        let mut list = lock(&self.state.list);
+        let mut list = unpoisoned::lock(&self.state.list);
         let job = list.pop_front()?;
         // SAFETY: 1. the job is pending.
         if let Some((host, worker)) = unsafe { self.home() }
@@ -228,7 +228,7 @@ impl<'scope> Scope<'scope> {
         let scope = unsafe { core::mem::transmute::<&Self, &Scope<'static>>(self) };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(scope))) {
             let second = {
-                let mut first = lock(&self.state.panic);
+                let mut first = unpoisoned::lock(&self.state.panic);
                 match *first {
                     Some(_) => Some(panic),
                     None => {
@@ -265,9 +265,9 @@ impl<'scope> Scope<'scope> {
             if self.run_one() {
                 spin.end(true);
             } else if !spin.goes_on() {
-                self.state
-                    .sleeper
-                    .sleep_unless(parker, || has_ended() || !lock(&self.state.list).is_empty());
+                self.state.sleeper.sleep_unless(parker, || {
+                    has_ended() || !unpoisoned::lock(&self.state.list).is_empty()
+                });
             }
         }
     }

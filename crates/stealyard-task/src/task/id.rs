@@ -26,7 +26,7 @@ use core::fmt;
 use core::num::NonZero;
 use std::collections::HashMap;
 
-use stealyard_sync::{Mutex, MutexGuard, unique};
+use stealyard_sync::{Mutex, MutexGuard, unique, unpoisoned};
 
 use super::state::State;
 
@@ -87,9 +87,6 @@ impl Ids {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<usize, TaskId>> {
         // A panic under the lock (out of memory) leaves the register whole.
-        match self.given.lock() {
-            Ok(given) => given,
-            Err(poisoned) => poisoned.into_inner(),
-        }
+        unpoisoned::lock(&self.given)
     }
 }

@@ -56,7 +56,7 @@ use core::cell::Cell;
 use core::fmt;
 use core::ptr::NonNull;
 
-use stealyard_sync::{Arc, Mutex};
+use stealyard_sync::{Arc, Mutex, MutexGuard, unpoisoned};
 
 use super::header::Header;
 use super::id::Ids;
@@ -391,12 +391,9 @@ impl<S: Schedule> TaskMemory<S> {
         alive.sum()
     }
 
-    fn lock(&self) -> stealyard_sync::MutexGuard<'_, Pool<S>> {
+    fn lock(&self) -> MutexGuard<'_, Pool<S>> {
         // A panic under the lock (out of memory in a `Vec`) leaves the lists whole.
-        match self.pool.lock() {
-            Ok(guard) => guard,
-            Err(poisoned) => poisoned.into_inner(),
-        }
+        unpoisoned::lock(&self.pool)
     }
 
     pub(super) fn allocate(&self, home: &Arc<S>, class: Class) -> NonNull<Header> {

@@ -61,10 +61,10 @@ use core::ptr::NonNull;
 use std::collections::VecDeque;
 
 use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
-use stealyard_sync::{Arc, CachePadded, Mutex};
+use stealyard_sync::{Arc, CachePadded, Mutex, unpoisoned};
 
+use super::super::JoinHost;
 use super::super::join_stack::{self, JoinStack};
-use super::super::{JoinHost, lock};
 use super::{Scope, ScopeState};
 use crate::task::{StackJob, Task};
 
@@ -78,7 +78,8 @@ pub struct Boards {
     boards: Box<[CachePadded<Board>]>,
 }
 
-/// The scopes that one worker opened and whose lists hold jobs (SB1).
+/// The scopes that one worker opened and whose lists hold jobs (SB1). No code of the user's runs
+/// under the lock.
 #[derive(Default)]
 struct Board {
     scopes: Mutex<VecDeque<Arc<ScopeState>>>,
@@ -116,7 +117,7 @@ impl Boards {
     /// Hangs a scope up, whose list has its first job. The caller holds the list's lock (SB1).
     pub(super) fn hang(&self, worker: usize, scope: Arc<ScopeState>) {
         let board = &self.boards[worker];
-        let mut scopes = lock(&board.scopes);
+        let mut scopes = unpoisoned::lock(&board.scopes);
         scopes.push_back(scope);
         // Ordering: Relaxed; a thread that must see it passes a fence (TB1).
         board.count.store(scopes.len(), Ordering::Relaxed);
@@ -125,7 +126,7 @@ impl Boards {
     /// Takes a scope off, whose list is empty. The caller holds the list's lock (SB1).
     pub(super) fn remove(&self, worker: usize, scope: &ScopeState) {
         let board = &self.boards[worker];
-        let mut scopes = lock(&board.scopes);
+        let mut scopes = unpoisoned::lock(&board.scopes);
         // A scope that is emptied by its opener is usually the newest.
         let at = scopes
             .iter()
@@ -146,7 +147,7 @@ impl Boards {
             if board.count.load(Ordering::Relaxed) == 0 {
                 return None;
             }
-            let mut scopes = lock(&board.scopes);
+            let mut scopes = unpoisoned::lock(&board.scopes);
             let turn = scopes.len().min(1);
             scopes.rotate_left(turn);
             scopes.back().cloned()
