@@ -88,7 +88,7 @@ impl Drop for DutyGuard {
     }
 }
 
-/// Gives this thread a duty, until the returned value is dropped.
+/// Puts a duty on this thread, until the returned value is dropped.
 pub fn enter_duty(duty: Duty) -> DutyGuard {
     let outer = THREAD.try_with(|thread| thread.duty.replace(duty));
     DutyGuard {

@@ -165,7 +165,7 @@ impl Context {
         unsafe { self.outer.get().as_ref() }
     }
 
-    /// This context, or the first further out that is no guard's.
+    /// Returns this context, or the first further out that is no guard's.
     #[cold]
     fn base(&self) -> Option<&Self> {
         core::iter::successors(Some(self), |context| context.outer())
