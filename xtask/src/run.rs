@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_that_hangs_is_ended_and_says_what_hung() {
+    fn a_step_that_hangs_is_ended_and_named() {
         let mut shell = Command::new("sh");
         shell.args(["-c", "sleep 4321 & wait"]);
         let said = within(Duration::from_millis(300), "hangs", &mut shell).unwrap_err();

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_outlives_its_parent_is_ended_too() {
+    fn a_process_that_outlives_its_parent_is_ended_too() {
         let tree = Tree::start(&mut shell("sleep 4322 &")).unwrap();
         let status = tree
             .wait(Duration::MAX)

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn test_code_is_what_needs_a_test_build() {
+    fn items_that_need_a_test_build_are_test_code() {
         let needs = |text: &str| {
             let source = source(text);
             let cfg = all(&source).remove(0);

@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_test_imports_means_nothing_outside() {
+    fn imports_of_a_test_mean_nothing_outside() {
         let text = "thread::spawn();\n#[cfg(test)]\nmod tests {\n    use std::thread;\n}\n";
         let source = Source::new(Path::new("x.rs"), text);
         assert_eq!(source.names.meanings(&source.mentions[0], false).len(), 1);

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_behind_the_door_is_free() {
+    fn names_that_are_not_behind_the_door_are_free() {
         for text in [
             "use stealyard_sync::{Arc, Mutex, atomic::AtomicUsize, thread};\nfn f() { thread::park(); }",
             "use stealyard_sync::thread_local;\nthread_local! { static A: u8 = 1; }",
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clippy_refuses_is_refused_here() {
+    fn names_that_clippy_refuses_are_refused_here() {
         let config = crate::run::root().join("clippy.toml");
         let config = std::fs::read_to_string(config).unwrap();
         let paths: Vec<&str> = config

@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_nobody_defined_is_seen() {
+    fn a_label_without_a_definition_is_seen() {
         for citing in [
             "// SAFETY: by R7.",
             "//! By R7.",
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_label_is_one() {
+    fn labels_are_told_from_other_words() {
         assert_eq!(label("R1"), Some("R1"));
         assert_eq!(label("SP12"), Some("SP12"));
         assert_eq!(label("BUFR1"), Some("BUFR1"));

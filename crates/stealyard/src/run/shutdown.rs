@@ -292,8 +292,8 @@ fn sweep(shared: &SchedulerState) {
             shared.cancel(task);
         });
         let mut inboxes = shared.remotes.iter().map(|remote| &remote.inbox);
-        let has_mail = inboxes.any(|inbox| !inbox.is_empty());
-        if claimed == 0 && shared.global.is_empty() && !has_mail {
+        let inboxes_hold_tasks = inboxes.any(|inbox| !inbox.is_empty());
+        if claimed == 0 && shared.global.is_empty() && !inboxes_hold_tasks {
             return;
         }
     }
@@ -346,7 +346,7 @@ fn tasks_alive(shared: &SchedulerState) -> usize {
 /// hands.
 fn is_quiescent(shared: &SchedulerState) -> bool {
     let workers = shared.lifecycle.workers_running();
-    let looks_so = || {
+    let seems_quiescent = || {
         shared.blocking.in_flight() == 0
             && shared.global.is_empty()
             && (0..shared.remotes.len()).all(|worker| shared.queued_at(worker) == 0)
@@ -357,12 +357,12 @@ fn is_quiescent(shared: &SchedulerState) -> bool {
         counts.fold(0, u64::wrapping_add)
     };
     let before = sleeps();
-    if !looks_so() {
+    if !seems_quiescent() {
         return false;
     }
     // Ordering: heavy (SL2), partner: the light fences of SL3. Unmodelled: a model of it would need
     // a worker that wakes, runs and sleeps between any two of eight loads; the scenario `spawn`
     // under shuttle finds the order of steps wrong, not the fence.
     asymmetric::heavy();
-    looks_so() && sleeps() == before
+    seems_quiescent() && sleeps() == before
 }

@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quoted_is_not_said() {
+    fn quotations_do_not_count() {
         let found = of_page("It says \"who; nobody; x\" and `who; y`. Who says \"a\"\n");
         assert_eq!(found[0].kinds(), "");
         assert_eq!(found[1].kinds(), "who");
