@@ -98,7 +98,7 @@ fn end(tree: &Tree) -> String {
     said
 }
 
-/// True if `program` can be started.
+/// Whether `program` can be started.
 pub(crate) fn has(program: &str) -> bool {
     Command::new(program)
         .arg("--version")

@@ -80,12 +80,12 @@ impl Source {
         cfgs::all(self)
     }
 
-    /// True if the token at `at` is test code.
+    /// Whether the token at `at` is test code.
     pub(crate) fn is_test(&self, at: usize) -> bool {
         self.tests.iter().any(|tokens| tokens.contains(&at))
     }
 
-    /// True if the zero-based `line` lies within test code.
+    /// Whether the zero-based `line` lies within test code.
     pub(crate) fn is_test_line(&self, line: usize) -> bool {
         let lies = |tokens: &Range<usize>| {
             let (first, last) = (self.line_of(tokens.start), self.line_of(tokens.end - 1));
@@ -117,7 +117,7 @@ impl Source {
         self.kind(at) == Some(Kind::Sign(sign))
     }
 
-    /// True if `::` begins at `at`.
+    /// Whether `::` begins at `at`.
     pub(crate) fn is_colons(&self, at: usize) -> bool {
         self.is_sign(at, ':') && self.is_sign(at + 1, ':')
     }
@@ -251,7 +251,7 @@ impl Source {
         (ends.count() < statements).then_some(comment)
     }
 
-    /// True for the semicolon of `[0; 16]`.
+    /// Returns true for the semicolon of `[0; 16]`.
     fn is_in_array(&self, at: usize) -> bool {
         let opener = self.opener(at).and_then(|opener| self.kind(opener));
         matches!(opener, Some(Kind::Open('[', _)))

@@ -24,14 +24,14 @@ pub(crate) struct Package {
 }
 
 impl Package {
-    /// True for what users depend on, which lives under `crates/`.
+    /// Returns true for what users depend on, which lives under `crates/`.
     pub(crate) fn is_for_users(&self) -> bool {
         let parent = self.folder.parent().and_then(Path::file_name);
         parent.is_some_and(|name| name == "crates")
     }
 
-    /// True for a structure or a scheduler: it reaches atomics, threads, locks and clocks through
-    /// `stealyard-sync` alone.
+    /// Returns true for a structure or a scheduler: it reaches atomics, threads, locks and clocks
+    /// through `stealyard-sync` alone.
     pub(crate) fn is_behind_the_door(&self) -> bool {
         self.is_for_users() && self.ours.iter().any(|name| name == THE_DOOR)
     }

@@ -191,8 +191,8 @@ use crate::wake_order::{MostRecent, SleeperSet, WakeOrder};
 pub trait Wake: Send + Sync {
     /// Wakes the worker, or makes its next attempt to block return at once.
     ///
-    /// What the caller did before is visible to the woken worker. An implementation must not block
-    /// and should not panic. After a panic another worker is woken, the panic goes on to the
+    /// All that the caller did before is visible to the woken worker. An implementation must not
+    /// block and should not panic. After a panic another worker is woken, the panic goes on to the
     /// announcer, and the worker that may not have been woken counts as a searcher until it runs.
     fn wake(&self);
 }

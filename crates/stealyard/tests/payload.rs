@@ -551,7 +551,7 @@ fn t5_a_queue_that_panics_leaves_no_task_without_an_answer() {
             .collect();
         for task in tasks {
             finished(&task);
-            // What its queue did not give back was cancelled with it.
+            // A task that its queue did not give back was cancelled with it.
             assert!(
                 task.join()
                     .map_or_else(|error| error.is_cancelled(), |()| true)
@@ -589,7 +589,7 @@ fn t5_a_handle_dropped_while_a_panic_unwinds_throws_no_second_one() {
     });
 }
 
-/// What a caller passes in vain is dropped before the panic that says so.
+/// An argument that is passed in vain is dropped before the panic that says so.
 #[test]
 fn t5_an_argument_of_a_refused_call_that_panics_hides_no_message() {
     each("arguments", |count, fuse| {

@@ -306,7 +306,7 @@ fn run_loops(loops: &[(usize, usize)], count: usize) -> Result<Vec<usize>, Strin
         return Err(format!("the loops give other than {count} indexes"));
     };
     let smallest = loops.iter().map(|&(step, _)| step).min().unwrap_or(1);
-    // What lies within the smallest step is numbered last, without being named.
+    // Objects within the smallest step are numbered last, without being named.
     if covered != count && smallest.checked_mul(covered) == Some(count) {
         loops.push((1, smallest));
     } else if covered != count {

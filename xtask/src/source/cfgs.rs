@@ -90,7 +90,7 @@ fn attribute(source: &Source, at: usize, word: &str, closer: usize) -> Option<Cf
     })
 }
 
-/// True if the predicate can hold in a test build only: `test`, or `all(test, …)`.
+/// Whether the predicate can hold in a test build only: `test`, or `all(test, …)`.
 pub(super) fn needs_test(source: &Source, predicate: Range<usize>) -> bool {
     match source.word(predicate.start) {
         Some("test") => predicate.len() == 1 || source.is_sign(predicate.start + 1, ','),

@@ -103,7 +103,7 @@ impl Walk<'_> {
         }
     }
 
-    /// True for a field or a method: what comes after a dot.
+    /// Returns true for a field or a method: what comes after a dot.
     fn is_member(&self, at: usize) -> bool {
         at > 0 && self.source.is_sign(at - 1, '.') && !(at > 1 && self.source.is_sign(at - 2, '.'))
     }

@@ -134,7 +134,7 @@ fn is_conformance(path: &Path) -> bool {
     })
 }
 
-/// True if `path`, in this role, reaches behind the door.
+/// Whether `path`, in this role, reaches behind the door.
 fn is_behind(path: &[String], role: &Role, exempt: &[(&str, &str)]) -> bool {
     let words: Vec<&str> = path.iter().map(String::as_str).collect();
     let [root, rest @ ..] = words.as_slice() else {

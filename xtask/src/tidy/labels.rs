@@ -112,7 +112,7 @@ impl File {
         self.defined.iter().any(|(defined, _)| defined == label)
     }
 
-    /// True if this file's labels are at hand in `other`: it is the same, or that stands in its
+    /// Whether this file's labels are at hand in `other`: it is the same, or that stands in its
     /// folder. A page stands in the folder of the file that it belongs to.
     pub(super) fn is_at_hand_in(&self, other: &Self) -> bool {
         other.path.starts_with(self.path.with_extension(""))
@@ -121,7 +121,7 @@ impl File {
                 && self.path.parent() == Some(&other.path.with_extension(""))
     }
 
-    /// True if the opening essay sends the reader to `other` for its labels.
+    /// Whether the opening essay sends the reader to `other` for its labels.
     pub(super) fn refers_to(&self, other: &Self) -> bool {
         let opening = self.paragraphs.iter();
         opening
@@ -183,7 +183,7 @@ impl Paragraph {
         found
     }
 
-    /// True if it names `file`, as `ring.rs` or with folders before it.
+    /// Whether it names `file`, as `ring.rs` or with folders before it.
     fn names(&self, file: &File) -> bool {
         self.lines.iter().any(|(_, text)| {
             text.split(|c: char| !c.is_alphanumeric() && !matches!(c, '.' | '/' | '_' | '-'))

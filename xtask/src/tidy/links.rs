@@ -97,7 +97,7 @@ fn links<'text>(text: &'text str) -> Vec<(usize, String)> {
     found
 }
 
-/// True for what rustdoc looks up: a path in the code.
+/// Returns true for what rustdoc looks up: a path in the code.
 fn is_code(reference: &str) -> bool {
     reference.starts_with('`') || reference.contains("::")
 }

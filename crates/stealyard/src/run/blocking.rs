@@ -12,7 +12,7 @@
 //!   the scheduler's own tasks there panics, because it could block the only thread that would run
 //!   them, and an end does not wait for that worker.
 //! - **B3** *After an end only those threads are left that are inside a call.* The pool's `running`
-//!   counts them, from before the user's code begins to when it has returned, before a joiner
+//!   counts them, from before the user's code begins until it has returned, and before a joiner
 //!   learns of it. The end waits until the pool has no others, and joins them. A call whose turn
 //!   comes after the close is cancelled on its thread, which the end waits for.
 

@@ -28,13 +28,13 @@ const BEFORE_HEADLESS: [&str; 33] = [
 const PEOPLE: [&str; 4] = ["anybody", "everybody", "nobody", "somebody"];
 
 impl Sentence {
-    /// True for "Who sleeps is woken.", also behind a label; not for "Who sleeps?".
+    /// Returns true for "Who sleeps is woken.", also behind a label; not for "Who sleeps?".
     pub(super) fn begins_with_who(&self) -> bool {
         let first = words(&self.text).find(|(_, word)| !is_mark(word));
         first.is_some_and(|(_, word)| is_who(word)) && !self.is_question()
     }
 
-    /// True if a "who" or "whoever" stands for a noun: at the beginning of a sentence or of a
+    /// Whether a "who" or "whoever" stands for a noun: at the beginning of a sentence or of a
     /// clause, or as what a verb or a preposition is about. A "whoever" always does. "A worker,
     /// who" has its noun.
     pub(super) fn has_headless_who(&self) -> bool {
@@ -56,7 +56,7 @@ impl Sentence {
         false
     }
 
-    /// True if it says "nobody", "somebody", "anybody" or "everybody".
+    /// Whether it says "nobody", "somebody", "anybody" or "everybody".
     pub(super) fn has_nobody(&self) -> bool {
         words(&self.text).any(|(_, word)| {
             let word = word.to_lowercase();
@@ -106,8 +106,8 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|word| (word.as_ptr().addr() - text.as_ptr().addr(), word))
 }
 
-/// True for what stands before a sentence and is no part of it: a label, or what kind of comment it
-/// is.
+/// Returns true for what stands before a sentence and is no part of it: a label, or what kind of
+/// comment it is.
 fn is_mark(word: &str) -> bool {
     labels::label(word).is_some() || matches!(word, "Ordering" | "SAFETY")
 }
@@ -269,7 +269,7 @@ fn ends(text: &str) -> Vec<usize> {
     found
 }
 
-/// True if the full stop at the end of `text` belongs to an abbreviation.
+/// Whether the full stop at the end of `text` belongs to an abbreviation.
 fn is_abbreviated(text: &str) -> bool {
     ["e.g.", "i.e.", "cf.", "vs.", "pp.", "no."]
         .iter()
