@@ -166,7 +166,8 @@ fn is_behind(path: &[String], role: &Role, exempt: &[(&str, &str)]) -> bool {
     }
 }
 
-/// What is wrong with a macro that needs no import, or that brings code which no rule reads.
+/// Returns what is wrong with a macro that needs no import, or that brings code which no rule
+/// reads.
 fn macro_behind(source: &Source, mention: &Mention, meanings: &[Vec<String>]) -> Option<String> {
     let called = source.is_sign(mention.last + 1, '!')
         && matches!(source.kind(mention.last + 2), Some(Kind::Open(..)));

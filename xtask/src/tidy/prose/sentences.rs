@@ -64,7 +64,7 @@ impl Sentence {
         })
     }
 
-    /// How many semicolons it has; those between numbered obligations are a list's.
+    /// Returns how many semicolons it has; those between numbered obligations are a list's.
     pub(super) fn semicolons(&self) -> usize {
         if self.text.starts_with("SAFETY: 1.") {
             return 0;
@@ -76,7 +76,7 @@ impl Sentence {
         self.text.ends_with('?')
     }
 
-    /// The rules that it meets, a letter each, as they are printed.
+    /// Returns the rules that it meets, a letter each, as they are printed.
     pub(super) fn kinds(&self) -> String {
         let kinds = [
             (self.begins_with_who() || self.has_headless_who(), "who"),
@@ -99,7 +99,7 @@ impl Sentence {
     }
 }
 
-/// The words of `text`, each with where it begins.
+/// Returns the words of `text`, each with where it begins.
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split(|c: char| !c.is_alphanumeric() && !matches!(c, '\'' | '’' | '-'))
         .filter(|word| !word.is_empty())
@@ -116,12 +116,12 @@ fn is_who(word: &str) -> bool {
     word.eq_ignore_ascii_case("who") || word.eq_ignore_ascii_case("whoever")
 }
 
-/// The sentences of a Markdown page.
+/// Returns the sentences of a Markdown page.
 pub(super) fn of_page(text: &str) -> Vec<Sentence> {
     of_markdown(text, &|line| line)
 }
 
-/// The sentences of a source's comments: each run of comment lines is a page of its own.
+/// Returns the sentences of a source's comments: each run of comment lines is a page of its own.
 pub(super) fn of_source(source: &Source) -> Vec<Sentence> {
     let mut found = Vec::new();
     let mut block = String::new();
@@ -149,7 +149,7 @@ pub(super) fn of_source(source: &Source) -> Vec<Sentence> {
     found
 }
 
-/// What a comment line says, its indentation kept: Markdown needs it.
+/// Returns what a comment line says, its indentation kept: Markdown needs it.
 fn indented(comment: &str) -> &str {
     let text = source::without_slashes(comment);
     let comment = comment.trim_end();
@@ -160,7 +160,7 @@ fn indented(comment: &str) -> &str {
     &comment[at - indent.saturating_sub(1).min(indent)..]
 }
 
-/// The sentences of `text`; `line` says where a line of it stands in the file.
+/// Returns the sentences of `text`; `line` says where a line of it stands in the file.
 fn of_markdown(text: &str, line: &dyn Fn(usize) -> usize) -> Vec<Sentence> {
     let mut found = Vec::new();
     let mut prose = Prose::default();
@@ -235,7 +235,7 @@ impl Prose {
     }
 }
 
-/// `text` with the insides of its quotations replaced: what it cites is not what it says.
+/// Returns `text` with the insides of its quotations replaced: what it cites is not what it says.
 fn without_quotations(text: &str) -> String {
     let parts: Vec<&str> = text.split('"').collect();
     if parts.len().is_multiple_of(2) {
@@ -248,8 +248,8 @@ fn without_quotations(text: &str) -> String {
     blanked.collect::<Vec<_>>().join("\"")
 }
 
-/// Where the sentences of `text` end: behind a full stop that a capital, a quotation or code
-/// follows.
+/// Returns where the sentences of `text` end: behind a full stop that a capital, a quotation or
+/// code follows.
 fn ends(text: &str) -> Vec<usize> {
     let mut found = Vec::new();
     for (at, stop) in text.match_indices(['.', '!', '?']) {
