@@ -17,7 +17,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// The models of every crate, at the given bound.
+    /// Selects the models of every crate, at the given bound.
     pub(crate) fn all(preemptions: Option<usize>) -> Self {
         Self {
             preemptions,

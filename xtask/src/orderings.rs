@@ -31,7 +31,8 @@ pub(crate) fn run(_args: &Args) -> Outcome {
     Ok(())
 }
 
-/// The pages of the workspace at `root` that are not as generated, each with what it should be.
+/// Returns the pages of the workspace at `root` that are not as generated, each with what it should
+/// be.
 pub(crate) fn stale(root: &Path) -> Result<Vec<(PathBuf, String)>, String> {
     let packages = workspace::packages(root)?;
     let mut wanted = vec![(root.join("docs/orderings.md"), page(root, &packages)?)];
@@ -54,7 +55,7 @@ pub(crate) fn stale(root: &Path) -> Result<Vec<(PathBuf, String)>, String> {
     Ok(wanted)
 }
 
-/// `text` with the sentence about `figure` between its marks; none if it has no marks.
+/// Returns `text` with the sentence about `figure` between its marks; none if it has no marks.
 fn with_figure(text: &str, (tried, excused): (usize, usize)) -> Option<String> {
     let [begin, end] = MARKS;
     let (before, rest) = text.split_once(begin)?;
@@ -68,7 +69,7 @@ fn with_figure(text: &str, (tried, excused): (usize, usize)) -> Option<String> {
     Some(format!("{before}{begin}{sentence}{end}{after}"))
 }
 
-/// The page about the workspace at `root`.
+/// Writes the page about the workspace at `root`.
 fn page(root: &Path, packages: &[Package]) -> Result<String, String> {
     let mut page = String::from(
         "# Memory orderings\n\nEvery atomic operation and fence of the users' crates, with its reason \

@@ -10,7 +10,7 @@ use crate::tree::Tree;
 /// What a command of xtask returns: nothing, or a sentence for the person who ran it.
 pub(crate) type Outcome = Result<(), String>;
 
-/// The workspace's root folder.
+/// Returns the workspace's root folder.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent()
@@ -18,15 +18,15 @@ pub(crate) fn root() -> PathBuf {
         .to_path_buf()
 }
 
-/// The cargo that runs us.
+/// Returns the cargo that runs us.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
 }
 
-/// A cargo whose build has loom's primitives behind `stealyard-sync`, in a target folder of its own
-/// so that switching does not rebuild the world.
+/// Returns a cargo whose build has loom's primitives behind `stealyard-sync`, in a target folder of
+/// its own so that switching does not rebuild the world.
 pub(crate) fn cargo_loom() -> Command {
     let mut command = cargo();
     command
@@ -98,7 +98,7 @@ fn end(tree: &Tree) -> String {
     said
 }
 
-/// True if `program` can be started.
+/// Whether `program` can be started.
 pub(crate) fn has(program: &str) -> bool {
     Command::new(program)
         .arg("--version")
@@ -106,7 +106,7 @@ pub(crate) fn has(program: &str) -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
-/// A command as a person would type it, with the environment it adds.
+/// Returns a command as a person would type it, with the environment it adds.
 pub(crate) fn shown(command: &Command) -> String {
     let mut words: Vec<String> = command
         .get_envs()
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_that_hangs_is_ended_and_says_what_hung() {
+    fn a_step_that_hangs_is_ended_and_named() {
         let mut shell = Command::new("sh");
         shell.args(["-c", "sleep 4321 & wait"]);
         let said = within(Duration::from_millis(300), "hangs", &mut shell).unwrap_err();

@@ -70,22 +70,22 @@ impl Source {
         source
     }
 
-    /// Every ordering in shipped code, in order.
+    /// Returns every ordering in shipped code, in order.
     pub(crate) fn sites(&self) -> Vec<Site> {
         sites::all(self)
     }
 
-    /// Every predicate of conditional compilation, in order.
+    /// Returns every predicate of conditional compilation, in order.
     pub(crate) fn cfgs(&self) -> Vec<Cfg> {
         cfgs::all(self)
     }
 
-    /// True if the token at `at` is test code.
+    /// Whether the token at `at` is test code.
     pub(crate) fn is_test(&self, at: usize) -> bool {
         self.tests.iter().any(|tokens| tokens.contains(&at))
     }
 
-    /// True if the zero-based `line` lies within test code.
+    /// Whether the zero-based `line` lies within test code.
     pub(crate) fn is_test_line(&self, line: usize) -> bool {
         let lies = |tokens: &Range<usize>| {
             let (first, last) = (self.line_of(tokens.start), self.line_of(tokens.end - 1));
@@ -94,12 +94,12 @@ impl Source {
         self.tests.iter().any(lies)
     }
 
-    /// How many tokens there are.
+    /// Returns how many tokens there are.
     pub(crate) fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// The token at `at`, if it is a word; `r#type` is the word `type`.
+    /// Returns the token at `at`, if it is a word; `r#type` is the word `type`.
     pub(crate) fn word(&self, at: usize) -> Option<&str> {
         let token = self
             .tokens
@@ -117,30 +117,30 @@ impl Source {
         self.kind(at) == Some(Kind::Sign(sign))
     }
 
-    /// True if `::` begins at `at`.
+    /// Whether `::` begins at `at`.
     pub(crate) fn is_colons(&self, at: usize) -> bool {
         self.is_sign(at, ':') && self.is_sign(at + 1, ':')
     }
 
-    /// The token at `at` as written, if it is a literal.
+    /// Returns the token at `at` as written, if it is a literal.
     pub(crate) fn literal(&self, at: usize) -> Option<&str> {
         let token = self.tokens.get(at)?;
         (token.kind == Kind::Literal).then(|| &self.text[token.at.clone()])
     }
 
-    /// The zero-based line of a token.
+    /// Returns the zero-based line of a token.
     pub(crate) fn line_of(&self, at: usize) -> usize {
         self.position(at).0
     }
 
-    /// The zero-based line and byte column of a token.
+    /// Returns the zero-based line and byte column of a token.
     fn position(&self, at: usize) -> (usize, usize) {
         let byte = self.tokens.get(at).map_or(0, |token| token.at.start);
         let line = self.starts.partition_point(|start| *start <= byte) - 1;
         (line, byte - self.starts[line])
     }
 
-    /// The nearest bracket that is open at the token `at`.
+    /// Returns the nearest bracket that is open at the token `at`.
     pub(crate) fn opener(&self, at: usize) -> Option<usize> {
         let mut before = at;
         while before > 0 {
@@ -154,7 +154,7 @@ impl Source {
         None
     }
 
-    /// The tokens between the brackets at `opener`, split at the commas.
+    /// Returns the tokens between the brackets at `opener`, split at the commas.
     fn arguments(&self, opener: usize) -> impl Iterator<Item = Range<usize>> {
         let Some(Kind::Open(_, closer)) = self.kind(opener) else {
             return Vec::new().into_iter();
@@ -177,7 +177,8 @@ impl Source {
         found.into_iter()
     }
 
-    /// The byte columns of the call of `callee` whose arguments open at `opener`, if on one line.
+    /// Returns the byte columns of the call of `callee` whose arguments open at `opener`, if on one
+    /// line.
     fn call(&self, callee: &Mention, opener: usize) -> Option<Range<usize>> {
         let Some(Kind::Open(_, closer)) = self.kind(opener) else {
             return None;
@@ -228,9 +229,10 @@ impl Source {
         found
     }
 
-    /// The comment that explains `site`: the nearest comment block that contains `Ordering:`, above
-    /// the statement in the same function, at most a dozen lines up, or at the line's end. A
-    /// comment explains one statement, the next, or the next two if it says "on both".
+    /// Returns the comment that explains `site`: the nearest comment block that contains
+    /// `Ordering:`, above the statement in the same function, at most a dozen lines up, or at the
+    /// line's end. A comment explains one statement, the next, or the next two if it says "on
+    /// both".
     pub(crate) fn ordering_comment(&self, site: &Site) -> Option<String> {
         let line = site.line;
         let around = self.bodies.iter().filter(|body| body.contains(&line));
@@ -251,13 +253,13 @@ impl Source {
         (ends.count() < statements).then_some(comment)
     }
 
-    /// True for the semicolon of `[0; 16]`.
+    /// Returns true for the semicolon of `[0; 16]`.
     fn is_in_array(&self, at: usize) -> bool {
         let opener = self.opener(at).and_then(|opener| self.kind(opener));
         matches!(opener, Some(Kind::Open('[', _)))
     }
 
-    /// `first` and the comment lines under it, as one line of text.
+    /// Returns `first` and the comment lines under it, as one line of text.
     fn comment_block(&self, start: usize, first: &str) -> String {
         let mut text = first.to_owned();
         for line in start + 1..self.lines.len() {
@@ -272,7 +274,7 @@ impl Source {
     }
 }
 
-/// What a line of a comment says, without what makes it a comment.
+/// Returns what a line of a comment says, without what makes it a comment.
 pub(crate) fn without_slashes(comment: &str) -> &str {
     let comment = comment.trim();
     let text = match comment.strip_prefix("//") {
@@ -282,7 +284,8 @@ pub(crate) fn without_slashes(comment: &str) -> &str {
     text.strip_prefix('!').unwrap_or(text).trim()
 }
 
-/// The lines of `text` with the `ranges` blanked out; with `only`, all but the ranges left out.
+/// Returns the lines of `text` with the `ranges` blanked out; with `only`, all but the ranges left
+/// out.
 fn keep(text: &str, ranges: &[Range<usize>], only: bool) -> Vec<String> {
     let mut marked = vec![false; text.len()];
     for range in ranges {
@@ -303,14 +306,14 @@ fn keep(text: &str, ranges: &[Range<usize>], only: bool) -> Vec<String> {
     lines
 }
 
-/// What the file at `path` holds.
+/// Reads the file at `path`.
 pub(crate) fn text(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
-/// Every file with the ending `extension` under `folder`, sorted; `target` and hidden folders left
-/// out.
+/// Finds every file with the ending `extension` under `folder`, sorted; `target` and hidden
+/// folders left out.
 pub(crate) fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_path_buf()];

@@ -45,7 +45,7 @@ pub(crate) fn run(_args: &Args) -> Outcome {
     Ok(())
 }
 
-/// The host, and the targets with a standard library.
+/// Returns the host, and the targets with a standard library.
 fn installed() -> Result<(String, Vec<String>), String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let ask = |question: &[&str]| {

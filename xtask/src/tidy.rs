@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
 }
 
-/// Every rule over the whole workspace at `root`.
+/// Applies every rule to the whole workspace at `root`.
 fn check(root: &Path) -> Result<Vec<Complaint>, String> {
     let mut report = Report::default();
     for folder in ["crates", "xtask", "benches"] {
@@ -221,7 +221,7 @@ fn generated(root: &Path, report: &mut Report) {
 mod tests {
     use super::*;
 
-    /// How often `rule` complains about a file of a structure crate that holds `text`.
+    /// Returns how often `rule` complains about a file of a structure crate that holds `text`.
     pub(super) fn complaints(rule: fn(&Source, &mut Report), text: &str) -> usize {
         let mut report = Report::default();
         let path = Path::new("/w/crates/deque/src/x.rs");

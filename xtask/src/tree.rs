@@ -43,12 +43,12 @@ impl Tree {
         Ok(Self { child, group })
     }
 
-    /// The program's output, if it was piped; the first call takes it.
+    /// Takes the program's output, if it was piped; the first call takes it.
     pub(crate) fn stdout(&self) -> Option<ChildStdout> {
         locked(&self.child).stdout().take()
     }
 
-    /// How the program ended; none if it still runs after `limit`.
+    /// Waits for the program to end. Returns how it ended; none if it still runs after `limit`.
     pub(crate) fn wait(&self, limit: Duration) -> Result<Option<ExitStatus>> {
         let start = Instant::now();
         loop {
@@ -67,7 +67,7 @@ impl Tree {
         locked(&self.child).kill()
     }
 
-    /// The processes of this tree, each with its command line, as far as `ps` knows.
+    /// Returns the processes of this tree, each with its command line, as far as `ps` knows.
     pub(crate) fn members(&self) -> Vec<String> {
         let listed = Command::new("ps")
             .args(["-A", "-o", "pgid=,pid=,args="])
@@ -109,7 +109,7 @@ fn end_all_on_interrupt() {
     });
 }
 
-/// A panic while it was held leaves nothing half done in what these locks guard.
+/// Takes a lock. A panic while it was held leaves nothing half done in what it guards.
 fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -118,7 +118,8 @@ fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// The process that inherits the dead takes its time to bury them.
+    /// Waits until the processes are gone: the one that inherits the dead takes its time to bury
+    /// them.
     fn runs(process: &str) -> bool {
         !process.ends_with("<defunct>")
     }
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_outlives_its_parent_is_ended_too() {
+    fn a_process_that_outlives_its_parent_is_ended_too() {
         let tree = Tree::start(&mut shell("sleep 4322 &")).unwrap();
         let status = tree
             .wait(Duration::MAX)

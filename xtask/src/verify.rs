@@ -117,7 +117,7 @@ fn soak() -> Outcome {
     run::long_step("soak", &mut command)
 }
 
-/// The names of the functions that come after `#[ignore = "soak…"]`.
+/// Returns the names of the functions that come after `#[ignore = "soak…"]`.
 fn soaks_of(text: &str) -> Vec<String> {
     let marked = text.split("#[ignore = \"soak").skip(1);
     let name = |after: &str| {

@@ -53,7 +53,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Every crate, excuses taken at their word.
+    /// Selects every crate, excuses taken at their word.
     pub(crate) fn everyday() -> Self {
         Self {
             timeout: 300,
@@ -200,7 +200,7 @@ fn select(args: &Args) -> Result<Vec<Mutant>, String> {
     Ok(mutants)
 }
 
-/// Every mutant of `packages`.
+/// Collects every mutant of `packages`.
 fn mutants(packages: &[Package]) -> Result<Vec<Mutant>, String> {
     let mut mutants = Vec::new();
     for package in packages.iter().filter(|package| package.modelled) {
@@ -214,7 +214,7 @@ fn mutants(packages: &[Package]) -> Result<Vec<Mutant>, String> {
     Ok(mutants)
 }
 
-/// How many mutants `packages` have, and how many of these are excused.
+/// Returns how many mutants `packages` have, and how many of these are excused.
 pub(crate) fn figure(packages: &[Package]) -> Result<(usize, usize), String> {
     let mutants = mutants(packages)?;
     let excused = mutants.iter().filter(|mutant| mutant.excuse.is_some());
@@ -265,7 +265,7 @@ fn covers(excuse: &str, written: &str, becomes: &str) -> bool {
     }
 }
 
-/// The one-step relaxations of `site`: what it becomes, and the whole line with it.
+/// Returns the one-step relaxations of `site`: what it becomes, and the whole line with it.
 fn weaker(site: &Site, line: &str) -> Vec<(&'static str, String)> {
     let swap = |token: &'static str| {
         let end = site.column + site.token.len();

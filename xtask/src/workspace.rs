@@ -24,26 +24,26 @@ pub(crate) struct Package {
 }
 
 impl Package {
-    /// True for what users depend on, which lives under `crates/`.
+    /// Returns true for what users depend on, which lives under `crates/`.
     pub(crate) fn is_for_users(&self) -> bool {
         let parent = self.folder.parent().and_then(Path::file_name);
         parent.is_some_and(|name| name == "crates")
     }
 
-    /// True for a structure or a scheduler: it reaches atomics, threads, locks and clocks through
-    /// `stealyard-sync` alone.
+    /// Returns true for a structure or a scheduler: it reaches atomics, threads, locks and clocks
+    /// through `stealyard-sync` alone.
     pub(crate) fn is_behind_the_door(&self) -> bool {
         self.is_for_users() && self.ours.iter().any(|name| name == THE_DOOR)
     }
 
-    /// Every file of its `src`.
+    /// Reads every file of its `src`.
     pub(crate) fn sources(&self) -> Result<Vec<Source>, String> {
         let paths = source::files(&self.folder.join("src"), "rs");
         paths.iter().map(|path| Source::read(path)).collect()
     }
 }
 
-/// Every package of the workspace at `root`, each after those that it is built on.
+/// Reads every package of the workspace at `root`, each after those that it is built on.
 pub(crate) fn packages(root: &Path) -> Result<Vec<Package>, String> {
     let metadata = MetadataCommand::new()
         .manifest_path(root.join("Cargo.toml"))
@@ -54,7 +54,7 @@ pub(crate) fn packages(root: &Path) -> Result<Vec<Package>, String> {
     Ok(sorted(read(&metadata)))
 }
 
-/// The packages of this workspace that have loom models.
+/// Returns the packages of this workspace that have loom models.
 pub(crate) fn modelled() -> Result<Vec<Package>, String> {
     let mut packages = packages(&run::root())?;
     packages.retain(|package| package.modelled);
@@ -87,7 +87,7 @@ fn read(metadata: &Metadata) -> Vec<Package> {
     members.iter().map(package).collect()
 }
 
-/// What is built on nothing first; cargo refuses circles.
+/// Sorts packages so that those built on nothing come first; cargo refuses circles.
 fn sorted(mut packages: Vec<Package>) -> Vec<Package> {
     packages.sort_by(|a, b| a.name.cmp(&b.name));
     let mut sorted: Vec<Package> = Vec::new();

@@ -71,7 +71,8 @@ fn purpose(placement: &Placement) -> String {
     }
 }
 
-/// The levels that have more than one object, largest first by the CPUs of the largest object.
+/// Returns the levels that have more than one object, largest first by the CPUs of the largest
+/// object.
 fn levels(machine: &Topology) -> String {
     let most = |sets: &mut dyn Iterator<Item = &CpuSet>| sets.map(CpuSet::len).max().unwrap_or(0);
     let mut caches: Vec<u8> = machine.caches().iter().map(|cache| cache.level).collect();
@@ -112,7 +113,7 @@ fn levels(machine: &Topology) -> String {
     names.join(" > ")
 }
 
-/// What the nearest of the workers before shares with this one.
+/// Returns what the nearest of the workers before shares with this one.
 fn near(machine: &Topology, distances: &Distances, before: &[&CpuSet], cpus: &CpuSet) -> String {
     let node = cpus
         .first()

@@ -117,7 +117,7 @@ fn probe(plan: &Plan) -> Vec<Result<CpuSet, String>> {
     plan.seats().iter().map(take).collect()
 }
 
-/// Where a machine came from, in a few words.
+/// Returns where a machine came from, in a few words.
 pub(crate) fn source(machine: &Topology) -> String {
     match machine.source() {
         Source::Sysfs(root) if root.as_os_str() == "/" => "this machine, from /sys".into(),

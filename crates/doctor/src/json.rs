@@ -82,7 +82,7 @@ impl Serialize for Seats<'_> {
     }
 }
 
-/// The machine as `serde` has it, with the index of each object, which the others refer to.
+/// Writes the machine as `serde` has it, with the index of each object, which the others refer to.
 fn machine(machine: &Topology) -> Value {
     let mut value = json!(machine);
     value["source"] = json!(source(machine));
@@ -96,7 +96,7 @@ fn machine(machine: &Topology) -> Value {
     value
 }
 
-/// Every CPU, also those that are off and of which nothing else is known.
+/// Lists every CPU, also those that are off and of which nothing else is known.
 fn cpus(machine: &Topology) -> Value {
     let all = machine.online() | machine.offline();
     let one = |id: usize| match machine.cpu(id) {

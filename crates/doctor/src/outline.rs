@@ -30,7 +30,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Equal for parts that differ in nothing but their numbers.
+    /// Returns a key that is equal for parts that differ in nothing but their numbers.
     pub(crate) fn shape(&self) -> String {
         let titles: Vec<String> = self
             .titles
@@ -47,7 +47,7 @@ impl Part {
     }
 }
 
-/// A title up to its first number: `Core 3` is a `Core`, but `L2 1 MiB` stays.
+/// Returns a title up to its first number: `Core 3` is a `Core`, but `L2 1 MiB` stays.
 fn without_numbers(title: &str) -> String {
     match title.split_once(' ') {
         Some((name @ ("Core" | "Efficiency core" | "Node" | "Package" | "Die" | "Cluster"), _)) => {
@@ -57,7 +57,7 @@ fn without_numbers(title: &str) -> String {
     }
 }
 
-/// The whole machine. Nodes without CPUs are parts of it with an empty set.
+/// Builds the outline of the whole machine. Nodes without CPUs are parts of it with an empty set.
 pub(crate) fn outline(machine: &Topology) -> Part {
     let mut found: Vec<(Kind, String, CpuSet)> = Vec::new();
     let number = |id: Option<u32>, index: usize| id.map_or(index, |id| id as usize);

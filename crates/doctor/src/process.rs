@@ -80,7 +80,7 @@ fn thread(folder: &Path) -> Option<Thread> {
 }
 
 impl Thread {
-    /// What is wrong with where the thread may run.
+    /// Returns what is wrong with where the thread may run.
     pub(crate) fn complaints(&self, machine: &Topology) -> Vec<String> {
         let mut complaints = Vec::new();
         let off = &self.cpus & machine.offline();

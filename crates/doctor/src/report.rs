@@ -214,13 +214,13 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_placed_is_said() {
+    fn a_placement_without_room_is_reported() {
         let text = report("core:2 pu:2", "one-per-core", 3);
         assert!(text.contains("OnePerCore cannot place 3 workers"), "{text}");
     }
 
     #[test]
-    fn a_placement_is_explained_by_who_was_seated_before() {
+    fn a_seat_is_explained_by_the_workers_seated_before() {
         let question = Question {
             synthetic: Some("numa:2 pack:2 l3:1 core:1 pu:2".into()),
             explain: Some("spread".parse().expect("a placement")),

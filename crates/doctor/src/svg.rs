@@ -62,7 +62,7 @@ pub(crate) fn draw(findings: &Findings) -> String {
     out
 }
 
-/// What stands under the drawing.
+/// Returns what stands under the drawing.
 fn notes(findings: &Findings) -> Vec<String> {
     let machine = &findings.machine;
     let mut notes = Vec::new();
@@ -208,7 +208,7 @@ fn paint(placed: &Placed<'_>, x: f64, y: f64, findings: &Findings, out: &mut Str
     }
 }
 
-/// A CPU: its number, and the workers that may run on it if they are bound.
+/// Draws a CPU: its number, and the workers that may run on it if they are bound.
 fn square(x: f64, y: f64, cpu: usize, findings: &Findings, out: &mut String) {
     let seats = findings.plan.as_ref().map_or(&[][..], |plan| plan.seats());
     let bound = seats

@@ -10,7 +10,7 @@ const MANY: (usize, usize) = (9, 3);
 /// A machine of more CPUs does not fit a page.
 const PAGE: usize = 64;
 
-/// The lines of the parts of `whole`, each with its branch.
+/// Returns the lines of the parts of `whole`, each with its branch.
 pub(crate) fn tree(whole: &Part) -> String {
     let mut out = String::new();
     let many = if whole.cpus.len() > PAGE {
@@ -39,7 +39,7 @@ fn branches(part: &Part, many: usize, indent: &str, out: &mut String) {
     }
 }
 
-/// The lines of neighbours of one shape: each its own, or one for all of many.
+/// Returns the lines of neighbours of one shape: each its own, or one for all of many.
 fn lines(group: &[Part], many: usize) -> Vec<(String, Option<&Part>)> {
     if group.len() < many {
         return group.iter().map(|part| (line(part), Some(part))).collect();

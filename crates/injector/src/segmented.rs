@@ -464,7 +464,7 @@ impl<T> End<T> {
         self.block.load(Ordering::Acquire)
     }
 
-    /// Gives out `count` slots from `index` on, which the block must have left. Returns `None` if
+    /// Takes `count` slots from `index` on, which the block must have left. Returns `None` if
     /// `index` has moved.
     #[inline]
     fn give_out(&self, index: u64, count: usize) -> Option<Slots<T>> {

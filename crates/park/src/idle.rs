@@ -191,8 +191,8 @@ use crate::wake_order::{MostRecent, SleeperSet, WakeOrder};
 pub trait Wake: Send + Sync {
     /// Wakes the worker, or makes its next attempt to block return at once.
     ///
-    /// What the caller did before is visible to the woken worker. An implementation must not block
-    /// and should not panic. After a panic another worker is woken, the panic goes on to the
+    /// All that the caller did before is visible to the woken worker. An implementation must not
+    /// block and should not panic. After a panic another worker is woken, the panic goes on to the
     /// announcer, and the worker that may not have been woken counts as a searcher until it runs.
     fn wake(&self);
 }
@@ -263,7 +263,8 @@ impl Idle {
         Self::with_order(wakers, MostRecent)
     }
 
-    /// As [`new`](Self::new), with another order in which workers are woken.
+    /// Creates the protocol as [`new`](Self::new) does, with another order in which workers are
+    /// woken.
     pub fn with_order<W: Wake + 'static>(
         wakers: impl IntoIterator<Item = W>,
         order: impl WakeOrder + 'static,
@@ -304,9 +305,9 @@ impl Idle {
         Some(Active::new(Arc::clone(&self.shared), index))
     }
 
-    /// Says that `items` items have just become visible in some queue, from outside the workers.
-    /// Wakes as many sleepers as are needed for that many searchers, and returns how many it woke,
-    /// with the proof that it passed a light fence.
+    /// Announces that `items` items have just become visible in some queue, from outside the
+    /// workers. Wakes as many sleepers as are needed for that many searchers, and returns how many
+    /// it woke, with the proof that it passed a light fence.
     ///
     /// No worker is woken while there are as many searchers as items: for one item, while any
     /// worker searches. There is one exception: of [`RELIANCE_MAX`] announcements in a row between
@@ -537,8 +538,9 @@ impl IdleState {
         }
     }
 
-    /// As [`count_out`](Self::count_out), for a searcher that will look whether there is more. The
-    /// last one takes the reliance bit (I6), and the flag tells whether it was set.
+    /// Counts one searcher less as [`count_out`](Self::count_out) does, for a searcher that will
+    /// look whether there is more. The last one takes the reliance bit (I6), and the flag tells
+    /// whether it was set.
     pub(crate) fn count_out_to_look(&self) -> (Remaining, bool) {
         let step = |word| {
             let after = word - 1;

@@ -280,7 +280,7 @@ impl PoolState {
         fork::generation() != self.born
     }
 
-    /// Gives `job` to an idle thread, starts a thread for it, or queues it if it may be queued.
+    /// Passes `job` to an idle thread, starts a thread for it, or queues it if it may be queued.
     fn place(shared: &Arc<Self>, job: Job, may_queue: bool) -> Result<Placed, Refused> {
         if shared.is_copy() {
             return Err(Refused::new(job, RefusedReason::Forked));

@@ -318,7 +318,7 @@ mod tests {
     use super::*;
     use stealyard_sync::seed::Rng;
 
-    /// A spin that has spent its credit.
+    /// Makes a spin that has spent its credit.
     fn poor() -> Spin {
         Spin {
             credit_ns: 0,

@@ -73,8 +73,8 @@
 //!
 //! A worker that falls asleep while others search leaves the last look to them, and passes no fence
 //! (the reliance of a parking worker, `idle.rs` of `stealyard-park`, I6). A join that is pushed at
-//! that moment may miss the request. It is then offered by the next push, or found by a worker that
-//! watches.
+//! that moment may miss the request. It is then offered by the next push, or found by the monitor,
+//! if the executor has one.
 //!
 //! # Why not …
 //! - *A deque that any thread may steal from:* the owner pays a fence or a CAS for each join, 15 ns

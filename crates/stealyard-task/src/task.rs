@@ -135,7 +135,7 @@ pub unsafe trait Schedule: Send + Sync + Sized + 'static {
     fn task_panicked(&self, _payload: &(dyn core::any::Any + Send)) {}
 }
 
-/// What a job begins with that is no block of task memory, such as half of a join on the stack of
+/// The first field of a job that is no block of task memory, such as half of a join on the stack of
 /// the thread that joins. It is the first field of the whole, which is `repr(C)`.
 #[derive(Debug)]
 #[repr(C, align(8))]

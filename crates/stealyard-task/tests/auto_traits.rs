@@ -71,7 +71,7 @@ macro_rules! row {
 
 #[test]
 #[rustfmt::skip]
-fn what_each_type_may_do() {
+fn each_type_has_the_documented_auto_traits() {
     // In order:              Send  Sync  UnwindSafe RefUnwindSafe Unpin Clone
     // There is one `Task` of a task, whose holder runs it.
     row!(Task:                true  false true  true  true  false);

@@ -9,6 +9,6 @@
 #![cfg(debug_assertions)]
 
 #[test]
-fn what_must_not_compile_does_not() {
+fn wrong_programs_do_not_compile() {
     trybuild::TestCases::new().compile_fail("tests/pins/*.rs");
 }

@@ -127,8 +127,8 @@ impl Handle {
         spawn_here(&self.shared, future)
     }
 
-    /// As [`spawn`](Self::spawn), near `place`: on one worker, or on the workers of a NUMA node. A
-    /// hint: another worker takes the task if it would sleep otherwise.
+    /// Spawns as [`spawn`](Self::spawn) does, near `place`: on one worker, or on the workers of a
+    /// NUMA node. A hint: another worker takes the task if it would sleep otherwise.
     ///
     /// # Errors
     /// [`NoSuchPlace`] if the scheduler has no such worker or node. The future is dropped, and a
@@ -151,8 +151,8 @@ impl Handle {
         Ok(handle)
     }
 
-    /// As [`spawn`](Self::spawn), for a future that will not be waited for: cheaper by the handle.
-    /// A panic in it reaches the panic hook only. If the task is cancelled at once,
+    /// Spawns as [`spawn`](Self::spawn) does, for a future that will not be waited for: cheaper by
+    /// the handle. A panic in it reaches the panic hook only. If the task is cancelled at once,
     /// [`Metrics::refused`] counts it, and in a forked child an event says so.
     #[inline]
     pub fn spawn_detached<F>(&self, future: F)

@@ -39,7 +39,7 @@ impl MachineRemote {
         self.idle.load(Ordering::Relaxed)
     }
 
-    /// Says whether the thread runs nothing.
+    /// Records whether the thread runs nothing.
     pub(crate) fn set_idle(&self, idle: bool) {
         // Ordering: Relaxed; a view of the moment, for a thread that ends the scheduler.
         self.idle.store(idle, Ordering::Relaxed);

@@ -262,7 +262,7 @@ pub(crate) mod double {
     }
 
     #[test]
-    fn who_is_woken_goes_with_the_order_of_stealing() {
+    fn the_worker_to_wake_follows_the_order_of_stealing() {
         let near_and_far = [
             [10, 15, 30, 30],
             [15, 10, 30, 30],

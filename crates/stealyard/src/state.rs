@@ -154,7 +154,7 @@ impl SchedulerState {
         let read = |(worker, remote): (usize, &Arc<Remote>)| remote.metrics(self.queued_at(worker));
         let workers: Vec<WorkerMetrics> = self.remotes.iter().enumerate().map(read).collect();
         let injector_depth = self.global.len();
-        // What came out of the global queue or is in it, less what workers put in.
+        // The tasks that came out of the global queue or are in it, less those that workers put in.
         let sum = |count: fn(&WorkerMetrics) -> u64| workers.iter().map(count).sum::<u64>();
         let passed = sum(|worker| worker.tasks_injected) + injector_depth as u64;
         let pushed_from_outside = passed.saturating_sub(sum(|worker| worker.tasks_overflowed));

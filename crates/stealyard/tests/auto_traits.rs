@@ -96,7 +96,7 @@ fn values_and_handles_go_anywhere() {
 }
 
 #[test]
-fn what_is_a_threads_own_stays_there() {
+fn guards_and_turns_stay_on_their_thread() {
     is_unpin::<EnterGuard>();
     lacks!(EnterGuard: Send);
     lacks!(EnterGuard: Sync);
@@ -108,7 +108,7 @@ fn what_is_a_threads_own_stays_there() {
 /// The output is sent from the thread that ran the task to the handle's; the handle itself is no
 /// reference to it.
 #[test]
-fn a_join_handle_is_as_its_output() {
+fn a_join_handle_has_the_auto_traits_of_its_output() {
     goes_anywhere!(
         JoinHandle<Box<u8>>,
         JoinHandle<Cell<u8>>,

@@ -274,7 +274,7 @@ fn guards_in_thread_locals_are_dropped_with_the_thread() {
     });
     thread.join().unwrap();
     drop(scheduler);
-    census.assert_nobody_is_left();
+    census.assert_none_is_left();
 }
 
 /// The destructor of a cancelled task takes the guard out of a thread-local, while the spawn that

@@ -329,9 +329,9 @@ fn each_extreme_works_alone() {
     }
 }
 
-/// What yields goes through the global queue where the own queue is last in, first out. If that has
-/// its turn at every task, what waits in the own queue must have one, too. (It had none: hung in
-/// most rounds.)
+/// A task that yields goes through the global queue where the own queue is last in, first out. If
+/// that has its turn at every task, what waits in the own queue must have one, too. (It had none:
+/// hung in most rounds.)
 #[test]
 fn the_own_queue_has_its_turn_however_often_the_global_one_has() {
     let queues = [

@@ -111,7 +111,7 @@ fn asleep(scheduler: &Handle, probe: &Probe) -> JoinHandle<()> {
 }
 
 #[test]
-fn t17_a_task_that_sleeps_at_the_end() {
+fn t17_blocking_is_refused_in_the_destructor_of_a_task_that_sleeps_at_the_end() {
     each("asleep", DESTRUCTOR, |count, probe| {
         let scheduler = workers(count);
         let task = asleep(&scheduler, probe);
@@ -121,7 +121,7 @@ fn t17_a_task_that_sleeps_at_the_end() {
 }
 
 #[test]
-fn t17_a_task_that_is_aborted() {
+fn t17_blocking_is_refused_in_the_destructor_of_an_aborted_task() {
     each("aborted", DESTRUCTOR, |count, probe| {
         let scheduler = workers(count);
         let task = asleep(&scheduler, probe);
@@ -161,7 +161,7 @@ fn queued(count: usize, queue: impl FnOnce(&Handle)) {
 }
 
 #[test]
-fn t17_tasks_that_are_queued_at_the_end() {
+fn t17_blocking_is_refused_in_the_destructor_of_a_task_that_is_queued_at_the_end() {
     each("queued", DESTRUCTOR, |count, probe| {
         queued(count, |handle| {
             let held = probe.at_drop();
@@ -174,7 +174,7 @@ fn t17_tasks_that_are_queued_at_the_end() {
 }
 
 #[test]
-fn t17_a_local_task_at_the_end() {
+fn t17_blocking_is_refused_in_the_destructor_of_a_local_task_at_the_end() {
     each("local", DESTRUCTOR, |count, probe| {
         let scheduler = workers(count);
         let held = probe.at_drop();
@@ -190,7 +190,7 @@ fn t17_a_local_task_at_the_end() {
 }
 
 #[test]
-fn t17_an_output_that_no_handle_takes() {
+fn t17_blocking_is_refused_in_the_destructor_of_an_output_that_no_handle_takes() {
     each("output", TASK, |count, probe| {
         let scheduler = workers(count);
         let held = probe.at_drop();
@@ -214,7 +214,7 @@ fn t17_an_output_that_no_handle_takes() {
 }
 
 #[test]
-fn t17_a_payload_that_no_handle_takes() {
+fn t17_blocking_is_refused_in_the_destructor_of_a_payload_that_no_handle_takes() {
     each("payload", TASK, |count, probe| {
         let scheduler = workers(count);
         let held = probe.at_drop();
@@ -233,7 +233,7 @@ impl Wake for TriesWhenWoken {
 }
 
 #[test]
-fn t17_a_joiners_waker_after_a_task_and_after_a_cancelled_one() {
+fn t17_blocking_is_refused_in_a_joiners_waker() {
     each("waker", TASK, |count, probe| {
         let scheduler = workers(count);
         let gate = Arc::new(Barrier::new(2));
@@ -273,7 +273,7 @@ impl stealyard_park::pool::Start for Sparing {
 }
 
 #[test]
-fn t17_a_blocking_call_that_a_worker_runs() {
+fn t17_blocking_is_refused_in_a_blocking_call_that_a_worker_runs() {
     each(
         "call",
         "inside a blocking call that a worker runs",
@@ -342,7 +342,7 @@ fn t17_a_blocking_call_that_is_cancelled_may_block() {
 }
 
 #[test]
-fn t17_every_hook() {
+fn t17_blocking_is_refused_in_every_hook() {
     type Set = fn(Builder, Probe) -> Builder;
     let hooks: [(&'static str, Set); 5] = [
         ("inside the hook on_worker_start", |builder, probe| {
@@ -387,7 +387,7 @@ fn t17_every_hook() {
 
 /// On a thread that may block, the hook of panics may not.
 #[test]
-fn t17_the_hook_of_panics_on_a_thread_of_the_users() {
+fn t17_blocking_is_refused_in_the_panic_hook_on_a_users_thread() {
     each("hook", "inside the hook on_task_panic", |count, probe| {
         struct Bomb;
         impl Drop for Bomb {
@@ -407,7 +407,7 @@ fn t17_the_hook_of_panics_on_a_thread_of_the_users() {
 }
 
 #[test]
-fn t17_a_steal_policy() {
+fn t17_blocking_is_refused_in_a_steal_policy() {
     struct Tries(Probe, AtomicBool);
     impl std::fmt::Debug for Tries {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -409,7 +409,7 @@ fn try_action(hook: Hook, count: usize, action: &'static Action, other: &Handle)
 }
 
 #[test]
-fn t18_every_action_in_every_hook() {
+fn t18_every_hook_may_take_every_action() {
     silence();
     for count in FEW_AND_MANY {
         ends("hooks", move || {
@@ -426,7 +426,7 @@ fn t18_every_action_in_every_hook() {
 /// A hook before each sleep, and one after, that make work a thousand times over: all of it runs,
 /// and then all sleep.
 #[test]
-fn t18_hooks_that_make_work_again_and_again() {
+fn t18_hooks_may_make_work_again_and_again() {
     for count in FEW_AND_MANY {
         for park in [true, false] {
             ends("again and again", move || {
@@ -467,7 +467,7 @@ fn t18_hooks_that_make_work_again_and_again() {
                     || "awake".to_owned(),
                 );
                 drop(scheduler);
-                census.assert_nobody_is_left();
+                census.assert_none_is_left();
             });
         }
     }

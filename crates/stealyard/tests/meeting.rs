@@ -120,7 +120,7 @@ fn tr3_chains_of_destructors_after_the_end() {
         let first = Link::chain(LINKS, &census, move |link| way(link));
         on_a_usual_stack(name, move || drop(first));
         assert_eq!(census.born(), LINKS as usize + 1, "{name}");
-        census.assert_nobody_is_left();
+        census.assert_none_is_left();
     }
 }
 
@@ -138,7 +138,7 @@ fn tr3_chains_of_destructors_after_the_end_in_block_on() {
             nested.block_on(async move { way(link) });
         });
         on_a_usual_stack(name, move || drop(first));
-        census.assert_nobody_is_left();
+        census.assert_none_is_left();
     }
 }
 
@@ -179,7 +179,7 @@ fn tr3_chains_of_destructors_through_many_schedulers() {
         });
         on_a_usual_stack("many schedulers", move || drop(first));
         assert_eq!(census.born(), LINKS as usize + 1);
-        census.assert_nobody_is_left();
+        census.assert_none_is_left();
     }
 }
 
@@ -204,7 +204,7 @@ fn t19_a_chain_of_schedulers_that_tasks_own_ends() {
                 last = scheduler;
             }
             drop(last);
-            census.assert_nobody_is_left();
+            census.assert_none_is_left();
         });
     }
 }
@@ -234,7 +234,7 @@ fn tr3_a_chain_of_outputs() {
         } else {
             scheduler.spawn(async move { drop(last) }).join().unwrap();
         }
-        census.assert_nobody_is_left();
+        census.assert_none_is_left();
     }
 }
 
@@ -363,7 +363,7 @@ fn t16_two_schedulers_end_at_once() {
                 wait_until(|| handle.is_finished(), || "no answer".to_owned());
                 assert!(handle.join().unwrap_err().is_cancelled());
             }
-            census.assert_nobody_is_left();
+            census.assert_none_is_left();
         });
     }
 }

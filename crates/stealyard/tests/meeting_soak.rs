@@ -275,7 +275,7 @@ fn settle(shared: &Arc<Round>, seed: u64) {
             shared.given()
         )
     };
-    // What is left are wakers of tasks that are gone, and handles.
+    // Only wakers of tasks that are gone are left, and handles.
     wait_until(
         || {
             let handles = std::mem::take(&mut *shared.unanswered.lock().unwrap());

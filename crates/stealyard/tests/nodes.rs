@@ -188,7 +188,7 @@ fn an_overflow_goes_to_the_lane_of_its_own_node() {
             let place = Place::Node(to);
             drop(scheduler.spawn_on(place, note(&order, to)).unwrap());
         }
-        // What is still with the worker that spawned it comes when all lanes are empty.
+        // A task that is still with the worker that spawned it comes when all lanes are empty.
         let count = tasks + NODES - 1;
         let nodes = nodes_run_by(&held, 2 * node + 1, &order, count);
         // One in four of the first looks may have brought something else.

@@ -238,5 +238,5 @@ fn a_policy_that_panics_costs_no_worker_and_no_task() {
         || format!("{:?}", scheduler.metrics()),
     );
     drop(scheduler);
-    census.assert_nobody_is_left();
+    census.assert_none_is_left();
 }

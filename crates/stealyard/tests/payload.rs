@@ -83,7 +83,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 }
 
 #[test]
-fn t5_a_task_that_is_not_joined() {
+fn t5_the_panic_of_a_task_that_is_not_joined_ends_no_worker() {
     each("detached", |count, fuse| {
         let scheduler = workers(count);
         scheduler.spawn_detached(async move { explode(fuse) });
@@ -94,7 +94,7 @@ fn t5_a_task_that_is_not_joined() {
 }
 
 #[test]
-fn t5_a_task_whose_handle_is_dropped() {
+fn t5_the_panic_of_a_task_whose_handle_is_dropped_ends_no_worker() {
     each("handle dropped", |count, fuse| {
         let scheduler = workers(count);
         let handle = scheduler.spawn(async move { explode(fuse) });
@@ -112,7 +112,7 @@ fn t5_a_task_whose_handle_is_dropped() {
 }
 
 #[test]
-fn t5_an_output_whose_handle_is_dropped() {
+fn t5_an_output_that_panics_as_its_handle_drops_it_ends_no_worker() {
     each("output", |count, fuse| {
         let told = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&told);
@@ -152,7 +152,7 @@ fn t5_an_output_whose_handle_is_dropped() {
 }
 
 #[test]
-fn t5_an_output_without_a_handle() {
+fn t5_an_output_that_panics_without_a_handle_ends_no_worker() {
     each("output", |count, fuse| {
         let scheduler = workers(count);
         scheduler.spawn_detached(async move { Bomb(fuse) });
@@ -206,7 +206,7 @@ fn t5_a_second_panic_while_a_panicked_future_is_dropped() {
 }
 
 #[test]
-fn t5_a_future_that_is_cancelled() {
+fn t5_a_cancelled_future_whose_destructor_panics_ends_no_worker() {
     each("cancelled", |count, fuse| {
         let scheduler = workers(count);
         let started = Arc::new(Barrier::new(2));
@@ -232,7 +232,7 @@ fn t5_a_future_that_is_cancelled() {
 }
 
 #[test]
-fn t5_the_joiners_waker() {
+fn t5_a_joiners_waker_that_panics_ends_no_worker() {
     each("waker", |count, fuse| {
         struct Explodes(u32);
         impl Wake for Explodes {
@@ -272,7 +272,7 @@ fn fragile(fuse: u32) -> Waker {
 }
 
 #[test]
-fn t5_the_joiners_waker_is_dropped_with_the_handle() {
+fn t5_a_joiners_waker_that_panics_as_its_handle_drops_it_ends_no_worker() {
     each("waker", |count, fuse| {
         let scheduler = workers(count);
         let mut handle = scheduler.spawn(pending::<()>());
@@ -286,7 +286,7 @@ fn t5_the_joiners_waker_is_dropped_with_the_handle() {
 }
 
 #[test]
-fn t5_every_hook() {
+fn t5_a_hook_that_panics_ends_no_worker() {
     each("hooks", |count, fuse| {
         let all = Builder::new()
             .parallelism(count)
@@ -308,7 +308,7 @@ fn t5_every_hook() {
 }
 
 #[test]
-fn t5_a_blocking_call() {
+fn t5_a_blocking_call_that_panics_ends_no_thread() {
     each("blocking", |count, fuse| {
         let scheduler = workers(count);
         drop(scheduler.spawn_blocking(move || explode(fuse)));
@@ -323,7 +323,7 @@ fn t5_a_blocking_call() {
 }
 
 #[test]
-fn t5_a_local_task() {
+fn t5_a_local_task_that_panics_ends_no_worker() {
     each("local", |count, fuse| {
         let scheduler = workers(count);
         let outer = scheduler.spawn(async move {
@@ -378,7 +378,7 @@ impl StealPolicy for Policy {
 }
 
 #[test]
-fn t5_a_policy_and_its_order_of_waking() {
+fn t5_a_policy_or_wake_order_that_panics_ends_no_worker() {
     each("policy", |count, fuse| {
         let census = Census::default();
         let scheduler = Builder::new()
@@ -406,12 +406,12 @@ fn t5_a_policy_and_its_order_of_waking() {
         }
         assert_eq!(census.finished(), 500);
         works_and_ends(scheduler);
-        census.assert_nobody_is_left();
+        census.assert_none_is_left();
     });
 }
 
 #[test]
-fn t6_halves_of_joins_and_jobs_of_scopes() {
+fn t6_a_half_or_a_job_that_panics_ends_no_worker() {
     each("fork and join", |count, fuse| {
         let scheduler = workers(count);
         for _ in 0..20 {
@@ -531,7 +531,7 @@ impl Stealer for BrokenStealer {
 
 /// It ends its workers, one after the other, but neither the process nor a task without an answer.
 #[test]
-fn t5_a_queue_that_panics() {
+fn t5_a_queue_that_panics_leaves_no_task_without_an_answer() {
     each("queue", |count, fuse| {
         let census = Census::default();
         let queue = LocalQueue::custom(move || Broken(Ring::new(), AtomicUsize::new(0), fuse));
@@ -551,21 +551,21 @@ fn t5_a_queue_that_panics() {
             .collect();
         for task in tasks {
             finished(&task);
-            // What its queue did not give back was cancelled with it.
+            // A task that its queue did not give back was cancelled with it.
             assert!(
                 task.join()
                     .map_or_else(|error| error.is_cancelled(), |()| true)
             );
         }
         drop(scheduler);
-        census.assert_nobody_is_left();
+        census.assert_none_is_left();
     });
 }
 
 /// A handle that is dropped by a thread that unwinds: what its output throws must not end the
 /// process.
 #[test]
-fn t5_a_handle_that_is_dropped_by_a_panic() {
+fn t5_a_handle_dropped_while_a_panic_unwinds_throws_no_second_one() {
     each("dropped by a panic", |count, fuse| {
         let scheduler = workers(count);
         let handles = [
@@ -589,9 +589,9 @@ fn t5_a_handle_that_is_dropped_by_a_panic() {
     });
 }
 
-/// What a caller passes in vain is dropped before the panic that says so.
+/// An argument that is passed in vain is dropped before the panic that says so.
 #[test]
-fn t5_arguments_of_calls_that_are_refused() {
+fn t5_an_argument_of_a_refused_call_that_panics_hides_no_message() {
     each("arguments", |count, fuse| {
         let scheduler = workers(count);
         let handle = scheduler.handle().clone();
@@ -632,7 +632,7 @@ fn t5_arguments_of_calls_that_are_refused() {
 /// The last to let go of a scheduler drops what the user gave it: here, a waker, on a thread of the
 /// user's.
 #[test]
-fn t5_what_a_hook_holds_when_the_last_waker_goes() {
+fn t5_a_hook_that_panics_as_the_last_waker_drops_it_harms_no_thread() {
     each("hook's own", |count, fuse| {
         let bomb = OnDrop(move || explode(fuse));
         let scheduler = Builder::new()

@@ -72,7 +72,7 @@ fn t7_drop_with_tasks_queued_running_and_asleep_leaks_nothing() {
         });
         drop(scheduler);
         opener.join().unwrap();
-        census.assert_nobody_is_left();
+        census.assert_none_is_left();
         let cancelled = queued
             .into_iter()
             .filter_map(|task| task.join().err())
@@ -117,7 +117,7 @@ fn drain_runs_all_that_can_run_and_cancels_what_sleeps() {
             sleeper.finish();
         });
         let report = scheduler.shutdown(Shutdown::Drain);
-        census.assert_nobody_is_left();
+        census.assert_none_is_left();
         assert_eq!(census.finished(), 511 + 1);
         assert_eq!(
             (
@@ -327,7 +327,7 @@ fn t8_ended_by_the_destructor_of_a_thread_local() {
             wait_until(|| thread.is_finished(), || format!("{how:?}"));
             thread.join().unwrap();
             // It has waited, as anywhere.
-            census.assert_nobody_is_left();
+            census.assert_none_is_left();
             if how.is_some() {
                 assert_eq!(census.finished(), 100);
             }
@@ -506,7 +506,7 @@ fn t8_endings_inside_block_on_wait_as_anywhere() {
                 });
             }
             let report = handle.block_on(async move { scheduler.shutdown(how) });
-            census.assert_nobody_is_left();
+            census.assert_none_is_left();
             assert_eq!(census.finished() as u64 + report.cancelled, 100);
             if how == Shutdown::Drain {
                 assert_eq!(report.cancelled, 0);
@@ -575,7 +575,7 @@ fn t2_tasks_spawned_and_woken_after_the_end_are_cancelled() {
                 .is_cancelled()
         );
         assert_eq!(handle.block_on(async { 5 }), 5, "it needs no worker");
-        census.assert_nobody_is_left();
+        census.assert_none_is_left();
         assert_eq!(census.finished(), 0);
     });
 }
@@ -664,7 +664,7 @@ fn destructors_that_spawn_and_wake_at_the_end_do_not_pile_frames() {
             pending::<()>().await;
         });
         drop(scheduler);
-        census.assert_nobody_is_left();
+        census.assert_none_is_left();
     });
 }
 
@@ -703,7 +703,7 @@ fn t11_spawns_from_the_destructors_of_thread_locals() {
         || "not run".to_owned(),
     );
     let _report = scheduler.shutdown(Shutdown::Drain);
-    census.assert_nobody_is_left();
+    census.assert_none_is_left();
     assert_eq!(census.finished(), 1);
 }
 

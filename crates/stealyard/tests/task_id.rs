@@ -289,7 +289,7 @@ fn an_abort_handle_keeps_neither_future_nor_output_nor_the_scheduler_running() {
     blocking.join().unwrap();
     drop(sleeping);
     drop(scheduler);
-    census.assert_nobody_is_left();
+    census.assert_none_is_left();
     let ids: HashSet<_> = aborts.iter().map(AbortHandle::id).collect();
     assert_eq!(ids.len(), aborts.len());
     for abort in &aborts {
@@ -337,6 +337,6 @@ fn t15_abort_handles_race_with_everything() {
             }
         }
         drop(scheduler);
-        census.assert_nobody_is_left();
+        census.assert_none_is_left();
     }
 }

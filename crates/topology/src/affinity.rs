@@ -12,7 +12,7 @@ use portable as imp;
 
 use crate::{CpuSet, Error};
 
-/// The affinity mask of the calling thread.
+/// Reads the affinity mask of the calling thread.
 ///
 /// # Errors
 /// The system call's error on Linux; elsewhere that the system has no such mask.
@@ -20,19 +20,19 @@ pub fn mask() -> Result<CpuSet, Error> {
     imp::mask(0)
 }
 
-/// The affinity mask of a thread by the system's number; 0 is the caller.
+/// Reads the affinity mask of a thread by the system's number; 0 is the caller.
 pub(crate) fn mask_of(thread: u32) -> Result<CpuSet, Error> {
     imp::mask(thread)
 }
 
-/// The CPU the calling thread runs on at this moment, and its node by the kernel's number; `None`
-/// where the system does not say.
+/// Returns the CPU the calling thread runs on at this moment, and its node by the kernel's number;
+/// `None` where the system does not say.
 #[must_use]
 pub fn current_cpu() -> Option<(usize, u32)> {
     imp::current_cpu()
 }
 
-/// How many CPUs there seem to be when no mask can be read, and how that was found.
+/// Returns how many CPUs there seem to be when no mask can be read, and how that was found.
 pub(crate) fn count_cpus() -> (usize, &'static str) {
     match std::thread::available_parallelism() {
         Ok(count) => (count.get(), "CPUs known to the standard library"),

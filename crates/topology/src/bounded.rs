@@ -56,9 +56,9 @@ pub(crate) fn optional<T>(result: Result<T, Error>) -> Result<Option<T>, Error> 
     }
 }
 
-/// The numbers `N` of the entries `prefixN` of a directory, ascending; `None` if there is no such
-/// directory. Entries that do not match are skipped, and those with a number that no CPU or node
-/// has.
+/// Returns the numbers `N` of the entries `prefixN` of a directory, ascending; `None` if there is
+/// no such directory. Entries that do not match are skipped, and those with a number that no CPU or
+/// node has.
 pub(crate) fn numbered(directory: &Path, prefix: &str) -> Result<Option<Vec<usize>>, Error> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -81,7 +81,7 @@ pub(crate) fn numbered(directory: &Path, prefix: &str) -> Result<Option<Vec<usiz
     Ok(Some(numbers))
 }
 
-/// `root` joined with a path that is absolute on a live system.
+/// Joins `root` with a path that is absolute on a live system.
 pub(crate) fn under(root: &Path, absolute: &str) -> PathBuf {
     root.join(absolute.trim_start_matches('/'))
 }

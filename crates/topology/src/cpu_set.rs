@@ -56,20 +56,20 @@ impl CpuSet {
     /// built by [`CpuSet::insert`] are not limited.
     pub const MAX_PARSED: usize = (1 << 20) - 1;
 
-    /// The empty set. Allocates nothing.
+    /// Makes the empty set. Allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
         Self { words: Vec::new() }
     }
 
-    /// The set `0..count`.
+    /// Makes the set `0..count`.
     #[must_use]
     pub fn first_n(count: usize) -> Self {
         (0..count).collect()
     }
 
-    /// A set from 64-bit words, CPU 0 in the lowest bit of the first: the kernel's affinity mask on
-    /// a 64-bit machine.
+    /// Makes a set from 64-bit words, CPU 0 in the lowest bit of the first: the kernel's affinity
+    /// mask on a 64-bit machine.
     #[must_use]
     pub fn from_words(words: Vec<u64>) -> Self {
         let mut set = Self { words };
@@ -77,7 +77,7 @@ impl CpuSet {
         set
     }
 
-    /// The words of the set; the last is not zero.
+    /// Returns the words of the set; the last is not zero.
     #[must_use]
     pub fn words(&self) -> &[u64] {
         &self.words
@@ -112,7 +112,7 @@ impl CpuSet {
             .is_some_and(|word| word >> (cpu % 64) & 1 == 1)
     }
 
-    /// How many CPUs are in the set. Counts bits: O(highest CPU / 64).
+    /// Returns how many CPUs are in the set. Counts bits: O(highest CPU / 64).
     #[must_use]
     pub fn len(&self) -> usize {
         self.words
@@ -127,20 +127,20 @@ impl CpuSet {
         self.words.is_empty()
     }
 
-    /// The lowest CPU.
+    /// Returns the lowest CPU.
     #[must_use]
     pub fn first(&self) -> Option<usize> {
         self.iter().next()
     }
 
-    /// The highest CPU.
+    /// Returns the highest CPU.
     #[must_use]
     pub fn last(&self) -> Option<usize> {
         let word = self.words.last()?;
         Some(self.words.len() * 64 - 1 - word.leading_zeros() as usize)
     }
 
-    /// The CPUs in ascending order.
+    /// Returns the CPUs in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.words
             .iter()
@@ -148,7 +148,7 @@ impl CpuSet {
             .flat_map(|(index, &word)| Bits(word).map(move |bit| index * 64 + bit))
     }
 
-    /// The CPU, if the set has exactly one.
+    /// Returns the CPU, if the set has exactly one.
     #[must_use]
     pub fn single(&self) -> Option<usize> {
         let mut all = self.iter();
@@ -156,7 +156,7 @@ impl CpuSet {
         all.next().is_none().then_some(first)
     }
 
-    /// The set in words, for messages: `CPU 3`, `CPUs 0-3,8`, or `no CPU`.
+    /// Describes the set in words, for messages: `CPU 3`, `CPUs 0-3,8`, or `no CPU`.
     #[must_use]
     pub fn in_words(&self) -> String {
         match (self.is_empty(), self.single()) {
@@ -316,7 +316,7 @@ impl<const N: usize> From<[usize; N]> for CpuSet {
 }
 
 impl fmt::Display for CpuSet {
-    /// The kernel's list format; nothing for the empty set.
+    /// Writes the kernel's list format; nothing for the empty set.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut cpus = self.iter().peekable();
         let mut separator = "";

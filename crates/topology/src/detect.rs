@@ -43,8 +43,8 @@ impl Topology {
         imp::detect()
     }
 
-    /// As [`Topology::detect`]; when the machine can't be read, a flat one with as many CPUs as
-    /// this process may use, and the error that says why.
+    /// Reads the machine as [`Topology::detect`] does. If it can't be read, returns a flat one with
+    /// as many CPUs as this process may use, and the error that says why.
     #[must_use]
     pub fn detect_or_flat() -> (Self, Option<Error>) {
         match Self::detect() {
@@ -54,7 +54,7 @@ impl Topology {
     }
 }
 
-/// A flat machine of the CPUs this process may use, when nothing better can be had.
+/// Makes a flat machine of the CPUs this process may use, when nothing better can be had.
 fn flat(why: &str) -> Topology {
     let limits = Limits::read();
     let cpus = match limits.affinity() {

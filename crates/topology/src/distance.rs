@@ -99,7 +99,7 @@ impl Distances {
         }
     }
 
-    /// The rank of `to` seen from `from`; symmetric. `None` if either is not online.
+    /// Returns the rank of `to` seen from `from`; symmetric. `None` if either is not online.
     #[must_use]
     pub fn rank(&self, from: usize, to: usize) -> Option<u8> {
         let (a, b) = (self.place(from)?, self.place(to)?);
@@ -112,8 +112,8 @@ impl Distances {
         })
     }
 
-    /// The rank of a whole set seen from another: that of the farthest pair, because a thread may
-    /// be anywhere in its set. `None` if a set has no online CPU.
+    /// Returns the rank of a whole set seen from another: that of the farthest pair, because a
+    /// thread may be anywhere in its set. `None` if a set has no online CPU.
     #[must_use]
     pub fn rank_of_sets(&self, from: &CpuSet, to: &CpuSet) -> Option<u8> {
         let (from, to) = (matrix::heaps(self, from), matrix::heaps(self, to));
@@ -121,8 +121,8 @@ impl Distances {
         known.then(|| matrix::farthest(self, &from, &to))
     }
 
-    /// The rank of one node seen from another, by index; of a node from itself, that of two CPUs on
-    /// it that share nothing closer.
+    /// Returns the rank of one node seen from another, by index; of a node from itself, that of two
+    /// CPUs on it that share nothing closer.
     ///
     /// # Panics
     /// If there is no such node.
@@ -136,8 +136,8 @@ impl Distances {
         self.node_ranks[from * self.nodes + to]
     }
 
-    /// The matrix between workers, given the CPUs each may run on. Sets without an online CPU count
-    /// as farther than any other.
+    /// Computes the matrix between workers, given the CPUs each may run on. Sets without an online
+    /// CPU count as farther than any other.
     ///
     /// A byte for each pair; the time is that of writing them where workers keep to a core each, or
     /// share few different sets.
@@ -163,7 +163,8 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// A matrix in which all workers are equally near: for tests, and where nothing is pinned.
+    /// Makes a matrix in which all workers are equally near: for tests, and where nothing is
+    /// pinned.
     ///
     /// # Panics
     /// If `workers` squared is more than a `usize` holds.
@@ -186,7 +187,7 @@ impl Matrix {
         }
     }
 
-    /// How many workers there are.
+    /// Returns how many workers there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.workers
@@ -198,7 +199,7 @@ impl Matrix {
         self.workers == 0
     }
 
-    /// The rank of worker `to` seen from worker `from`.
+    /// Returns the rank of worker `to` seen from worker `from`.
     ///
     /// # Panics
     /// If there is no such worker.
@@ -207,7 +208,7 @@ impl Matrix {
         self.row(from)[to]
     }
 
-    /// The ranks of all workers seen from `from`; its own is 0.
+    /// Returns the ranks of all workers seen from `from`; its own is 0.
     ///
     /// # Panics
     /// If there is no such worker.
@@ -217,7 +218,8 @@ impl Matrix {
         &self.ranks[from * self.workers..][..self.workers]
     }
 
-    /// The other workers, nearest first and in ascending order among equals, with their ranks.
+    /// Returns the other workers, nearest first and in ascending order among equals, with their
+    /// ranks.
     ///
     /// # Panics
     /// If there is no such worker.

@@ -87,7 +87,7 @@ impl Error {
         }
     }
 
-    /// The file that it is about, if it is one, and the words for the rest.
+    /// Returns the file that it is about, if it is one, and the words for the rest.
     pub(crate) fn parts(&self) -> (Option<PathBuf>, String) {
         match self {
             Self::Read { path, kind, errno } => (Some(path.clone()), unreadable(*kind, *errno)),
@@ -157,7 +157,7 @@ impl serde::Serialize for Error {
     }
 }
 
-/// A text as errors and notes show it: quoted, and no longer than a line.
+/// Returns a text as errors and notes show it: quoted, and no longer than a line.
 pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
     match text.char_indices().nth(LONGEST) {

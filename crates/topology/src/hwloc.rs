@@ -48,9 +48,9 @@ impl Topology {
         Self::from_hwloc_unlimited()?.with_limits(&limits)
     }
 
-    /// As [`Topology::from_hwloc`], with every online CPU allowed, as [`Topology::from_sysfs`] has
-    /// it. With `HWLOC_FSROOT` in the environment of the process, libhwloc reads the tree below
-    /// that.
+    /// Reads as [`Topology::from_hwloc`] does, with every online CPU allowed, as
+    /// [`Topology::from_sysfs`] has it. With `HWLOC_FSROOT` in the environment of the process,
+    /// libhwloc reads the tree below that.
     ///
     /// # Errors
     /// [`Error::Hwloc`], as above.
@@ -60,8 +60,8 @@ impl Topology {
         Ok(topology)
     }
 
-    /// The machine saved in an XML file of hwloc (`lstopo machine.xml`), of any version the library
-    /// takes.
+    /// Reads the machine saved in an XML file of hwloc (`lstopo machine.xml`), of any version the
+    /// library takes.
     ///
     /// # Errors
     /// [`Error::Hwloc`] if it is no such file; [`Error::Read`] and others if it can't be read.
@@ -71,8 +71,8 @@ impl Topology {
         read(Input::Xml(&text), &file.display().to_string(), Some(0))
     }
 
-    /// The machine that a synthetic description means to libhwloc. [`Topology::synthetic`] reads
-    /// the same grammar without it.
+    /// Reads the machine that a synthetic description means to libhwloc. [`Topology::synthetic`]
+    /// reads the same grammar without it.
     ///
     /// # Errors
     /// [`Error::Hwloc`] if the library does not take it.
@@ -84,8 +84,8 @@ impl Topology {
 /// The largest saved machine we hand to the library.
 const XML_LIMIT: usize = 64 << 20;
 
-/// `no_memory` is what a node without a size has: 0 for a real machine, unknown for a described
-/// one.
+/// Reads the machine. `no_memory` is what a node without a size has: 0 for a real machine, unknown
+/// for a described one.
 fn read(input: Input<'_>, name: &str, no_memory: Option<u64>) -> Result<Topology, Error> {
     let text = export::xml(input)?;
     let draft = xml::draft(&text, no_memory).map_err(|what| Error::Hwloc { what })?;

@@ -109,15 +109,15 @@ impl Limits {
         Self::read_below("/")
     }
 
-    /// As [`Limits::read`], with `proc` and `sys` taken from below `root`; the affinity mask is
-    /// still that of the live system.
+    /// Reads as [`Limits::read`] does, with `proc` and `sys` taken from below `root`; the affinity
+    /// mask is still that of the live system.
     #[must_use]
     pub fn read_below(root: impl AsRef<Path>) -> Self {
         Self::read_for(0, root.as_ref())
     }
 
-    /// The limits of another process by its number, with the mask of its first thread; what can't
-    /// be read, for want of rights or because it has ended, is in [`Limits::problems`].
+    /// Reads the limits of another process by its number, with the mask of its first thread; what
+    /// can't be read, for want of rights or because it has ended, is in [`Limits::problems`].
     #[must_use]
     pub fn of_process(process: u32) -> Self {
         Self::read_for(process, Path::new("/"))
@@ -179,7 +179,7 @@ impl Limits {
         changed
     }
 
-    /// The affinity mask of the thread that read, or why it could not be read.
+    /// Returns the affinity mask of the thread that read, or why it could not be read.
     ///
     /// # Errors
     /// The system call's, on Linux; elsewhere that there is no such thing.
@@ -187,32 +187,33 @@ impl Limits {
         &self.affinity
     }
 
-    /// The cpuset of the cgroup, where one is set.
+    /// Returns the cpuset of the cgroup, where one is set.
     #[must_use]
     pub fn cpuset(&self) -> Option<&CpusetLimit> {
         self.cpuset.as_ref()
     }
 
-    /// The quotas of this group and those above it, nearest first; groups without a limit left out.
+    /// Returns the quotas of this group and those above it, nearest first; groups without a limit
+    /// left out.
     #[must_use]
     pub fn quotas(&self) -> &[Quota] {
         &self.quotas
     }
 
-    /// The limit on the number of tasks that leaves this process the fewest, of its group and those
-    /// above; `None` for no limit.
+    /// Returns the limit on the number of tasks that leaves this process the fewest, of its group
+    /// and those above; `None` for no limit.
     #[must_use]
     pub fn pids(&self) -> Option<&PidLimit> {
         self.pids.as_ref()
     }
 
-    /// What could not be read or understood, and therefore limits nothing.
+    /// Returns what could not be read or understood, and therefore limits nothing.
     #[must_use]
     pub fn problems(&self) -> &[Error] {
         &self.problems
     }
 
-    /// The CPUs in both the affinity mask and the cpuset; empty if neither could be read.
+    /// Returns the CPUs in both the affinity mask and the cpuset; empty if neither could be read.
     #[must_use]
     pub fn usable_cpus(&self) -> CpuSet {
         match (&self.affinity, &self.cpuset) {
@@ -223,7 +224,7 @@ impl Limits {
         }
     }
 
-    /// How many workers can run at once under all of these limits.
+    /// Returns how many workers can run at once under all of these limits.
     #[must_use]
     pub fn available_parallelism(&self) -> Parallelism {
         let mut reasons = Vec::new();
@@ -266,14 +267,14 @@ impl Limits {
 }
 
 impl Quota {
-    /// The workers that can use this much CPU time: rounded up, at least 1.
+    /// Returns the workers that can use this much CPU time: rounded up, at least 1.
     #[must_use]
     pub fn workers(&self) -> usize {
         let workers = self.quota_us.div_ceil(self.period_us.max(1)).max(1);
         usize::try_from(workers).unwrap_or(usize::MAX)
     }
 
-    /// The quota in CPUs.
+    /// Returns the quota in CPUs.
     #[must_use]
     pub fn cpus(&self) -> f64 {
         self.quota_us as f64 / self.period_us as f64
@@ -281,7 +282,8 @@ impl Quota {
 }
 
 impl PidLimit {
-    /// The workers that there is room for, if they are all that this process starts; at least 1.
+    /// Returns the workers that there is room for, if they are all that this process starts; at
+    /// least 1.
     #[must_use]
     pub fn workers(&self) -> usize {
         let room = self.max.saturating_sub(self.others).max(1);
@@ -300,7 +302,7 @@ impl fmt::Display for PidLimit {
     }
 }
 
-/// How many tasks this process has; 1 if that can't be read.
+/// Counts the tasks that this process has; 1 if that can't be read.
 fn own_tasks(home: &Path) -> u64 {
     let path = home.join("status");
     let text = crate::bounded::read(&path, crate::bounded::PROC_LIMIT).unwrap_or_default();
@@ -322,19 +324,19 @@ impl fmt::Display for Quota {
 }
 
 impl Parallelism {
-    /// The number of workers; at least 1.
+    /// Returns the number of workers; at least 1.
     #[must_use]
     pub fn get(&self) -> usize {
         self.workers.get()
     }
 
-    /// Every limit that was found, whether it decided or not.
+    /// Returns every limit that was found, whether it decided or not.
     #[must_use]
     pub fn reasons(&self) -> &[Reason] {
         &self.reasons
     }
 
-    /// The limit that decided; the first of equals.
+    /// Returns the limit that decided; the first of equals.
     #[must_use]
     pub fn decisive(&self) -> Option<&Reason> {
         self.reasons.iter().min_by_key(|reason| reason.workers)
@@ -351,8 +353,9 @@ impl fmt::Display for Parallelism {
     }
 }
 
-/// How many workers can run at once: the CPUs of the affinity mask and cpuset, or the smallest CPU
-/// quota rounded up if that is less; never under 1. [`Limits`] does the same for repeated reading.
+/// Returns how many workers can run at once: the CPUs of the affinity mask and cpuset, or the
+/// smallest CPU quota rounded up if that is less; never under 1. [`Limits`] does the same for
+/// repeated reading.
 #[must_use]
 pub fn available_parallelism() -> Parallelism {
     Limits::read().available_parallelism()

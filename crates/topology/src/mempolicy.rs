@@ -16,7 +16,7 @@ use fallback as imp;
 
 use crate::Error;
 
-/// Has the calling thread's new pages come from a node, by the kernel's number, as long as it has
+/// Makes the calling thread's new pages come from a node, by the kernel's number, as long as it has
 /// free ones; `None` takes an earlier preference back. What is set is read back.
 ///
 /// # Errors

@@ -87,7 +87,7 @@ impl Notes {
         self.add(file, found.into(), assumed);
     }
 
-    /// The value, or `None` for a doubt, which is recorded.
+    /// Returns the value, or `None` for a doubt, which is recorded.
     ///
     /// # Errors
     /// The doubt itself, in strict mode.

@@ -116,7 +116,7 @@ pub enum PinError {
 }
 
 impl PinError {
-    /// The CPU in the way, if it is one; the lowest of several.
+    /// Returns the CPU in the way, if it is one; the lowest of several.
     #[must_use]
     pub fn cpu(&self) -> Option<usize> {
         match self {

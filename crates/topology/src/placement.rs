@@ -112,20 +112,20 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What the policy could not do on this machine though it was met, one sentence each: that
-    /// `performance:` restricts nothing, for instance.
+    /// Returns what the policy could not do on this machine though it was met, one sentence each:
+    /// that `performance:` restricts nothing, for instance.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// The seats, worker 0 first.
+    /// Returns the seats, worker 0 first.
     #[must_use]
     pub fn seats(&self) -> &[Seat] {
         &self.seats
     }
 
-    /// The nearness between the workers, by the farthest CPUs of their sets.
+    /// Returns the nearness between the workers, by the farthest CPUs of their sets.
     #[must_use]
     pub fn matrix(&self, distances: &Distances) -> Matrix {
         let sets: Vec<CpuSet> = self.seats.iter().map(|seat| seat.cpus.clone()).collect();
@@ -241,8 +241,8 @@ impl fmt::Display for PlacementError {
 impl core::error::Error for PlacementError {}
 
 impl Placement {
-    /// This policy on the performance cores of a hybrid machine alone; elsewhere no change, because
-    /// all cores count as such.
+    /// Restricts this policy to the performance cores of a hybrid machine alone; elsewhere no
+    /// change, because all cores count as such.
     #[must_use]
     pub fn on_performance_cores(self) -> Self {
         match self {
@@ -251,7 +251,7 @@ impl Placement {
         }
     }
 
-    /// This policy, with workers that also prefer the memory of their node (`set_mempolicy`, on
+    /// Makes the workers of this policy also prefer the memory of their node (`set_mempolicy`, on
     /// Linux). First touch puts pages there anyway, unless a worker's node has no memory, or a page
     /// was touched elsewhere first.
     #[must_use]
@@ -387,7 +387,7 @@ impl Placement {
     }
 }
 
-/// Says so if there is nothing that performance cores are told from.
+/// Returns a note if there is nothing that performance cores are told from.
 fn restricts_nothing(topology: &Topology, allowed: &CpuSet, fast: &CpuSet) -> Option<String> {
     match topology.kind_source() {
         _ if fast != allowed => None,
@@ -403,14 +403,14 @@ fn restricts_nothing(topology: &Topology, allowed: &CpuSet, fast: &CpuSet) -> Op
     }
 }
 
-/// The index of the node that holds all of `cpus`.
+/// Returns the index of the node that holds all of `cpus`.
 fn node_of(topology: &Topology, cpus: &CpuSet) -> Option<usize> {
     let node = topology.cpu(cpus.first()?)?.node;
     cpus.is_subset(&topology.nodes()[node].cpus).then_some(node)
 }
 
-/// A node for each worker: every node once, then always the one with the most CPUs per worker. The
-/// workers of a node are next to each other.
+/// Chooses a node for each worker: every node once, then always the one with the most CPUs per
+/// worker. The workers of a node are next to each other.
 fn per_node(topology: &Topology, allowed: &CpuSet, workers: usize) -> Vec<CpuSet> {
     let of_node = |node: &crate::Node| &node.cpus & allowed;
     let nodes: Vec<CpuSet> = topology

@@ -68,7 +68,7 @@ impl Topology {
         Ok(Refreshed { machine, changes })
     }
 
-    /// What has changed from this machine to a `later` reading of it.
+    /// Returns what has changed from this machine to a `later` reading of it.
     #[must_use]
     pub fn changes_to(&self, later: &Self) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -99,16 +99,16 @@ impl Topology {
 }
 
 impl Plan {
-    /// The workers with a seat that has a CPU which is offline on `machine`, or not allowed: their
-    /// binding does not hold, or will not when it is made again.
+    /// Returns the workers with a seat that has a CPU which is offline on `machine`, or not
+    /// allowed: their binding does not hold, or will not when it is made again.
     #[must_use]
     pub fn stranded(&self, machine: &Topology) -> Vec<usize> {
         let stranded = |worker: &usize| !self.seats()[*worker].cpus.is_subset(machine.allowed());
         (0..self.seats().len()).filter(stranded).collect()
     }
 
-    /// The workers whose seat in the `later` plan is another: those that have to be bound again. A
-    /// worker that only one of the plans has counts.
+    /// Returns the workers whose seat in the `later` plan is another: those that have to be bound
+    /// again. A worker that only one of the plans has counts.
     #[must_use]
     pub fn moved(&self, later: &Self) -> Vec<usize> {
         let count = self.seats().len().max(later.seats().len());

@@ -47,7 +47,7 @@ pub(crate) const MAX_CPUS: usize = 1 << 16;
 const DEFAULT_MEMORY: u64 = 1 << 30;
 
 impl Topology {
-    /// The machine that `description` describes; see the crate's README for the grammar.
+    /// Builds the machine that `description` describes; see the crate's README for the grammar.
     ///
     /// ```
     /// use stealyard_topology::Topology;
@@ -80,8 +80,8 @@ impl Topology {
             .finish(source, Path::new(description), Notes::strict())
     }
 
-    /// The same machine with other distances between its nodes: a row for each node, in order of
-    /// their ids, 10 for local. For described machines, whose text can't give them.
+    /// Returns the same machine with other distances between its nodes: a row for each node, in
+    /// order of their ids, 10 for local. For described machines, whose text can't give them.
     ///
     /// # Errors
     /// [`Error::Inconsistent`] if the rows are not as many and as long as there are nodes, or a
@@ -108,7 +108,7 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// The CPUs of the object at `index` of a level that has `objects` in all.
+    /// Returns the CPUs of the object at `index` of a level that has `objects` in all.
     fn cpus(&self, objects: usize, index: usize) -> CpuSet {
         let width = self.total / objects;
         let range: Range<usize> = index * width..(index + 1) * width;
@@ -144,7 +144,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// A machine without packages is one; CPUs without cores are each one.
+    /// Fills the gaps: a machine without packages is one; CPUs without cores are each one.
     fn fill_gaps(&mut self) {
         if self.draft.packages.is_empty() {
             self.draft.packages.push(Group {
@@ -163,8 +163,8 @@ impl Machine<'_> {
         }
     }
 
-    /// Nodes, innermost first: they get the CPUs. The numbers go as hwloc gives them, through the
-    /// machine in order, an object's own nodes after those of its parts.
+    /// Adds the nodes, innermost first: they get the CPUs. The numbers go as hwloc gives them,
+    /// through the machine in order, an object's own nodes after those of its parts.
     fn add_nodes(&mut self, memories: &[parse::Memory]) -> Result<(), Error> {
         if memories.is_empty() {
             let cpus = self.draft.online.clone();
@@ -226,13 +226,13 @@ fn default_size(level: u8) -> u64 {
     }
 }
 
-/// The kernel's numbers of the objects of the level at `depth`.
+/// Returns the kernel's numbers of the objects of the level at `depth`.
 fn numbers(levels: &[Level], depth: usize) -> Result<Vec<usize>, Error> {
     let level = &levels[depth];
     expand(levels, level.indexes.as_ref(), level.total, level.total)
 }
 
-/// The numbers of the nodes; `indexes` may stand with the only kind of node there is.
+/// Returns the numbers of the nodes; `indexes` may stand with the only kind of node there is.
 fn node_numbers(
     levels: &[Level],
     memories: &[parse::Memory],
@@ -292,7 +292,7 @@ fn expand(
     }
 }
 
-/// Each loop is a digit of the number: `(position / step) % count`, the first the least
+/// Runs loops, each a digit of the number: `(position / step) % count`, the first the least
 /// significant.
 fn run_loops(loops: &[(usize, usize)], count: usize) -> Result<Vec<usize>, String> {
     let mut loops = loops.to_vec();
@@ -306,7 +306,7 @@ fn run_loops(loops: &[(usize, usize)], count: usize) -> Result<Vec<usize>, Strin
         return Err(format!("the loops give other than {count} indexes"));
     };
     let smallest = loops.iter().map(|&(step, _)| step).min().unwrap_or(1);
-    // What lies within the smallest step is numbered last, without being named.
+    // Objects within the smallest step are numbered last, without being named.
     if covered != count && smallest.checked_mul(covered) == Some(count) {
         loops.push((1, smallest));
     } else if covered != count {
@@ -325,7 +325,7 @@ fn run_loops(loops: &[(usize, usize)], count: usize) -> Result<Vec<usize>, Strin
     Ok(numbers)
 }
 
-/// The loops that number objects along levels: the first level varies fastest.
+/// Returns the loops that number objects along levels: the first level varies fastest.
 fn loops_along(
     levels: &[Level],
     kinds: &[Kind],
@@ -353,7 +353,7 @@ fn loops_along(
         .collect())
 }
 
-/// What a level of caches is; used by the parser.
+/// Returns what a level of caches is; used by the parser.
 pub(crate) fn cache(level: u8, kind: CacheKind) -> Kind {
     Kind::Cache { level, kind }
 }

@@ -75,8 +75,8 @@ impl Topology {
         read(root.as_ref(), Notes::default())
     }
 
-    /// As [`Topology::from_sysfs`], with every doubt as an error: for tests of captured trees, and
-    /// for programs that would rather not start than run on a machine that was misread.
+    /// Reads as [`Topology::from_sysfs`] does, with every doubt as an error: for tests of captured
+    /// trees, and for programs that would rather not start than run on a machine that was misread.
     ///
     /// # Errors
     /// A file that is missing though Linux always has it, that can't be read or understood, or that

@@ -251,8 +251,8 @@ pub enum CacheKind {
 }
 
 impl Topology {
-    /// A machine of one package and one node, whose `cpus` are each a core; `why` becomes a note.
-    /// An empty set counts as CPU 0.
+    /// Makes a machine of one package and one node, whose `cpus` are each a core; `why` becomes a
+    /// note. An empty set counts as CPU 0.
     #[must_use]
     pub fn flat(cpus: &CpuSet, why: &str) -> Self {
         let cpus = if cpus.is_empty() {
@@ -263,101 +263,101 @@ impl Topology {
         draft::flat(&cpus, why)
     }
 
-    /// Where the value came from.
+    /// Returns where the value came from.
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// What was missing, malformed or contradictory in the source, and what was assumed in its
-    /// place. Empty for a machine that was read without a doubt.
+    /// Returns what was missing, malformed or contradictory in the source, and what was assumed in
+    /// its place. Empty for a machine that was read without a doubt.
     #[must_use]
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 
-    /// What told performance cores from efficiency cores; `None` where all count as performance
-    /// cores.
+    /// Returns what told performance cores from efficiency cores; `None` where all count as
+    /// performance cores.
     #[must_use]
     pub fn kind_source(&self) -> Option<KindSource> {
         self.kind_source
     }
 
-    /// The CPUs the machine runs. Never empty.
+    /// Returns the CPUs the machine runs. Never empty.
     #[must_use]
     pub fn online(&self) -> &CpuSet {
         &self.online
     }
 
-    /// The CPUs that are there but switched off.
+    /// Returns the CPUs that are there but switched off.
     #[must_use]
     pub fn offline(&self) -> &CpuSet {
         &self.offline
     }
 
-    /// The online CPUs this process may use; all, for a machine that is not this one.
+    /// Returns the online CPUs this process may use; all, for a machine that is not this one.
     #[must_use]
     pub fn allowed(&self) -> &CpuSet {
         &self.allowed
     }
 
-    /// The packages, by lowest CPU.
+    /// Returns the packages, by lowest CPU.
     #[must_use]
     pub fn packages(&self) -> &[Package] {
         &self.packages
     }
 
-    /// The dies, by lowest CPU.
+    /// Returns the dies, by lowest CPU.
     #[must_use]
     pub fn dies(&self) -> &[Die] {
         &self.dies
     }
 
-    /// The clusters, by lowest CPU; often none.
+    /// Returns the clusters, by lowest CPU; often none.
     #[must_use]
     pub fn clusters(&self) -> &[Cluster] {
         &self.clusters
     }
 
-    /// The cores, by lowest CPU.
+    /// Returns the cores, by lowest CPU.
     #[must_use]
     pub fn cores(&self) -> &[Core] {
         &self.cores
     }
 
-    /// The online CPUs, ascending.
+    /// Returns the online CPUs, ascending.
     #[must_use]
     pub fn cpus(&self) -> &[Cpu] {
         &self.cpus
     }
 
-    /// The NUMA nodes, by id; at least one.
+    /// Returns the NUMA nodes, by id; at least one.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// The caches, by level, kind and lowest CPU.
+    /// Returns the caches, by level, kind and lowest CPU.
     #[must_use]
     pub fn caches(&self) -> &[Cache] {
         &self.caches
     }
 
-    /// The online CPU the kernel calls `id`. O(log CPUs).
+    /// Returns the online CPU the kernel calls `id`. O(log CPUs).
     #[must_use]
     pub fn cpu(&self, id: usize) -> Option<&Cpu> {
         let position = self.cpus.binary_search_by_key(&id, |cpu| cpu.id).ok()?;
         Some(&self.cpus[position])
     }
 
-    /// The cache of this level that holds `cpu`'s data.
+    /// Returns the cache of this level that holds `cpu`'s data.
     #[must_use]
     pub fn data_cache(&self, cpu: &Cpu, level: u8) -> Option<&Cache> {
         let mut caches = cpu.caches.iter().map(|&index| &self.caches[index]);
         caches.find(|cache| cache.level == level && cache.kind != CacheKind::Instruction)
     }
 
-    /// The largest level of a data or unified cache that `cpu` has, and that cache.
+    /// Returns the largest level of a data or unified cache that `cpu` has, and that cache.
     #[must_use]
     pub fn last_level_cache(&self, cpu: &Cpu) -> Option<&Cache> {
         let caches = cpu.caches.iter().map(|&index| &self.caches[index]);
@@ -366,8 +366,8 @@ impl Topology {
             .max_by_key(|cache| cache.level)
     }
 
-    /// The node with the fewest SLIT units from the node at `index` that has CPUs of `among`;
-    /// itself, if it has any. Ties go to the lower index.
+    /// Returns the node with the fewest SLIT units from the node at `index` that has CPUs of
+    /// `among`; itself, if it has any. Ties go to the lower index.
     #[must_use]
     pub fn nearest_node_with(&self, index: usize, among: &CpuSet) -> Option<usize> {
         let has = |node: &usize| !self.nodes[*node].cpus.is_disjoint(among);
@@ -394,7 +394,7 @@ impl Topology {
         Ok(self)
     }
 
-    /// The allowed CPUs that are on performance cores.
+    /// Returns the allowed CPUs that are on performance cores.
     #[must_use]
     pub fn performance_cpus(&self) -> CpuSet {
         let performance = self
@@ -412,7 +412,7 @@ impl Topology {
             .any(|core| core.kind == CoreKind::Efficiency)
     }
 
-    /// Where two descriptions of a machine differ, one line each; empty if they are equal.
+    /// Returns where two descriptions of a machine differ, one line each; empty if they are equal.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut found = Vec::new();
@@ -481,7 +481,7 @@ impl PartialEq for Topology {
 impl Eq for Topology {}
 
 impl fmt::Debug for Topology {
-    /// A summary; the parts have their own `Debug`.
+    /// Writes a summary; the parts have their own `Debug`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Topology")
             .field("source", &self.source)

@@ -21,7 +21,7 @@ macro_rules! plain {
 }
 
 #[test]
-fn o16_what_each_type_may_do() {
+fn o16_each_type_has_the_documented_auto_traits() {
     plain!(Bind Cache CacheKind Cluster Core CoreKind Cpu CpuListError CpuSet CpusetLimit Die);
     plain!(Distances Error Limits Matrix Node Package Parallelism ParsePlacementError PinError);
     plain!(Pinned PlaceList Placement PlacementError Places PlacesError Plan Quota Reason Seat);

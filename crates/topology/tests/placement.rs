@@ -126,7 +126,7 @@ fn places_as_in_openmp() {
 }
 
 #[test]
-fn what_cannot_be_met_is_said() {
+fn a_request_that_cannot_be_met_is_an_error_that_says_why() {
     let m = machine("pack:2 [numa] core:2 pu:2")
         .restricted_to(&set("0-3,6"))
         .expect("online");

@@ -216,7 +216,7 @@ fn o6_one_cpu_speaks_for_its_set_on_a_large_machine() {
 }
 
 #[test]
-fn what_may_be_missing_is_assumed_and_said() {
+fn missing_nodes_and_caches_are_assumed_and_noted() {
     let mut tree = captured("numa2-smt");
     tree.remove(NODE);
     (0..8).for_each(|cpu| _ = tree.remove(&format!("{CPU}/cpu{cpu}/cache")));
@@ -377,7 +377,7 @@ fn a_strict_reading_of_a_broken_tree_is_an_error_that_names_the_file() {
 }
 
 #[test]
-fn what_is_broken_costs_only_its_own_part_and_leaves_a_note() {
+fn a_broken_file_costs_only_its_own_part_and_leaves_a_note() {
     let whole = captured("numa2-smt").read("whole").expect("a sound tree");
     assert_eq!(whole.notes(), []);
     each_broken("lenient", |root, change, named| {

@@ -20,7 +20,7 @@ pub(super) struct Program {
 const FILE: u32 = 0o100_755;
 const DIRECTORY: u32 = 0o040_755;
 
-/// The archive's bytes.
+/// Writes the archive.
 pub(super) fn build(
     machine: &Machine,
     programs: &[Program],
@@ -63,9 +63,9 @@ pub(super) fn build(
     Ok(archive)
 }
 
-/// The program without what only debuggers read, if it can be taken out: ten programs with it fill
-/// the memory of a guest's nodes, which then give none to those that are to show where theirs comes
-/// from.
+/// Strips the program of what only debuggers read, if it can be taken out: ten programs with
+/// it fill the memory of a guest's nodes, which then give none to those that are to show where
+/// theirs comes from.
 fn stripped(program: &Path) -> PathBuf {
     let small = program.with_extension("stripped");
     let mut strip = Command::new("strip");
@@ -97,7 +97,7 @@ fn entry(archive: &mut Vec<u8>, name: &str, mode: u32, content: &[u8]) {
     archive.resize(archive.len().next_multiple_of(4), 0);
 }
 
-/// The shared libraries of a program, with the loader; none for a static one.
+/// Returns the shared libraries of a program, with the loader; none for a static one.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>, String> {
     let output = Command::new("ldd").arg(program).output();
     let output = output.map_err(|error| format!("ldd can't be started: {error}"))?;
@@ -108,8 +108,8 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(words.map(PathBuf::from).collect())
 }
 
-/// The first process: prepares the guest, runs the programs one after the other, powers off. Output
-/// goes to the second serial port, names and exit codes to the third.
+/// Writes the first process: it prepares the guest, runs the programs one after the other, powers
+/// off. Output goes to the second serial port, names and exit codes to the third.
 fn init(machine: &Machine, programs: &[Program]) -> String {
     let mut script = String::from(
         "#!/bin/busybox sh\n\

@@ -96,7 +96,7 @@ fn kernel(folder: &Path) -> Result<PathBuf, String> {
     Ok(image)
 }
 
-/// The package that the meta package of the cloud kernel stands for.
+/// Returns the package that the meta package of the cloud kernel stands for.
 fn newest_kernel() -> Option<String> {
     let output = Command::new("apt-cache")
         .args(["depends", "linux-image-cloud-amd64"])
@@ -111,7 +111,7 @@ fn newest_kernel() -> Option<String> {
         .map(String::from)
 }
 
-/// The file of a folder whose name ends so, the kernel first.
+/// Returns the file of a folder whose name ends so, the kernel first.
 fn only_file(folder: &Path, end: &str) -> Result<PathBuf, String> {
     let entries =
         std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;

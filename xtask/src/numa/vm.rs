@@ -50,7 +50,7 @@ pub(super) fn boot(
     ))
 }
 
-/// What a kernel said as it gave up.
+/// Returns what a kernel said as it gave up.
 fn panic_of(console: &str) -> Option<String> {
     let line = console.lines().find(|line| line.contains("Kernel panic"))?;
     Some(line.trim().to_owned())
@@ -140,7 +140,7 @@ fn wait(child: &mut Child) -> Result<Option<ExitStatus>, String> {
     }
 }
 
-/// Every program must have ended, with status 0.
+/// Checks that every program has ended, with status 0.
 fn judge(programs: &[Program], status: &str) -> Result<(), String> {
     let mut failed = Vec::new();
     for Program { name, .. } in programs {

@@ -29,7 +29,7 @@ pub(crate) enum Form {
 /// Macros that choose by predicates; the whole body counts.
 const CHOOSERS: [&str; 4] = ["cfg", "cfg_if", "cfg_match", "cfg_select"];
 
-/// Every predicate of the file, in order.
+/// Returns every predicate of the file, in order.
 pub(super) fn all(source: &Source) -> Vec<Cfg> {
     let mut found = Vec::new();
     for at in 0..source.tokens.len() {
@@ -55,7 +55,8 @@ pub(super) fn all(source: &Source) -> Vec<Cfg> {
     found
 }
 
-/// The attribute whose name `cfg` or `cfg_attr` stands at `at`, also inside another `cfg_attr`.
+/// Returns the attribute whose name `cfg` or `cfg_attr` stands at `at`, also inside another
+/// `cfg_attr`.
 fn attribute(source: &Source, at: usize, word: &str, closer: usize) -> Option<Cfg> {
     let mut opener = at.checked_sub(1)?;
     // Out of `cfg_attr(test, cfg(…))`.
@@ -90,7 +91,7 @@ fn attribute(source: &Source, at: usize, word: &str, closer: usize) -> Option<Cf
     })
 }
 
-/// True if the predicate can hold in a test build only: `test`, or `all(test, …)`.
+/// Whether the predicate can hold in a test build only: `test`, or `all(test, …)`.
 pub(super) fn needs_test(source: &Source, predicate: Range<usize>) -> bool {
     match source.word(predicate.start) {
         Some("test") => predicate.len() == 1 || source.is_sign(predicate.start + 1, ','),
@@ -105,7 +106,7 @@ pub(super) fn needs_test(source: &Source, predicate: Range<usize>) -> bool {
     }
 }
 
-/// The last token of the item or statement whose attributes begin at `first`.
+/// Returns the last token of the item or statement whose attributes begin at `first`.
 pub(super) fn end_of_item(source: &Source, first: usize) -> usize {
     let mut at = first;
     while source.is_sign(at, '#') {
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn test_code_is_what_needs_a_test_build() {
+    fn items_that_need_a_test_build_are_test_code() {
         let needs = |text: &str| {
             let source = source(text);
             let cfg = all(&source).remove(0);

@@ -100,7 +100,8 @@ fn sign(character: char) -> Kind {
     }
 }
 
-/// What a literal quotes: a string's inside, a character with its quotes; nothing of a number.
+/// Returns what a literal quotes: a string's inside, a character with its quotes; nothing of a
+/// number.
 fn inside(kind: LiteralKind, text: &str, start: usize) -> Option<Range<usize>> {
     match kind {
         LiteralKind::Int { .. } | LiteralKind::Float { .. } => None,

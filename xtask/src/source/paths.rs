@@ -44,7 +44,7 @@ const KEYWORDS: [&str; 34] = [
     "return", "static", "struct", "trait", "true", "type", "unsafe", "use", "where", "while",
 ];
 
-/// Every path of the file, in order.
+/// Returns every path of the file, in order.
 pub(super) fn mentions(source: &Source) -> Vec<Mention> {
     let mut walk = Walk {
         source,
@@ -103,7 +103,7 @@ impl Walk<'_> {
         }
     }
 
-    /// True for a field or a method: what comes after a dot.
+    /// Returns true for a field or a method: what comes after a dot.
     fn is_member(&self, at: usize) -> bool {
         at > 0 && self.source.is_sign(at - 1, '.') && !(at > 1 && self.source.is_sign(at - 2, '.'))
     }
@@ -239,7 +239,7 @@ impl Names {
         names
     }
 
-    /// All that `mention` may stand for, itself first, with renames followed through.
+    /// Returns all that `mention` may stand for, itself first, with renames followed through.
     pub(crate) fn meanings(&self, mention: &Mention, test: bool) -> Vec<Vec<String>> {
         let mut found = vec![mention.segments.clone()];
         let mut next = 0;
@@ -264,7 +264,7 @@ impl Names {
         found
     }
 
-    /// What `mention` may be, taken out of the modules that are imported whole.
+    /// Returns what `mention` may be, taken out of the modules that are imported whole.
     pub(crate) fn through_globs(&self, mention: &Mention, test: bool) -> Vec<Vec<String>> {
         let scopes = [Some(&self.shipped), test.then_some(&self.tests)];
         let globs = scopes.into_iter().flatten().flat_map(|scope| &scope.globs);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_test_imports_means_nothing_outside() {
+    fn imports_of_a_test_mean_nothing_outside() {
         let text = "thread::spawn();\n#[cfg(test)]\nmod tests {\n    use std::thread;\n}\n";
         let source = Source::new(Path::new("x.rs"), text);
         assert_eq!(source.names.meanings(&source.mentions[0], false).len(), 1);

@@ -26,7 +26,7 @@ pub(crate) struct Site {
     pub(crate) call: Option<Range<usize>>,
 }
 
-/// Every ordering in shipped code, in order, under whatever name.
+/// Returns every ordering in shipped code, in order, under whatever name.
 pub(super) fn all(source: &Source) -> Vec<Site> {
     let mut sites = Vec::new();
     for mention in &source.mentions {
@@ -50,7 +50,7 @@ pub(super) fn all(source: &Source) -> Vec<Site> {
     sites
 }
 
-/// The family and the name, if `path` ends in an ordering or in an asymmetric fence.
+/// Returns the family and the name, if `path` ends in an ordering or in an asymmetric fence.
 fn ordering(path: &[String]) -> Option<(&str, &str)> {
     let [.., family, name] = path else {
         return None;
@@ -63,7 +63,7 @@ fn ordering(path: &[String]) -> Option<(&str, &str)> {
     fits.then_some((family, name))
 }
 
-/// A call of an asymmetric fence.
+/// Makes the site of a call of an asymmetric fence.
 fn fence(source: &Source, mention: &Mention, token: String) -> Site {
     let (line, column) = source.position(mention.last);
     Site {
@@ -76,7 +76,7 @@ fn fence(source: &Source, mention: &Mention, token: String) -> Site {
     }
 }
 
-/// An ordering, which is the argument of an operation.
+/// Makes the site of an ordering, which is the argument of an operation.
 fn access(source: &Source, mention: &Mention, token: String) -> Site {
     let (line, column) = source.position(mention.last);
     let mut site = Site {

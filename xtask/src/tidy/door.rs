@@ -134,7 +134,7 @@ fn is_conformance(path: &Path) -> bool {
     })
 }
 
-/// True if `path`, in this role, reaches behind the door.
+/// Whether `path`, in this role, reaches behind the door.
 fn is_behind(path: &[String], role: &Role, exempt: &[(&str, &str)]) -> bool {
     let words: Vec<&str> = path.iter().map(String::as_str).collect();
     let [root, rest @ ..] = words.as_slice() else {
@@ -166,7 +166,8 @@ fn is_behind(path: &[String], role: &Role, exempt: &[(&str, &str)]) -> bool {
     }
 }
 
-/// What is wrong with a macro that needs no import, or that brings code which no rule reads.
+/// Returns what is wrong with a macro that needs no import, or that brings code which no rule
+/// reads.
 fn macro_behind(source: &Source, mention: &Mention, meanings: &[Vec<String>]) -> Option<String> {
     let called = source.is_sign(mention.last + 1, '!')
         && matches!(source.kind(mention.last + 2), Some(Kind::Open(..)));
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_behind_the_door_is_free() {
+    fn names_that_are_not_behind_the_door_are_free() {
         for text in [
             "use stealyard_sync::{Arc, Mutex, atomic::AtomicUsize, thread};\nfn f() { thread::park(); }",
             "use stealyard_sync::thread_local;\nthread_local! { static A: u8 = 1; }",
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clippy_refuses_is_refused_here() {
+    fn names_that_clippy_refuses_are_refused_here() {
         let config = crate::run::root().join("clippy.toml");
         let config = std::fs::read_to_string(config).unwrap();
         let paths: Vec<&str> = config

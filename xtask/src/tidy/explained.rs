@@ -46,7 +46,7 @@ pub(super) fn in_full(source: &Source, report: &mut Report) {
     }
 }
 
-/// True for the path of the atomic orderings, not of those that compare.
+/// Returns true for the path of the atomic orderings, not of those that compare.
 fn is_ordering(path: &[String]) -> bool {
     let compares = path
         .iter()

@@ -68,7 +68,7 @@ const LINES: [(&str, &str); 22] = [
     ),
 ];
 
-/// The crates behind the door.
+/// Returns the crates behind the door.
 fn structures() -> Vec<Package> {
     let mut packages = workspace::packages(&run::root()).unwrap();
     packages.retain(Package::is_behind_the_door);
@@ -76,7 +76,7 @@ fn structures() -> Vec<Package> {
     packages
 }
 
-/// How often each rule complains about `source`.
+/// Returns how often each rule complains about `source`.
 fn count(package: &Package, source: &Source, rule: &str) -> usize {
     let mut report = Report::default();
     shipped(package, source, &mut report);
@@ -87,7 +87,7 @@ fn count(package: &Package, source: &Source, rule: &str) -> usize {
         .count()
 }
 
-/// A copy of `source` with `line` added at its end.
+/// Returns a copy of `source` with `line` added at its end.
 fn with(source: &Source, line: &str) -> Source {
     let text = std::fs::read_to_string(&source.path).unwrap();
     Source::new(&source.path, &format!("{text}\n{line}\n"))
@@ -152,8 +152,8 @@ fn no_structure_cites_a_label_of_another_file() {
     assert!(tried >= 4, "only {tried} crates have labels");
 }
 
-/// A source of a crate, and a label that another file of it defines and that the source may not
-/// cite.
+/// Returns a source of a crate, and a label that another file of it defines and that the source may
+/// not cite.
 fn foreign_label(files: &[labels::File]) -> Option<(usize, String)> {
     let sources = files.iter().enumerate().filter(|(_, file)| {
         let path = &file.path;

@@ -46,7 +46,7 @@ pub(super) fn check(packages: &[Package], report: &mut Report) -> Result<(), Str
     Ok(())
 }
 
-/// The files of a crate that define or cite labels.
+/// Returns the files of a crate that define or cite labels.
 pub(super) fn read(package: &Package) -> Result<Vec<File>, String> {
     let mut files: Vec<File> = package.sources()?.iter().map(File::of_source).collect();
     for page in source::files(&package.folder.join("src"), "md") {
@@ -112,7 +112,7 @@ impl File {
         self.defined.iter().any(|(defined, _)| defined == label)
     }
 
-    /// True if this file's labels are at hand in `other`: it is the same, or that stands in its
+    /// Whether this file's labels are at hand in `other`: it is the same, or that stands in its
     /// folder. A page stands in the folder of the file that it belongs to.
     pub(super) fn is_at_hand_in(&self, other: &Self) -> bool {
         other.path.starts_with(self.path.with_extension(""))
@@ -121,7 +121,7 @@ impl File {
                 && self.path.parent() == Some(&other.path.with_extension(""))
     }
 
-    /// True if the opening essay sends the reader to `other` for its labels.
+    /// Whether the opening essay sends the reader to `other` for its labels.
     pub(super) fn refers_to(&self, other: &Self) -> bool {
         let opening = self.paragraphs.iter();
         opening
@@ -139,7 +139,7 @@ impl File {
 }
 
 impl Paragraph {
-    /// The labels that the head of this item or row defines.
+    /// Returns the labels that the head of this item or row defines.
     fn definitions(&self) -> Vec<(String, usize)> {
         let Some((line, text)) = self.lines.first() else {
             return Vec::new();
@@ -164,8 +164,8 @@ impl Paragraph {
             .collect()
     }
 
-    /// The labels that it names, each with its line; the rows of `tests/risks.md` are no labels:
-    /// "risk W11", "risks W1 and W2".
+    /// Returns the labels that it names, each with its line; the rows of `tests/risks.md` are no
+    /// labels: "risk W11", "risks W1 and W2".
     fn labels(&self) -> Vec<(usize, String)> {
         let mut found = Vec::new();
         let mut of_risk = false;
@@ -183,7 +183,7 @@ impl Paragraph {
         found
     }
 
-    /// True if it names `file`, as `ring.rs` or with folders before it.
+    /// Whether it names `file`, as `ring.rs` or with folders before it.
     fn names(&self, file: &File) -> bool {
         self.lines.iter().any(|(_, text)| {
             text.split(|c: char| !c.is_alphanumeric() && !matches!(c, '.' | '/' | '_' | '-'))
@@ -280,7 +280,7 @@ fn words(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// `text` without its code spans, except those that are one label.
+/// Returns `text` without its code spans, except those that are one label.
 fn without_code(text: &str) -> String {
     let parts = text.split('`').enumerate();
     parts
@@ -294,7 +294,7 @@ fn without_code(text: &str) -> String {
         .collect()
 }
 
-/// A list item without what makes it one: `- `, `* `, `1. `.
+/// Returns a list item without what makes it one: `- `, `* `, `1. `.
 fn without_bullet(text: &str) -> &str {
     let numbered = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let item = match numbered.strip_prefix(". ") {
@@ -308,7 +308,7 @@ fn capitals(label: &str) -> usize {
     label.chars().filter(char::is_ascii_uppercase).count()
 }
 
-/// A label is one to four capitals and one or two digits: `R1`, `SP12`.
+/// Returns the word if it is a label, one to four capitals and one or two digits: `R1`, `SP12`.
 pub(super) fn label(word: &str) -> Option<&str> {
     let digits = word.find(|c: char| c.is_ascii_digit())?;
     let (capitals, number) = word.split_at(digits);
@@ -323,7 +323,7 @@ pub(super) fn label(word: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    /// What is said about a crate of these files.
+    /// Returns what is said about a crate of these files.
     fn complaints(files: &[(&str, &str)]) -> Vec<String> {
         let file = |(path, text): &(&str, &str)| {
             let path = Path::new("/w/crates/x/src").join(path);
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_nobody_defined_is_seen() {
+    fn a_label_without_a_definition_is_seen() {
         for citing in [
             "// SAFETY: by R7.",
             "//! By R7.",
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_label_is_one() {
+    fn labels_are_told_from_other_words() {
         assert_eq!(label("R1"), Some("R1"));
         assert_eq!(label("SP12"), Some("SP12"));
         assert_eq!(label("BUFR1"), Some("BUFR1"));

@@ -22,7 +22,7 @@ pub(super) fn check(root: &Path, report: &mut Report) -> Result<(), String> {
     Ok(())
 }
 
-/// What is wrong with `target` as written in `page`, if anything.
+/// Returns what is wrong with `target` as written in `page`, if anything.
 fn broken(page: &Path, text: &str, target: &str) -> Result<Option<String>, String> {
     if target.contains("://") || target.starts_with("mailto:") {
         return Ok(None);
@@ -61,13 +61,14 @@ fn resolve(page: &Path, file: &str) -> PathBuf {
     page.parent().unwrap_or(Path::new(".")).join(file)
 }
 
-/// The pages are read as GitHub and docs.rs read them.
+/// Returns the options by which GitHub and docs.rs read pages.
 fn options() -> Options {
     Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH
 }
 
-/// The targets of all links and pictures, and of all definitions, whether used or not; each with
-/// where it stands, in bytes. `[text][name]` without a definition of `name` is a link to nowhere.
+/// Returns the targets of all links and pictures, and of all definitions, whether used or not; each
+/// with where it stands, in bytes. `[text][name]` without a definition of `name` is a link to
+/// nowhere.
 fn links<'text>(text: &'text str) -> Vec<(usize, String)> {
     let mut undefined = Vec::new();
     let note = |link: BrokenLink<'text>| -> Option<(CowStr<'text>, CowStr<'text>)> {
@@ -97,12 +98,12 @@ fn links<'text>(text: &'text str) -> Vec<(usize, String)> {
     found
 }
 
-/// True for what rustdoc looks up: a path in the code.
+/// Returns true for what rustdoc looks up: a path in the code.
 fn is_code(reference: &str) -> bool {
     reference.starts_with('`') || reference.contains("::")
 }
 
-/// The anchors of a page's headings, as the common renderers make them.
+/// Returns the anchors of a page's headings, as the common renderers make them.
 fn anchors(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut heading: Option<String> = None;
@@ -133,12 +134,13 @@ fn anchors(text: &str) -> Vec<String> {
     found
 }
 
-/// What a page is made of, as GitHub and docs.rs see it, each with where it stands in bytes.
+/// Returns what a page is made of, as GitHub and docs.rs see it, each with where it stands in
+/// bytes.
 pub(super) fn events(text: &str) -> impl Iterator<Item = (Event<'_>, Range<usize>)> {
     Parser::new_ext(text, options()).into_offset_iter()
 }
 
-/// A heading's anchor.
+/// Returns a heading's anchor.
 fn slug(heading: &str) -> String {
     heading
         .trim()

@@ -69,7 +69,7 @@ fn layers(packages: &[Package], report: &mut Report) {
     }
 }
 
-/// A README that names a minimum Rust version names the workspace's.
+/// Checks that a README that names a minimum Rust version names the workspace's.
 fn msrv(root: &Path, package: &Package, report: &mut Report) -> Result<(), String> {
     let version = &package.rust_version;
     if version.is_empty() {
@@ -100,8 +100,8 @@ mod tests {
     use super::*;
     use crate::workspace;
 
-    /// What the layer rule says about a workspace of these packages, each with its dependencies as
-    /// written in its manifest.
+    /// Returns what the layer rule says about a workspace of these packages, each with its
+    /// dependencies as written in its manifest.
     fn complaints(name: &str, manifests: &[(&str, &str)]) -> Vec<String> {
         let root = crate::run::root().join("target/xtask-tests").join(name);
         let _ = std::fs::remove_dir_all(&root);

@@ -51,7 +51,7 @@ pub(super) fn check(source: &Source, report: &mut Report) {
     }
 }
 
-/// True for a word that asks what system or machine this is.
+/// Returns true for a word that asks what system or machine this is.
 fn is_platform(word: &str) -> bool {
     matches!(word, "unix" | "windows") || word.starts_with("target_")
 }

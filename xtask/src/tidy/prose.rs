@@ -50,7 +50,7 @@ impl Counts {
         }
     }
 
-    /// How many of 1,000 sentences are of this kind.
+    /// Returns how many of 1,000 sentences are of this kind.
     fn rate(self, count: usize) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a few thousand sentences")]
         let (count, all) = (count as f64, self.sentences.max(1) as f64);
@@ -191,7 +191,7 @@ fn shown(counts: Counts) -> String {
     )
 }
 
-/// The files of the workspace that hold prose.
+/// Returns the files of the workspace that hold prose.
 fn read(root: &Path) -> Result<Vec<File>, String> {
     let columns = columns(root)?;
     let mut paths = source::files(root, "md");
@@ -202,7 +202,7 @@ fn read(root: &Path) -> Result<Vec<File>, String> {
     paths.iter().map(|path| File::read(path, columns)).collect()
 }
 
-/// What was counted in each crate, and in each other folder at the top.
+/// Returns what was counted in each crate, and in each other folder at the top.
 fn by_folder(root: &Path, files: &[File]) -> BTreeMap<String, Counts> {
     let mut found: BTreeMap<String, Counts> = BTreeMap::new();
     for file in files {
@@ -226,7 +226,7 @@ fn by_folder(root: &Path, files: &[File]) -> BTreeMap<String, Counts> {
     found
 }
 
-/// The width that `rustfmt.toml` sets.
+/// Reads the width that `rustfmt.toml` sets.
 fn columns(root: &Path) -> Result<usize, String> {
     let path = root.join("rustfmt.toml");
     let text = source::text(&path)?;
@@ -236,7 +236,7 @@ fn columns(root: &Path) -> Result<usize, String> {
         .ok_or_else(|| format!("{} sets no max_width", path.display()))
 }
 
-/// The comment lines that are longer than `columns` and could be broken.
+/// Returns the comment lines that are longer than `columns` and could be broken.
 fn long_lines(source: &Source, columns: usize) -> Vec<usize> {
     let long = |number: &usize| {
         let comment = source::without_slashes(&source.comments[*number]);

@@ -105,7 +105,7 @@ impl<'sources> House<'sources> {
         house
     }
 
-    /// The rooms at the top.
+    /// Returns the rooms at the top.
     fn rooms(&self) -> BTreeSet<(&String, &Path)> {
         let rooms = self.files.iter().filter_map(|(file, source)| {
             let first = file.first()?;
@@ -139,7 +139,7 @@ impl<'sources> House<'sources> {
         doors
     }
 
-    /// The modules of this crate that `mention` reaches into.
+    /// Returns the modules of this crate that `mention` reaches into.
     fn targets(&self, file: &Module, source: &Source, mention: &Mention) -> BTreeSet<Module> {
         let inside = [file.as_slice(), &mention.modules].concat();
         let mut found = BTreeSet::new();
@@ -186,7 +186,7 @@ impl<'sources> House<'sources> {
         }
     }
 
-    /// The deepest module on `path`, and the name that `path` takes from it.
+    /// Returns the deepest module on `path`, and the name that `path` takes from it.
     fn split<'path>(&self, path: &'path [String]) -> (Module, Option<&'path String>) {
         let mut length = path.len();
         while !self.modules.contains_key(&path[..length]) {
@@ -195,8 +195,8 @@ impl<'sources> House<'sources> {
         (path[..length].to_vec(), path.get(length))
     }
 
-    /// The modules that `path` leads to from `file`: through the doors above it, to the rooms
-    /// behind.
+    /// Returns the modules that `path` leads to from `file`: through the doors above it, to the
+    /// rooms behind.
     fn target(&self, file: &Module, path: Module, steps: usize) -> BTreeSet<Module> {
         let (module, name) = self.split(&path);
         let stands_in = &self.modules[&module];
@@ -214,7 +214,7 @@ impl<'sources> House<'sources> {
     }
 }
 
-/// The module of the file at `path` under `src`.
+/// Returns the module of the file at `path` under `src`.
 fn module(folder: &Path, path: &Path) -> Module {
     let inside = path.strip_prefix(folder).unwrap_or(path).with_extension("");
     let parts = inside.components();
@@ -287,7 +287,7 @@ fn circles(folder: &Module, imports: &Imports, report: &mut Report) {
     }
 }
 
-/// The rooms that `from` reaches, through others or not; itself only if in a circle.
+/// Returns the rooms that `from` reaches, through others or not; itself only if in a circle.
 fn reachable<'imports>(from: &String, imports: &'imports Imports) -> BTreeSet<&'imports String> {
     let mut found = BTreeSet::new();
     let mut open = vec![from];
@@ -301,7 +301,7 @@ fn reachable<'imports>(from: &String, imports: &'imports Imports) -> BTreeSet<&'
     found
 }
 
-/// The shortest way from `room` back to it.
+/// Returns the shortest way from `room` back to it.
 fn shortest_circle(room: &str, imports: &Imports) -> Option<Vec<String>> {
     let mut ways = vec![vec![room.to_owned()]];
     let mut seen = BTreeSet::new();
@@ -328,7 +328,7 @@ fn shortest_circle(room: &str, imports: &Imports) -> Option<Vec<String>> {
 mod tests {
     use super::*;
 
-    /// What is said about a crate of these files.
+    /// Returns what is said about a crate of these files.
     fn complaints(name: &str, files: &[(&str, &str)]) -> Vec<String> {
         let package = Package {
             name: name.to_owned(),

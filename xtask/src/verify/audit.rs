@@ -74,7 +74,7 @@ impl Audit {
     }
 }
 
-/// The audits of the crates in `folder`, in the order of their names.
+/// Returns the audits of the crates in `folder`, in the order of their names.
 fn find(folder: &Path) -> Result<Vec<Audit>, String> {
     let mut audits = Vec::new();
     for krate in entries(folder)? {
@@ -120,7 +120,7 @@ fn stem(path: &Path) -> String {
     stem.to_string_lossy().into_owned()
 }
 
-/// The first `name = "…"` of a manifest: the package's.
+/// Returns the first `name = "…"` of a manifest: the package's.
 fn package(manifest: &Path) -> Result<String, String> {
     let text = source::text(manifest)?;
     let name = text.lines().find_map(|line| line.strip_prefix("name = "));

@@ -62,7 +62,7 @@ pub(super) fn load() -> Outcome {
     }
 }
 
-/// What wrk has to say of errors, or that it did nothing.
+/// Returns what wrk has to say of errors, or that it did nothing.
 fn complaint(report: &str) -> Option<String> {
     let errors = ["Socket errors", "Non-2xx"];
     let bad = |line: &&str| errors.iter().any(|error| line.contains(error));

@@ -110,8 +110,8 @@ struct Recording {
     environment: Vec<(String, String)>,
 }
 
-/// The recordings, fetched and unpacked if they are not there; `None`, and said so, if they can't
-/// be had.
+/// Finds the recordings, fetched and unpacked if they are not there; `None`, and said so, if they
+/// can't be had.
 fn recordings() -> Result<Option<Vec<Recording>>, String> {
     let folder = folder();
     let unpacked = folder.join("recordings");
@@ -143,7 +143,7 @@ fn recordings() -> Result<Option<Vec<Recording>>, String> {
     Ok(Some(found))
 }
 
-/// The lines `NAME=VALUE` of a shell file that only sets variables.
+/// Reads the lines `NAME=VALUE` of a shell file that only sets variables.
 fn environment(text: &str) -> Vec<(String, String)> {
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     let plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
@@ -183,7 +183,7 @@ fn fetch(folder: &Path) -> Result<PathBuf, String> {
     Ok(source)
 }
 
-/// The systems' own sources of packages, turned into sources of source packages.
+/// Returns the systems' own sources of packages, turned into sources of source packages.
 fn source_lines() -> Result<String, String> {
     let mut lines = String::new();
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
@@ -211,7 +211,7 @@ fn from_list(text: &str) -> String {
     debian.map(|line| format!("deb-src {line}\n")).collect()
 }
 
-/// The same from stanzas of `Field: value` lines.
+/// Returns the same from stanzas of `Field: value` lines.
 fn from_stanzas(text: &str) -> String {
     let mut lines = String::new();
     for stanza in text.split("\n\n") {
@@ -282,7 +282,7 @@ fn unpack(source: &Path, into: &Path) -> Outcome {
     std::fs::rename(&partial, into).map_err(|error| format!("{}: {error}", into.display()))
 }
 
-/// The directory that holds `sys`, at most two levels down.
+/// Returns the directory that holds `sys`, at most two levels down.
 fn with_sys(folder: &Path) -> Option<PathBuf> {
     let below = |folder: &Path| read_folder(folder).unwrap_or_default();
     let first = below(folder);

@@ -38,7 +38,7 @@ pub(super) fn address() -> Outcome {
     run::long_step("asan, scheduler", &mut scheduler(cargo_for_addresses()))
 }
 
-/// A cargo that builds with AddressSanitizer, in a target folder of its own.
+/// Returns a cargo that builds with AddressSanitizer, in a target folder of its own.
 pub(super) fn cargo_for_addresses() -> Command {
     let mut command = run::cargo();
     command
@@ -83,7 +83,8 @@ pub(super) fn thread() -> Outcome {
     run::long_step("tsan, scheduler", &mut scheduler)
 }
 
-/// The stress tests of the structure crates, for the host named so that build scripts stay plain.
+/// Returns the stress tests of the structure crates, for the host named so that build scripts stay
+/// plain.
 fn structures(mut cargo: Command) -> Command {
     cargo.args(["test", "--release", "--target", HOST, "--test", "stress"]);
     for package in STRUCTURES {
@@ -93,7 +94,7 @@ fn structures(mut cargo: Command) -> Command {
     cargo
 }
 
-/// The tests of the scheduler, as above.
+/// Returns the tests of the scheduler, as above.
 fn scheduler(mut cargo: Command) -> Command {
     cargo.args(["test", "--release", "--target", HOST]);
     cargo.args(["--package", "stealyard", "--package", "stealyard-task"]);
@@ -103,7 +104,8 @@ fn scheduler(mut cargo: Command) -> Command {
     cargo
 }
 
-/// A compiler with the source of its standard library, from Debian, unpacked under `target/`.
+/// Returns a compiler with the source of its standard library, from Debian, unpacked under
+/// `target/`.
 fn instrumented_compiler() -> Result<PathBuf, String> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err(format!("set up for {HOST} only"));

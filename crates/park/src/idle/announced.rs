@@ -14,7 +14,7 @@ pub struct Announced {
 }
 
 impl Announced {
-    /// To be called behind the fence.
+    /// Makes the proof. To be called behind the fence.
     #[inline(always)]
     pub(super) fn new(woken: usize) -> Self {
         Self { woken }

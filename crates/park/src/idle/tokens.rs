@@ -158,14 +158,14 @@ impl Active {
         }
     }
 
-    /// Says that `items` items have become visible, by this worker; see [`Idle::announce`].
+    /// Announces that `items` items have become visible, by this worker; see [`Idle::announce`].
     ///
     /// [`Idle::announce`]: super::Idle::announce
     pub fn announce(&self, items: usize) -> Announced {
         self.0.shared.announce(Some(self.0.index), items)
     }
 
-    /// Says that the worker will sleep, without having been a searcher.
+    /// Declares that the worker will sleep, without having been a searcher.
     pub fn park(self) -> Parking {
         self.0.park()
     }
@@ -228,7 +228,7 @@ impl Woken {
         }
     }
 
-    /// Says that the worker will sleep, because nothing was found.
+    /// Declares that the worker will sleep, because nothing was found.
     pub fn park(self) -> Parking {
         match self {
             Self::Searching(searching) => searching.park(),

@@ -147,8 +147,8 @@ pub fn scope<'scope, R>(body: impl FnOnce(&Scope<'scope>) -> R) -> R {
     scope.ended();
     scope.wait(&parker);
     let panic = unpoisoned::lock(&scope.state.panic).take();
-    // What is not returned is dropped here: a panic of its destructor would end the process while
-    // the other one unwinds.
+    // A result that is not returned is dropped here: a panic of its destructor would end the
+    // process while the other one unwinds.
     match (result, panic) {
         (Ok(value), None) => value,
         (Err(panic), other) => {

@@ -506,7 +506,7 @@ impl<B: Body, S: Schedule> Cell<B, S> {
         ids.of(task.addr(), unsafe { Header::state(task) })
     }
 
-    /// Gives the number of a task up, then its memory.
+    /// Releases the number of a task, then its memory.
     #[cold]
     #[inline(never)]
     unsafe fn vacate_named(task: NonNull<Header>) {

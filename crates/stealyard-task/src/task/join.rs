@@ -160,7 +160,7 @@ impl<T> JoinHandle<T> {
 
     /// Leaves the poller's waker, or takes a result that came meanwhile.
     fn wait(&mut self, context: &Context<'_>) -> Poll<Result<T, JoinError>> {
-        // What this thread has put off may be what the handle waits for (`trampoline.rs`, TR4).
+        // The handle may wait for something that this thread has put off (`trampoline.rs`, TR4).
         if trampoline::catch_up()
             && let Some(result) = self.try_take()
         {

@@ -217,7 +217,7 @@ impl LocalMemory {
         self.hand_back(memory, index)
     }
 
-    /// Gives the older half of a full list to the pool.
+    /// Returns the older half of a full list to the pool.
     #[cold]
     fn hand_back<S: Schedule>(&self, memory: &TaskMemory<S>, index: usize) -> LastReference<S> {
         let mut rest = self.lists[index].get();
@@ -231,7 +231,7 @@ impl LocalMemory {
         memory.give_chain(index, chain)
     }
 
-    /// Gives all blocks back to the pool they came from. The caller keeps the scheduler alive.
+    /// Returns all blocks to the pool they came from. The caller keeps the scheduler alive.
     pub fn flush<S: Schedule>(&self, memory: &TaskMemory<S>) {
         for index in 0..SIZES.len() {
             let chain = self.lists[index].replace(Chain::EMPTY);

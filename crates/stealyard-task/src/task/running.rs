@@ -18,7 +18,7 @@
 //! two together decide whether a call may block ([`NoBlocking`](crate::user_code::NoBlocking)).
 //!
 //! # The thread-locals of this crate
-//! What is here is one. Three others stay apart, because other code sets them for other spans, and
+//! This file has one. Three others stay apart, because other code sets them for other spans, and
 //! none is read where another is: the frames of [`trampoline`](super::trampoline), the stack of
 //! pending joins (`fork_join/join_stack/current.rs`), and what a thread waits with (`wait.rs`). The
 //! last alone has a destructor. It is not read by tasks, so only a wait pays for the question
@@ -45,7 +45,7 @@ struct Thread {
     /// The word that the essay describes.
     running: Cell<*mut Header>,
     duty: Cell<Duty>,
-    /// What is told of a panic that is no task's result.
+    /// The function that is told of a panic that is no task's result.
     report: Cell<Option<fn(Panic)>>,
 }
 
@@ -88,7 +88,7 @@ impl Drop for DutyGuard {
     }
 }
 
-/// Gives this thread a duty, until the returned value is dropped.
+/// Puts a duty on this thread, until the returned value is dropped.
 pub fn enter_duty(duty: Duty) -> DutyGuard {
     let outer = THREAD.try_with(|thread| thread.duty.replace(duty));
     DutyGuard {

@@ -273,7 +273,7 @@ impl State {
         self.0.fetch_and(!NAMED, Ordering::Relaxed);
     }
 
-    /// Says whether the runner, which begins, is to poll.
+    /// Begins a run. Returns whether the runner is to poll.
     #[inline(always)]
     pub(super) fn begin(&self) -> Begin {
         // Ordering: Relaxed; the queue published the task, and a wake or abort that is not seen
@@ -514,7 +514,7 @@ impl State {
         self.change_unless_complete(|word| word | JOINER, Ordering::Release)
     }
 
-    /// Gives the slot back to the handle, which will put another waker in.
+    /// Returns the slot to the handle, which will put another waker in.
     pub(super) fn take_back_waker(&self) -> Result<(), IsComplete> {
         // Ordering: Relaxed; the handle reads what it wrote itself.
         self.change_unless_complete(|word| word & !JOINER, Ordering::Relaxed)
@@ -543,7 +543,7 @@ impl State {
         }
     }
 
-    /// Gives up the handle.
+    /// Releases the handle.
     pub(super) fn drop_handle(&self) -> DropHandle {
         // Ordering: Acquire (O6).
         let mut seen = Seen(self.0.load(Ordering::Acquire));
@@ -578,7 +578,7 @@ impl State {
         }
     }
 
-    /// Gives up one reference.
+    /// Releases one reference.
     #[inline]
     pub(super) fn release(&self) -> Release {
         // Ordering: Acquire (O10); if ours is the only one, no other thread can make one.

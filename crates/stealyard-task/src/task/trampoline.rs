@@ -3,9 +3,10 @@
 //! Cancelling a task runs the destructor of its future, which may spawn or wake another task of a
 //! scheduler that has ended, which is cancelled on the spot in its turn. A chain of such
 //! destructors would cost a stack frame for each link. So a thread notes which cancellations it is
-//! inside of, with a *frame* for each on its stack. Up to a few they are inside each other. What
-//! comes then is deferred to the innermost frame, which does it when the destructor that it runs
-//! has returned. The same holds of outputs that own handles of tasks with outputs that own handles.
+//! inside of, with a *frame* for each on its stack. A few cancellations may be inside each other.
+//! Any further one is deferred to the innermost frame, which does it when the destructor that it
+//! runs has returned. The same holds of outputs that own handles of tasks with outputs that own
+//! handles.
 //!
 //! ```text
 //!   cancel a1 (of A)            frame 1
@@ -20,7 +21,7 @@
 //! - **TR1** *Nothing is skipped.* A task that is deferred is in the list of a frame on this
 //!   thread's own stack, and a frame does not end before its list is empty.
 //! - **TR2** *Schedulers do not wait for each other.* Which scheduler a task is of decides nothing.
-//!   What is deferred waits for one destructor to return, the one in which it was cancelled, and
+//!   A deferred task waits for one destructor to return, the one in which it was cancelled, and
 //!   not for the end of any scheduler.
 //! - **TR3** *The stack is bounded*: there are never more than `DEPTH_MAX` frames, but for those
 //!   that a thread makes which waits inside a destructor (TR4).

@@ -99,7 +99,7 @@ pub fn wait_for<F: Future>(future: F, spin: SpinConfig) -> F::Output {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             break output;
         }
-        // What this thread has put off may be what it waits for (`trampoline.rs`, TR4).
+        // This thread may wait for something that it has put off (`trampoline.rs`, TR4).
         if !trampoline::catch_up() {
             waiting.parker.park();
         }

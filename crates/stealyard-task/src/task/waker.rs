@@ -31,7 +31,7 @@ pub(super) unsafe fn lend(task: NonNull<Header>) -> ManuallyDrop<Waker> {
     ManuallyDrop::new(unsafe { Waker::from_raw(raw) })
 }
 
-/// Gives up one reference, and the memory with the last.
+/// Releases one reference, and the memory with the last.
 ///
 /// # Safety
 /// 1. The caller has a reference to the task, which it does not use again.

@@ -1,4 +1,4 @@
-//! What a value may touch when it is dropped lives until then.
+//! Whatever a value may touch when it is dropped must live until then.
 
 use stealyard_task::fork_join::{JoinHost, JoinStack};
 use stealyard_task::user_code::Quiet;
@@ -30,7 +30,7 @@ fn job_of_a_scope() {
     });
 }
 
-/// What a job borrows must outlive the scope.
+/// Data that a job borrows must outlive the scope.
 fn job_of_a_job() {
     scope(|scope| {
         scope.spawn(|scope| {

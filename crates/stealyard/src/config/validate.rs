@@ -19,8 +19,8 @@ const GRACE_MAX: Duration = Duration::from_millis(1);
 /// The longest spin. A thread that waits longer had better sleep.
 const SPIN_MAX: Duration = Duration::from_millis(100);
 const STACK_MIN: usize = 16 * 1024;
-/// The platform rounds up to whole pages, which must not overflow. Whether so much can be mapped it
-/// says itself.
+/// The platform rounds up to whole pages, which must not overflow. It says itself
+/// whether so much can be mapped.
 const STACK_MAX: usize = isize::MAX as usize;
 const NANOSECOND: Duration = Duration::from_nanos(1);
 const MILLISECOND: Duration = Duration::from_millis(1);

@@ -15,8 +15,8 @@ use crate::run::start;
 
 /// A scheduler and its worker threads.
 ///
-/// Dropping it is [`Shutdown::Cancel`]: that joins all its threads but those that are inside a
-/// blocking call, and, if it is dropped inside one of its own tasks, that task's.
+/// Dropping it is [`Shutdown::Cancel`]: that joins all its threads, except those inside a
+/// blocking call and, if it is dropped inside one of its own tasks, that task's.
 ///
 /// It can do all that a [`Handle`] can do.
 ///

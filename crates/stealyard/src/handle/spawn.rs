@@ -34,7 +34,8 @@ where
     })
 }
 
-/// As [`spawn`], for a future that will not be waited for; see [`Handle::spawn_detached`].
+/// Spawns as [`spawn`] does, for a future that will not be waited for; see
+/// [`Handle::spawn_detached`].
 ///
 /// # Panics
 /// As [`spawn`].

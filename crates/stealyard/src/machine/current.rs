@@ -8,8 +8,8 @@
 //! Contexts form a list, from the innermost outwards, that is changed at its ends as calls nest. A
 //! user's guard ([`EnterGuard`]) has its context on the heap, because it can be forgotten, and may
 //! be dropped out of order. It says where spawns go and nothing else: what this thread is (a
-//! worker's, a blocking one) is said by the first context further out that is no guard's. Within a
-//! guard a worker's thread spawns and wakes through the global queue, so that the way without
+//! worker's, a blocking one) follows from the first context further out that is no guard's. Within
+//! a guard a worker's thread spawns and wakes through the global queue, so that the way without
 //! guards pays nothing for them.
 //!
 //! # Invariants
@@ -38,15 +38,15 @@
 //!   it is.
 //! - *The budget of the running task*: in the machine. It is the worker's, whatever was entered
 //!   further in.
-//! - *What of the user's code it is inside of, that a task woke itself*: one word, in
+//! - *The code of the user's that it is inside of, and that a task woke itself*: one word, in
 //!   `stealyard_task::running`, put back by each call. Addresses differ between schedulers.
 //! - *Cancellations under way*: in `stealyard_task::trampoline`; a few frames inside each other,
 //!   whichever scheduler each is of.
 //! - *Joins that are under way*: in `fork_join` of `stealyard-task`. Only the worker's loop sets
 //!   them, so they are the worker's own, also in a destructor of another scheduler's task: its
 //!   thieves are workers, and any worker can run a half.
-//! - *What it waits with*: in `stealyard_task::wait_for`. It is taken out for each wait: a wait
-//!   further in makes its own, and a token left over costs one poll.
+//! - *The parker that it waits with*: in `stealyard_task::wait_for`. It is taken out for each wait:
+//!   a wait further in makes its own, and a token left over costs one poll.
 //! - *The spill, random numbers and policy memory of a P*: in the P. They are the scheduler's own,
 //!   and are borrowed for a step that calls no code of the user's but the policy, which is given
 //!   them.
@@ -167,7 +167,7 @@ impl Context {
         unsafe { self.outer.get().as_ref() }
     }
 
-    /// This context, or the first further out that is no guard's.
+    /// Returns this context, or the first further out that is no guard's.
     #[cold]
     fn base(&self) -> Option<&Self> {
         core::iter::successors(Some(self), |context| context.outer())

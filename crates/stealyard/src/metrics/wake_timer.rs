@@ -17,7 +17,7 @@ use crate::metrics::histogram::Recorder;
 /// Measures wakes; see the file's essay. Nothing depends on what it measures.
 #[derive(Debug)]
 pub(crate) struct WakeTimer {
-    /// What times are measured from: the scheduler's beginning.
+    /// The moment that times are measured from: the scheduler's beginning.
     start: Instant,
     /// When the last submission that found a sleeper began, in nanoseconds; zero if that was taken.
     began: CachePadded<AtomicU64>,

@@ -92,13 +92,13 @@ impl Remote {
 pub(crate) struct Asleep(AtomicBool);
 
 impl Asleep {
-    /// Says that the worker has nothing, and takes nothing before it says that it is awake.
+    /// Declares that the worker has nothing, and takes nothing before it says that it is awake.
     pub(crate) fn asleep(&self) {
         // Ordering: Release (SL4); that this sleep was counted. Unmodelled: see `is_quiescent`.
         self.0.store(true, Ordering::Release);
     }
 
-    /// Says that the worker may take something from now on.
+    /// Declares that the worker may take something from now on.
     pub(crate) fn awake(&self) {
         // Ordering: Relaxed; the fence below orders it (SL3).
         self.0.store(false, Ordering::Relaxed);

@@ -20,7 +20,7 @@
 //! than one (`stealyard_task::trampoline`), during the end and after it.
 //!
 //! The hook `on_worker_stop` comes after all that on its thread, between steps 6 and 7: it is the
-//! last code of the user's there but for destructors of thread-locals, and what it makes is
+//! last code of the user's there, apart from destructors of thread-locals. Tasks that it makes are
 //! cancelled.
 //!
 //! A task cannot wait for itself. If shutdown is called inside one of the scheduler's own tasks, a
@@ -79,20 +79,20 @@ pub enum Shutdown {
     /// Cancels tasks that are queued and tasks that sleep. Dropping the scheduler does this.
     ///
     /// Waits for the tasks that are running at this moment to return, and not for blocking calls.
-    /// Destructors of cancelled tasks run on workers. It does not return
+    /// Destructors of cancelled tasks run on workers. `Cancel` does not return
     /// - if such a destructor spawns a task with the same destructor, and so on,
     /// - or if a task waits, in the same manner, for the end of another scheduler whose task waits
     ///   for this one.
     ///
-    /// All threads have ended when it returns, but those that are inside a blocking call: each of
-    /// them ends when its call returns.
+    /// All threads have ended when it returns, except those that are inside a blocking call: each
+    /// of them ends when its call returns.
     Cancel,
     /// As `Drain`, for this long at the most, and then as `Cancel`, but without waiting for tasks
     /// and blocking calls that do not return. This is the way out where the other two might not
     /// return; a limit of zero cancels at once.
     ///
     /// The report says how many tasks and calls are left, and how many tasks wait behind them. All
-    /// threads have ended when it returns, but those that the report counts: they end when their
+    /// threads have ended when it returns, except those that the report counts: they end when their
     /// task or call returns. (It may take a second more if a destructor of a cancelled task or call
     /// does not return.)
     DrainFor(Duration),
@@ -292,8 +292,8 @@ fn sweep(shared: &SchedulerState) {
             shared.cancel(task);
         });
         let mut inboxes = shared.remotes.iter().map(|remote| &remote.inbox);
-        let has_mail = inboxes.any(|inbox| !inbox.is_empty());
-        if claimed == 0 && shared.global.is_empty() && !has_mail {
+        let inboxes_hold_tasks = inboxes.any(|inbox| !inbox.is_empty());
+        if claimed == 0 && shared.global.is_empty() && !inboxes_hold_tasks {
             return;
         }
     }
@@ -341,12 +341,12 @@ fn tasks_alive(shared: &SchedulerState) -> usize {
 ///
 /// A worker says that it is awake before it takes anything (SL3), and one that fell asleep again is
 /// told by its count (SL4). So a worker that both looks show asleep slept from before the first to
-/// after the second; and all of it was true at the moment of the fence. What `Idle` counts as
-/// sleeping will not do: a worker in its last look, and the monitor, may have a task in their
+/// after the second, and all that was seen was true at the moment of the fence. The sleepers that
+/// `Idle` counts will not do: a worker in its last look, and the monitor, may have a task in their
 /// hands.
 fn is_quiescent(shared: &SchedulerState) -> bool {
     let workers = shared.lifecycle.workers_running();
-    let looks_so = || {
+    let seems_quiescent = || {
         shared.blocking.in_flight() == 0
             && shared.global.is_empty()
             && (0..shared.remotes.len()).all(|worker| shared.queued_at(worker) == 0)
@@ -357,12 +357,12 @@ fn is_quiescent(shared: &SchedulerState) -> bool {
         counts.fold(0, u64::wrapping_add)
     };
     let before = sleeps();
-    if !looks_so() {
+    if !seems_quiescent() {
         return false;
     }
     // Ordering: heavy (SL2), partner: the light fences of SL3. Unmodelled: a model of it would need
     // a worker that wakes, runs and sleeps between any two of eight loads; the scenario `spawn`
     // under shuttle finds the order of steps wrong, not the fence.
     asymmetric::heavy();
-    looks_so() && sleeps() == before
+    seems_quiescent() && sleeps() == before
 }

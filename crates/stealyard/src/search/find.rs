@@ -47,7 +47,7 @@ use crate::state::SchedulerState;
 /// Pauses between two rounds of looking.
 const PAUSES: u32 = 16;
 
-/// How it ended that a worker looked for a task.
+/// How a worker's look for a task ended.
 #[derive(Debug)]
 #[must_use = "a task that was found must be run"]
 pub(crate) enum Outcome {

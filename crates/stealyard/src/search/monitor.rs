@@ -27,17 +27,17 @@
 //! nothing stirs.
 //!
 //! # Invariants
-//! - **MP1** *The post names at most one worker.* A vacant post is given by the worker to itself
-//!   or, if that sleeps, by the worker that appoints it. It is vacated by the monitor itself, or by
-//!   the worker that appointed it and sees that it was awake by then.
+//! - **MP1** *The post names at most one worker.* A worker takes a vacant post as it falls asleep,
+//!   or is appointed to it by another worker while it sleeps. The monitor vacates the post itself.
+//!   So does the worker that appointed it, if it then sees that the other was awake already.
 //! - **MP2** *A task alone in a slot is seen by a monitor, or by a worker that was appointed.* The
 //!   worker that puts it in then looks at the post behind a light fence. A monitor that resigns
 //!   looks, behind a heavy fence, whether any worker is awake.
 //! - **MP3** *What a worker hides while another sleeps is seen by a monitor, or by a worker that
-//!   was appointed.* There is one from when the first task (MP2), or several at once, come to a
-//!   worker whose others sleep. When the monitor finds a task, it appoints another before it runs
-//!   that, or sees that no worker sleeps; a worker that falls asleep meanwhile sees that there is
-//!   no monitor.
+//!   was appointed.* There is such a worker from the moment when the first task (MP2), or several
+//!   at once, come to a worker while others sleep. A monitor that finds a task appoints another
+//!   worker before it runs the task, or sees that no worker sleeps. A worker that falls asleep
+//!   meanwhile sees that there is no monitor.
 //! - **MP4** *A worker that runs a task does not hold the post.* A worker looks at the post after
 //!   it has said that it is awake and before it runs what it found. A worker that appoints another
 //!   looks whether that one still sleeps after naming it.

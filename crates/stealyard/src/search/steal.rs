@@ -52,7 +52,7 @@ pub(crate) fn steal_pass(
         let amount = amount.unwrap_or(StealAmount::Half);
         found = steal_from(shared, processor, victim, amount.limit());
         if found.is_none() && pass + 1 == passes {
-            found = steal_what_is_meant_for(shared, processor, victim);
+            found = steal_slot_or_inbox(shared, processor, victim);
         }
         let took = found.iter().count() + processor.queue.len().saturating_sub(before);
         // A policy that panics is as if it had returned.
@@ -98,7 +98,7 @@ fn steal_join(shared: &SchedulerState, victim: usize) -> Option<Task> {
 
 /// Takes a task that the victim would run itself if it got to it: from its run-next slot or its
 /// inbox.
-fn steal_what_is_meant_for(
+fn steal_slot_or_inbox(
     shared: &SchedulerState,
     processor: &Processor,
     victim: usize,

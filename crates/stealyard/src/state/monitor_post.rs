@@ -45,7 +45,7 @@ impl MonitorPost {
         self.monitor.load(Ordering::Relaxed) == worker + 1
     }
 
-    /// Gives the post to the worker. False if it was taken.
+    /// Assigns the post to the worker. Returns false if it was taken.
     pub(crate) fn name(&self, worker: usize) -> bool {
         // Ordering: Relaxed on both; the word is its own message.
         self.monitor

@@ -1,4 +1,4 @@
-//! What a value may touch when it is dropped lives until then.
+//! Whatever a value may touch when it is dropped must live until then.
 
 use stealyard::JoinHandle;
 
@@ -21,7 +21,7 @@ fn scope() {
     });
 }
 
-/// What a job borrows must outlive the scope.
+/// Data that a job borrows must outlive the scope.
 fn job_of_a_job() {
     stealyard::scope(|scope| {
         scope.spawn(|scope| {

@@ -134,7 +134,7 @@ impl Census {
         self.0.finished.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn assert_nobody_is_left(&self) {
+    pub(crate) fn assert_none_is_left(&self) {
         assert_eq!(self.born(), self.died(), "born and died");
     }
 }

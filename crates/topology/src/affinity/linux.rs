@@ -12,7 +12,7 @@ const WORDS: core::ops::RangeInclusive<usize> = 1024 / BITS..=(1 << 20) / BITS;
 /// The kernel's masks are arrays of its `unsigned long`.
 const BITS: usize = libc::c_ulong::BITS as usize;
 
-/// The mask of a thread by its number; 0 is the caller.
+/// Reads the mask of a thread by its number; 0 is the caller.
 pub(super) fn mask(thread: u32) -> Result<CpuSet, Error> {
     let mut words = *WORDS.start();
     loop {

@@ -17,7 +17,7 @@ pub(super) fn detect() -> Result<Topology, Error> {
     sysctl::machine(number, numbers)
 }
 
-/// The bytes of an answer; `None` if there is no such name.
+/// Returns the bytes of an answer; `None` if there is no such name.
 fn ask(name: &str) -> Option<Vec<u8>> {
     let name = CString::new(name).ok()?;
     let mut buffer = vec![0u8; 256];

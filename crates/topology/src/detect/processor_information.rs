@@ -97,7 +97,7 @@ impl<'a> Record<'a> {
         Ok(Self { kind, bytes })
     }
 
-    /// The number of `N` bytes at an offset.
+    /// Reads the number of `N` bytes at an offset.
     fn number<const N: usize>(&self, at: usize) -> Result<u64, Error> {
         let bytes = self.bytes.get(at..at + N).ok_or_else(cut_short)?;
         let mut wide = [0; 8];
@@ -109,8 +109,9 @@ impl<'a> Record<'a> {
         self.bytes.get(at).copied().ok_or_else(cut_short)
     }
 
-    /// The CPUs of the masks at an offset, of which the two bytes at `count` say how many there
-    /// are. Systems before Windows 11 have 0 there, and one mask, in records of caches and nodes.
+    /// Reads the CPUs of the masks at an offset, of which the two bytes at `count` say how many
+    /// there are. Systems before Windows 11 have 0 there, and one mask, in records of caches and
+    /// nodes.
     fn cpus(&self, count: usize, masks: usize) -> Result<CpuSet, Error> {
         let mut cpus = CpuSet::new();
         for index in 0..usize::try_from(self.number::<2>(count)?.max(1)).unwrap_or(1) {
@@ -194,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    /// A record: its kind, its fixed part up to byte 30 or 38, and its masks.
+    /// Builds a record: its kind, its fixed part up to byte 30 or 38, and its masks.
     fn record(kind: u32, fixed: &[(usize, u32)], count_at: usize, masks: &[(u64, u16)]) -> Vec<u8> {
         let start = count_at + 2;
         let mut bytes = vec![0; start + masks.len() * 16];

@@ -24,7 +24,8 @@ unsafe extern "system" {
 #[cfg(target_pointer_width = "64")]
 const ALL: i32 = 0xffff;
 
-/// All records. CPUs may be added between the question for the size and that for the records.
+/// Asks for all records. CPUs may be added between the question for the size and that for the
+/// records.
 #[cfg(target_pointer_width = "64")]
 fn ask() -> Result<Vec<u8>, Error> {
     const TOO_SMALL: i32 = 122; // ERROR_INSUFFICIENT_BUFFER

@@ -26,7 +26,7 @@ struct Spot {
     cpu: Option<usize>,
 }
 
-/// The ranks between workers with these sets, row by row.
+/// Computes the ranks between workers with these sets, row by row.
 pub(super) fn ranks(distances: &Distances, workers: &[CpuSet]) -> Vec<u8> {
     let spots: Option<Vec<Spot>> = workers.iter().map(|set| spot(distances, set)).collect();
     match spots {
@@ -174,7 +174,7 @@ fn between_sets(distances: &Distances, workers: &[CpuSet]) -> Vec<u8> {
     ranks
 }
 
-/// The rank of the farthest pair; the farthest of all if a set has no online CPU.
+/// Returns the rank of the farthest pair; the farthest of all if a set has no online CPU.
 pub(super) fn farthest(distances: &Distances, a: &[Heap], b: &[Heap]) -> u8 {
     // Heaps are in order of their nodes.
     let nodes = |heaps: &[Heap]| -> Vec<usize> {

@@ -153,7 +153,7 @@ impl Handle {
     }
 }
 
-/// The machine as XML of hwloc 2.
+/// Exports the machine as XML of hwloc 2.
 pub(super) fn xml(input: Input<'_>) -> Result<String, Error> {
     let handle = Handle::new()?;
     handle.read(&input)?;

@@ -67,7 +67,7 @@ pub(super) fn check(topology: &Topology) -> Result<(), Error> {
     Err(Error::Hwloc { what })
 }
 
-/// A copy of an object's set. The bitmap points into the library's tree and has no lifetime, so it
+/// Copies an object's set. The bitmap points into the library's tree and has no lifetime, so it
 /// does not outlive this function; an infinite one (weight −1) would never end and counts as empty.
 fn set(object: &TopologyObject) -> CpuSet {
     match object.cpuset() {

@@ -70,7 +70,7 @@ impl<'a> Tag<'a> {
 /// The most elements of a saved machine: each is an object, an attribute's carrier or a list.
 const MAX_ELEMENTS: u32 = 1 << 22;
 
-/// `no_memory` is the memory of a node for which the text gives none.
+/// Collects the sets of `text`. `no_memory` is the memory of a node for which the text gives none.
 pub(super) fn draft(text: &str, no_memory: Option<u64>) -> Result<Draft, String> {
     let options = ParsingOptions {
         allow_dtd: true, // libhwloc names its own
@@ -238,7 +238,7 @@ impl Reader {
     }
 }
 
-/// Each CPU to the smallest node around it, the one with the lowest number among equals.
+/// Assigns each CPU to the smallest node around it, the one with the lowest number among equals.
 fn give_cpus(nodes: &mut [DraftNode], online: &CpuSet) {
     let mut free = online.clone();
     let mut order: Vec<usize> = (0..nodes.len()).collect();
@@ -273,7 +273,7 @@ fn distances(
     Ok(nodes)
 }
 
-/// What `L1Cache`, `L3Cache`, `L1iCache`… hold; `None` for what is no cache.
+/// Returns what `L1Cache`, `L3Cache`, `L1iCache`… hold; `None` for what is no cache.
 fn cache(kind: &str) -> Option<CacheKind> {
     let rest = kind.strip_prefix('L')?.strip_suffix("Cache")?;
     match rest.strip_suffix('i') {

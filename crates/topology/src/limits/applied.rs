@@ -5,8 +5,8 @@ use crate::{Error, Source, Topology};
 use std::path::PathBuf;
 
 impl Topology {
-    /// The same machine with those CPUs allowed that `limits` leaves, whichever were before: for
-    /// following limits that change. Where no limit is known, all stay as they are.
+    /// Returns the same machine with those CPUs allowed that `limits` leaves, whichever were
+    /// before: for following limits that change. Where no limit is known, all stay as they are.
     ///
     /// # Errors
     /// [`Error::Inconsistent`] if none of the CPUs left is online.

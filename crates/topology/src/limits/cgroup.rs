@@ -115,7 +115,7 @@ impl Groups {
         Ok(())
     }
 
-    /// The CPUs of the nearest group that names any.
+    /// Returns the CPUs of the nearest group that names any.
     pub(super) fn cpuset(&self, problems: &mut Vec<Error>) -> Option<CpusetLimit> {
         let v2 = self.v2.iter().map(|d| d.join("cpuset.cpus.effective"));
         let effective = self
@@ -133,7 +133,7 @@ impl Groups {
         None
     }
 
-    /// The quotas of all groups that have one, nearest first.
+    /// Returns the quotas of all groups that have one, nearest first.
     pub(super) fn quotas(&self, problems: &mut Vec<Error>) -> Vec<Quota> {
         let v2 = self
             .v2
@@ -150,8 +150,8 @@ impl Groups {
         quotas
     }
 
-    /// The limit on tasks, of this group and those above it, that leaves this process the fewest;
-    /// `own` is how many it has.
+    /// Returns the limit on tasks, of this group and those above it, that leaves this process the
+    /// fewest; `own` is how many it has.
     pub(super) fn pids(&self, own: u64, problems: &mut Vec<Error>) -> Option<PidLimit> {
         let mut tightest: Option<PidLimit> = None;
         for directory in self.v2.iter().chain(&self.v1_pids) {
@@ -170,7 +170,7 @@ impl Groups {
     }
 }
 
-/// `pids.max` and `pids.current`; `None` for `max`, no limit.
+/// Reads `pids.max` and `pids.current`; `None` for `max`, no limit.
 fn pid_limit(directory: &Path, own: u64) -> Result<Option<PidLimit>, Error> {
     let file = directory.join("pids.max");
     let text = read(&file, SYSFS_LIMIT)?;
@@ -199,7 +199,7 @@ fn cpus(file: &Path) -> Result<CpuSet, Error> {
         .map_err(|e| Error::malformed(file, format!("not a list of CPUs, {e}")))
 }
 
-/// `max 100000` or `150000 100000`; `None` for no limit.
+/// Reads a quota as `max 100000` or `150000 100000`; `None` for no limit.
 fn v2_quota(file: &Path) -> Result<Option<Quota>, Error> {
     let text = read(file, SYSFS_LIMIT)?;
     let mut words = text.split_whitespace();
@@ -224,7 +224,7 @@ fn v2_quota(file: &Path) -> Result<Option<Quota>, Error> {
     }))
 }
 
-/// `cpu.cfs_quota_us` and `cpu.cfs_period_us`; a quota of −1 is no limit.
+/// Reads `cpu.cfs_quota_us` and `cpu.cfs_period_us`; a quota of −1 is no limit.
 fn v1_quota(directory: &Path) -> Result<Option<Quota>, Error> {
     let file = directory.join("cpu.cfs_quota_us");
     let period = directory.join("cpu.cfs_period_us");
@@ -249,8 +249,8 @@ fn v1_quota(directory: &Path) -> Result<Option<Quota>, Error> {
     }
 }
 
-/// The directory of `group` and those above it, in the mount that `wanted` (filesystem type,
-/// options) picks and that shows most of them.
+/// Returns the directory of `group` and those above it, in the mount that `wanted` (filesystem
+/// type, options) picks and that shows most of them.
 fn directories(
     root: &Path,
     mounts: &str,
@@ -294,7 +294,7 @@ fn directories(
     }
 }
 
-/// The root and the mount point of a line of `mountinfo`, if it is a wanted one.
+/// Returns the root and the mount point of a line of `mountinfo`, if it is a wanted one.
 fn mounted(line: &str, wanted: impl Fn(&str, &str) -> bool) -> Option<(String, String)> {
     let (left, right) = line.split_once(" - ")?;
     let mut right = right.split(' ');
@@ -304,7 +304,7 @@ fn mounted(line: &str, wanted: impl Fn(&str, &str) -> bool) -> Option<(String, S
     wanted(kind, options).then(|| (unescape(shown), unescape(point)))
 }
 
-/// The path components of `group` below `shown`; `None` if it is not below, or climbs.
+/// Returns the path components of `group` below `shown`; `None` if it is not below, or climbs.
 fn below<'a>(group: &'a str, shown: &str) -> Option<Vec<&'a str>> {
     let mut group = group.split('/').filter(|name| !name.is_empty());
     for name in shown.split('/').filter(|name| !name.is_empty()) {

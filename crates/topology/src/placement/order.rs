@@ -55,7 +55,7 @@ pub(super) fn spread(topology: &Topology, allowed: &CpuSet) -> Vec<usize> {
     dealt(&chained(topology, allowed))
 }
 
-/// The first CPUs of `Spread`, in the order of `Compact`.
+/// Returns the first CPUs of `Spread`, in the order of `Compact`.
 pub(super) fn balanced(topology: &Topology, allowed: &CpuSet, workers: usize) -> Vec<usize> {
     let chained = chained(topology, allowed);
     let used: CpuSet = dealt(&chained).into_iter().take(workers).collect();
@@ -63,7 +63,7 @@ pub(super) fn balanced(topology: &Topology, allowed: &CpuSet, workers: usize) ->
     order.filter(|&cpu| used.contains(cpu)).collect()
 }
 
-/// The order of `Spread`, of CPUs in the order of `Compact`.
+/// Returns the order of `Spread`, of CPUs in the order of `Compact`.
 fn dealt(chained: &[Placed]) -> Vec<usize> {
     let thread = |placed: &Placed| placed.chain[DEPTH - 1];
     let threads = chained.iter().map(|placed| thread(placed) + 1).max();
@@ -99,7 +99,7 @@ fn dealt(chained: &[Placed]) -> Vec<usize> {
     order
 }
 
-/// The allowed CPUs of each core that has any, in the order of `Compact`.
+/// Returns the allowed CPUs of each core that has any, in the order of `Compact`.
 pub(super) fn cores(topology: &Topology, allowed: &CpuSet) -> Vec<CpuSet> {
     let mut order: Vec<usize> = chained(topology, allowed)
         .iter()
@@ -133,7 +133,7 @@ fn deal(cpus: &[Placed], depth: usize) -> Vec<usize> {
     order
 }
 
-/// The allowed CPUs with their chains, in the order of `Compact`.
+/// Returns the allowed CPUs with their chains, in the order of `Compact`.
 fn chained(topology: &Topology, allowed: &CpuSet) -> Vec<Placed> {
     let nodes = node_order(topology, allowed);
     let cpus = topology.cpus();
@@ -188,8 +188,8 @@ struct Set {
     size: usize,
 }
 
-/// For each level, the set of each CPU by index; without the sets that cross one of an earlier
-/// level (P4).
+/// Returns, for each level, the set of each CPU by index, without the sets that cross one of an
+/// earlier level (P4).
 fn levels(topology: &Topology, position: &[u32]) -> [Vec<Option<Set>>; LEVELS] {
     let cpus = topology.cpus();
     let cache_of = |cpu: &crate::Cpu, level: Option<u8>| {
@@ -258,7 +258,7 @@ fn leave_out_crossing(level: &mut [Option<usize>], other: &[Option<usize>]) {
     }
 }
 
-/// For each CPU by index, the least position in the set that it names; 0 for none.
+/// Returns, for each CPU by index, the least position in the set that it names; 0 for none.
 fn firsts(names: impl Iterator<Item = Option<usize>> + Clone, position: &[u32]) -> Vec<u32> {
     let length = names.clone().flatten().max().map_or(0, |last| last + 1);
     let mut first = vec![u32::MAX; length];
@@ -272,9 +272,9 @@ fn firsts(names: impl Iterator<Item = Option<usize>> + Clone, position: &[u32]) 
         .collect()
 }
 
-/// The place of each node, by index, in an order in which near nodes follow each other: the first
-/// node with allowed CPUs, then always the one with the least distance to all before it; nodes
-/// without come last.
+/// Returns the place of each node, by index, in an order in which near nodes follow each other: the
+/// first node with allowed CPUs, then always the one with the least distance to all before it;
+/// nodes without come last.
 fn node_order(topology: &Topology, allowed: &CpuSet) -> Vec<usize> {
     let nodes = topology.nodes();
     let mut place = vec![usize::MAX; nodes.len()];

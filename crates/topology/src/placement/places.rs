@@ -83,7 +83,7 @@ impl fmt::Display for PlacesError {
 impl core::error::Error for PlacesError {}
 
 impl Places {
-    /// The set of each worker.
+    /// Returns the set of each worker.
     pub(super) fn assign(
         &self,
         topology: &Topology,
@@ -333,7 +333,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// `:length:stride`, each with its default of 1; a length of at least 1.
+    /// Parses `:length:stride`, each with its default of 1; a length of at least 1.
     fn repeat(&mut self) -> Result<(usize, usize), PlacesError> {
         let at = self.position;
         let length = if self.take(':') { self.number()? } else { 1 };

@@ -8,7 +8,7 @@
 //! | `performance:PLACEMENT` | on performance cores alone |
 //! | `local-memory:PLACEMENT` | with the memory of the node |
 //!
-//! What is written is read back as the same value.
+//! A placement that is written as text is read back as the same value.
 
 use super::{Placement, Places};
 use crate::CpuSet;

@@ -144,7 +144,7 @@ fn items(text: &str) -> Result<Vec<Item<'_>>, Error> {
     }
 }
 
-/// What a level without a type is, by how many levels there are.
+/// Returns what a level without a type is, by how many levels there are.
 fn guess(levels: usize, depth: usize) -> Option<Kind> {
     let unified = CacheKind::Unified;
     let (l1, l2) = (super::cache(1, CacheKind::Data), super::cache(2, unified));
@@ -161,7 +161,7 @@ fn guess(levels: usize, depth: usize) -> Option<Kind> {
     kinds.get(depth).copied()
 }
 
-/// `[numa]` or `[numa(…)]`; `None` for anything without brackets.
+/// Parses `[numa]` or `[numa(…)]`; `None` for anything without brackets.
 fn memory(item: &Item<'_>, depth: usize) -> Result<Option<Memory>, Error> {
     let Some(inner) = item.text.strip_prefix('[') else {
         return Ok(None);
@@ -195,7 +195,7 @@ fn memory(item: &Item<'_>, depth: usize) -> Result<Option<Memory>, Error> {
     }
 }
 
-/// `type:count(…)` or `count(…)`. The level returned has no indexes yet.
+/// Parses `type:count(…)` or `count(…)`. The level returned has no indexes yet.
 fn level(item: &Item<'_>, guess: Option<Kind>, above: usize) -> Result<(Level, Attributes), Error> {
     let (head, attributes) = attributes(item)?;
     let (kind, count, position) = match head.split_once(':') {
@@ -237,7 +237,8 @@ fn level(item: &Item<'_>, guess: Option<Kind>, above: usize) -> Result<(Level, A
     ))
 }
 
-/// Each type at most once, nothing below CPUs, and cores, dies and packages from large to small.
+/// Checks the order: each type at most once, nothing below CPUs, and cores, dies and packages from
+/// large to small.
 fn check_order(item: &Item<'_>, above: &[Level], kind: Kind) -> Result<(), Error> {
     let rank = |kind: Kind| match kind {
         Kind::Package => Some(0),

@@ -149,7 +149,7 @@ fn kind(files: &mut Files<'_>, path: &Path) -> Result<Option<CacheKind>, Error> 
     files.notes.accept(kind, LEFT_OUT)
 }
 
-/// A size in bytes, as `32K`, `8M` or a plain number; `None` for an unknown one.
+/// Reads a size in bytes, as `32K`, `8M` or a plain number; `None` for an unknown one.
 fn size(files: &mut Files<'_>, path: &Path) -> Result<Option<u64>, Error> {
     let size = optional(read_text(path, SYSFS_LIMIT)).and_then(|text| {
         let Some(text) = text else {

@@ -43,8 +43,8 @@ impl Claims {
         self.of.is_empty()
     }
 
-    /// The sets, by lowest CPU; together they hold every CPU that has a claim. `path` is where the
-    /// file of a CPU is.
+    /// Returns the sets, by lowest CPU; together they hold every CPU that has a claim. `path` is
+    /// where the file of a CPU is.
     pub(super) fn sets(
         mut self,
         online: &CpuSet,

@@ -60,8 +60,8 @@ fn missing(path: &Path) -> Error {
     Error::read(path, &std::io::ErrorKind::NotFound.into())
 }
 
-/// The listed CPUs that can be: not above the kernel's largest number, and with a directory where
-/// CPUs have any.
+/// Returns the listed CPUs that can be: not above the kernel's largest number, and with a directory
+/// where CPUs have any.
 fn existing(files: &mut Files<'_>, listed: CpuSet, there: &CpuSet) -> Result<CpuSet, Error> {
     let root = files.cpu_root();
     let mut online = listed;
@@ -87,8 +87,8 @@ fn existing(files: &mut Files<'_>, listed: CpuSet, there: &CpuSet) -> Result<Cpu
     Ok(online)
 }
 
-/// The CPUs with a directory that does not say that they are off; else those of the next list.
-/// `error` is why the list of online CPUs can't be had.
+/// Returns the CPUs with a directory that does not say that they are off; else those of the next
+/// list. `error` is why the list of online CPUs can't be had.
 fn scanned(files: &mut Files<'_>, there: &CpuSet, error: Error) -> Result<CpuSet, Error> {
     let root = files.cpu_root();
     let mut online = CpuSet::new();
@@ -330,8 +330,8 @@ impl Said {
         Ok(packages)
     }
 
-    /// The number of the package of these CPUs: that of the first, which the others should have
-    /// too.
+    /// Returns the number of the package of these CPUs: that of the first, which the others should
+    /// have too.
     fn package_id(
         &self,
         cpus: &CpuSet,

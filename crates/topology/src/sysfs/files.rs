@@ -71,7 +71,7 @@ impl<'a> Files<'a> {
         self.root.join(NODE)
     }
 
-    /// The set in a list file, of CPUs or of nodes.
+    /// Reads the set in a list file, of CPUs or of nodes.
     pub(super) fn list(&self, path: &Path) -> Result<CpuSet, Error> {
         let text = bounded::read(path, SYSFS_LIMIT)?;
         text.parse()
@@ -104,8 +104,8 @@ impl<'a> Files<'a> {
         Ok(named)
     }
 
-    /// The set that is there under the first of the names, each a list and a mask that should hold
-    /// the same; where they do not, the mask counts. `None` if there is none.
+    /// Reads the set that is there under the first of the names, each a list and a mask that should
+    /// hold the same; where they do not, the mask counts. `None` if there is none.
     pub(super) fn cpus(
         &mut self,
         directory: &Path,
@@ -150,7 +150,7 @@ impl<'a> Files<'a> {
         Ok(None)
     }
 
-    /// A number that may be missing, or can't be understood, which is a doubt.
+    /// Reads a number that may be missing, or can't be understood, which is a doubt.
     pub(super) fn number<T: FromStr>(
         &mut self,
         path: &Path,
@@ -160,7 +160,7 @@ impl<'a> Files<'a> {
         Ok(self.notes.accept(read, assumed)?.flatten())
     }
 
-    /// An id that the kernel gives as −1, or as 65535, where it does not know it.
+    /// Reads an id that the kernel gives as −1, or as 65535, where it does not know it.
     pub(super) fn id(&mut self, path: &Path, assumed: &str) -> Result<Option<u32>, Error> {
         let id = self.number::<i64>(path, assumed)?;
         Ok(id
@@ -169,7 +169,7 @@ impl<'a> Files<'a> {
     }
 }
 
-/// A file that holds one number.
+/// Reads a file that holds one number.
 pub(super) fn number<T: FromStr>(path: &Path) -> Result<T, Error> {
     let text = bounded::read(path, SYSFS_LIMIT)?;
     text.parse()

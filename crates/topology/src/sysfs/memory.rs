@@ -64,7 +64,7 @@ pub(super) fn read(files: &mut Files<'_>, draft: &mut Draft) -> Result<(), Error
     Ok(())
 }
 
-/// The nodes that are memory of a device, by what the device's path says of it.
+/// Returns the nodes that are memory of a device, by what the device's path says of it.
 fn devices(files: &Files<'_>) -> BTreeMap<u32, MemoryKind> {
     let device = |entry: std::io::Result<std::fs::DirEntry>| {
         let path = entry.ok()?.path().canonicalize().ok()?;

@@ -63,7 +63,7 @@ pub(super) fn read(files: &mut Files<'_>, draft: &mut Draft) -> Result<(), Error
     Ok(())
 }
 
-/// The nodes that are memory of a GPU, which the kernel gives out like any other.
+/// Returns the nodes that are memory of a GPU, which the kernel gives out like any other.
 fn gpu_nodes(files: &Files<'_>) -> CpuSet {
     let node = |entry: std::io::Result<std::fs::DirEntry>| {
         let path = entry.ok()?.path().join("numa_status");
@@ -79,7 +79,7 @@ fn gpu_nodes(files: &Files<'_>) -> CpuSet {
 const UNKNOWN: &str = "how much memory there is was taken to be unknown";
 const ASSUMED: &str = "distances of 10 within a node and 20 between were assumed";
 
-/// The numbers of the nodes that are online; `None` for a kernel without nodes.
+/// Returns the numbers of the nodes that are online; `None` for a kernel without nodes.
 fn find(files: &mut Files<'_>, root: &Path) -> Result<Option<CpuSet>, Error> {
     const SCANNED: &str = "the nodes with a directory were taken";
     let there = files
@@ -110,8 +110,8 @@ fn find(files: &mut Files<'_>, root: &Path) -> Result<Option<CpuSet>, Error> {
     Ok(Some(there).filter(|set| !set.is_empty()))
 }
 
-/// Of the CPUs a node claims, those that are online and that no node before it has; `None` for a
-/// node whose online CPUs all belong to others.
+/// Returns, of the CPUs a node claims, those that are online and that no node before it has; `None`
+/// for a node whose online CPUs all belong to others.
 fn own(
     files: &mut Files<'_>,
     path: &Path,
@@ -143,8 +143,8 @@ fn own(
     Ok(Some(cpus))
 }
 
-/// SLIT distances, in the order of the online nodes; each 1 to 254, as firmware tables hold them in
-/// a byte and 255 means unreachable.
+/// Reads SLIT distances, in the order of the online nodes; each 1 to 254, as firmware tables hold
+/// them in a byte and 255 means unreachable.
 fn distances(path: &Path, count: usize) -> Result<Vec<u32>, Error> {
     let text = read_text(path, SYSFS_LIMIT)?;
     let distance = |word: &str| {
@@ -170,7 +170,7 @@ fn distances(path: &Path, count: usize) -> Result<Vec<u32>, Error> {
     }
 }
 
-/// The bytes of the line `Node 0 MemTotal:  1234 kB`.
+/// Reads the bytes of the line `Node 0 MemTotal:  1234 kB`.
 fn memory(path: &Path, limit: usize) -> Result<u64, Error> {
     let text = read_text(path, limit)?;
     let line = text.lines().find_map(|line| line.split_once("MemTotal:"));

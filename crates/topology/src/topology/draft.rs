@@ -65,8 +65,8 @@ pub(crate) struct Draft {
     pub(crate) efficiency: Option<CpuSet>,
 }
 
-/// A core whose rank is below this part of the largest is an efficiency core, where the kernel does
-/// not say by itself.
+/// Returns a fraction: a core whose rank is below this part of the largest is an efficiency core,
+/// where the kernel does not say by itself.
 ///
 /// - Capacity: the middle cores of three-tier phones are above it, the little ones below.
 /// - Highest performance: Intel's small cores have 0.6 of the large ones', and the least preferred
@@ -158,7 +158,7 @@ impl Draft {
         Ok(topology)
     }
 
-    /// The dies, one for every package that names none (T3).
+    /// Returns the dies, one for every package that names none (T3).
     fn die_sets(&mut self, packages: &Level) -> Vec<CpuSet> {
         let mut sets = std::mem::take(&mut self.dies);
         unify(&mut sets, |set| set);
@@ -174,7 +174,7 @@ impl Draft {
         sets
     }
 
-    /// The caches in order, checked against T4.
+    /// Returns the caches in order, checked against T4.
     fn caches(&mut self, place: &Path) -> Result<Vec<Cache>, Error> {
         let mut drafts = std::mem::take(&mut self.caches);
         drafts.retain(|cache| !cache.cpus.is_empty());
@@ -216,7 +216,7 @@ impl Draft {
         Ok(caches)
     }
 
-    /// The clusters that say something, else the shared L2s that do (T3).
+    /// Returns the clusters that say something, else the shared L2s that do (T3).
     fn clusters(&mut self, dies: &Level, cores: &Level, caches: &[Cache]) -> Vec<CpuSet> {
         let says_something = |set: &CpuSet| {
             let first = set.first().unwrap_or(0);
@@ -234,7 +234,7 @@ impl Draft {
         sets
     }
 
-    /// The kind of each core, by index, and what tells them apart.
+    /// Returns the kind of each core, by index, and what tells them apart.
     fn kinds(&self, cores: &Level) -> (Vec<CoreKind>, Option<KindSource>) {
         let judged = |small: &dyn Fn(usize) -> bool| -> Vec<CoreKind> {
             let kind = |set: &CpuSet| match set.first().is_some_and(small) {
@@ -312,7 +312,8 @@ impl Level {
             .is_some_and(|first| set.is_subset(&self.sets[self.index_of[&first]]))
     }
 
-    /// The index of the set of this level that holds all of `set`, a part named `what` (T2).
+    /// Returns the index of the set of this level that holds all of `set`, a part named `what`
+    /// (T2).
     fn containing(&self, what: &str, set: &CpuSet, place: &Path) -> Result<usize, Error> {
         if self.holds(set) {
             return Ok(self.index_of[&set.first().unwrap_or(0)]);
@@ -322,7 +323,7 @@ impl Level {
     }
 }
 
-/// From a CPU to the index of its cluster.
+/// Maps a CPU to the index of its cluster.
 fn cluster_of(clusters: &[Cluster]) -> BTreeMap<usize, usize> {
     let mut of = BTreeMap::new();
     for (index, cluster) in clusters.iter().enumerate() {
@@ -338,7 +339,7 @@ fn unify<T>(list: &mut Vec<T>, set: impl Fn(&T) -> &CpuSet) {
     list.dedup_by(|a, b| set(a) == set(b));
 }
 
-/// The CPUs, from the levels that are already in place.
+/// Builds the CPUs, from the levels that are already in place.
 fn cpus(
     topology: &Topology,
     cores: &Level,
@@ -380,7 +381,7 @@ fn cpus(
     topology.online.iter().map(cpu).collect()
 }
 
-/// A machine of which only the CPU numbers are known.
+/// Makes a machine of which only the CPU numbers are known.
 pub(super) fn flat(cpus: &CpuSet, why: &str) -> Topology {
     let draft = Draft {
         online: cpus.clone(),

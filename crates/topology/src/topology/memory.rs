@@ -54,7 +54,7 @@ pub(super) struct Memory {
     pub(super) nearest: Vec<usize>,
 }
 
-/// The memory of every node, by index.
+/// Builds the memory of every node, by index.
 pub(super) fn finish(
     nodes: &[super::Node],
     found: &std::collections::BTreeMap<u32, DraftMemory>,
@@ -86,7 +86,7 @@ pub(super) fn finish(
 }
 
 impl Topology {
-    /// What the memory of the node at index `node` is; `None` if there is no such node.
+    /// Returns what the memory of the node at index `node` is; `None` if there is no such node.
     ///
     /// Kinds are read on Linux only, and are no part of what makes two machines equal.
     #[must_use]
@@ -94,9 +94,9 @@ impl Topology {
         self.memories.get(node).map(|memory| memory.kind)
     }
 
-    /// The online CPUs nearest to the memory of the node at index `node`: its own; for a node of
-    /// memory alone, those of the nodes that firmware names for it, or else that have the least
-    /// distance.
+    /// Returns the online CPUs nearest to the memory of the node at index `node`: its own; for a
+    /// node of memory alone, those of the nodes that firmware names for it, or else that have the
+    /// least distance.
     #[must_use]
     pub fn nearest_cpus(&self, node: usize) -> Option<CpuSet> {
         let memory = self.memories.get(node)?;
@@ -104,8 +104,8 @@ impl Topology {
         Some(sets.fold(CpuSet::new(), |all, set| &all | set))
     }
 
-    /// The index of the nearest node that has main memory, seen from the node at index `node`:
-    /// itself, if it has any or nothing is known of its memory.
+    /// Returns the index of the nearest node that has main memory, seen from the node at index
+    /// `node`: itself, if it has any or nothing is known of its memory.
     #[must_use]
     pub fn memory_near(&self, node: usize) -> Option<usize> {
         let distances = &self.nodes.get(node)?.distances;

@@ -28,13 +28,13 @@ const BEFORE_HEADLESS: [&str; 33] = [
 const PEOPLE: [&str; 4] = ["anybody", "everybody", "nobody", "somebody"];
 
 impl Sentence {
-    /// True for "Who sleeps is woken.", also behind a label; not for "Who sleeps?".
+    /// Returns true for "Who sleeps is woken.", also behind a label; not for "Who sleeps?".
     pub(super) fn begins_with_who(&self) -> bool {
         let first = words(&self.text).find(|(_, word)| !is_mark(word));
         first.is_some_and(|(_, word)| is_who(word)) && !self.is_question()
     }
 
-    /// True if a "who" or "whoever" stands for a noun: at the beginning of a sentence or of a
+    /// Whether a "who" or "whoever" stands for a noun: at the beginning of a sentence or of a
     /// clause, or as what a verb or a preposition is about. A "whoever" always does. "A worker,
     /// who" has its noun.
     pub(super) fn has_headless_who(&self) -> bool {
@@ -56,7 +56,7 @@ impl Sentence {
         false
     }
 
-    /// True if it says "nobody", "somebody", "anybody" or "everybody".
+    /// Whether it says "nobody", "somebody", "anybody" or "everybody".
     pub(super) fn has_nobody(&self) -> bool {
         words(&self.text).any(|(_, word)| {
             let word = word.to_lowercase();
@@ -64,7 +64,7 @@ impl Sentence {
         })
     }
 
-    /// How many semicolons it has; those between numbered obligations are a list's.
+    /// Returns how many semicolons it has; those between numbered obligations are a list's.
     pub(super) fn semicolons(&self) -> usize {
         if self.text.starts_with("SAFETY: 1.") {
             return 0;
@@ -76,7 +76,7 @@ impl Sentence {
         self.text.ends_with('?')
     }
 
-    /// The rules that it meets, a letter each, as they are printed.
+    /// Returns the rules that it meets, a letter each, as they are printed.
     pub(super) fn kinds(&self) -> String {
         let kinds = [
             (self.begins_with_who() || self.has_headless_who(), "who"),
@@ -99,15 +99,15 @@ impl Sentence {
     }
 }
 
-/// The words of `text`, each with where it begins.
+/// Returns the words of `text`, each with where it begins.
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split(|c: char| !c.is_alphanumeric() && !matches!(c, '\'' | '’' | '-'))
         .filter(|word| !word.is_empty())
         .map(|word| (word.as_ptr().addr() - text.as_ptr().addr(), word))
 }
 
-/// True for what stands before a sentence and is no part of it: a label, or what kind of comment it
-/// is.
+/// Returns true for what stands before a sentence and is no part of it: a label, or what kind of
+/// comment it is.
 fn is_mark(word: &str) -> bool {
     labels::label(word).is_some() || matches!(word, "Ordering" | "SAFETY")
 }
@@ -116,12 +116,12 @@ fn is_who(word: &str) -> bool {
     word.eq_ignore_ascii_case("who") || word.eq_ignore_ascii_case("whoever")
 }
 
-/// The sentences of a Markdown page.
+/// Returns the sentences of a Markdown page.
 pub(super) fn of_page(text: &str) -> Vec<Sentence> {
     of_markdown(text, &|line| line)
 }
 
-/// The sentences of a source's comments: each run of comment lines is a page of its own.
+/// Returns the sentences of a source's comments: each run of comment lines is a page of its own.
 pub(super) fn of_source(source: &Source) -> Vec<Sentence> {
     let mut found = Vec::new();
     let mut block = String::new();
@@ -149,7 +149,7 @@ pub(super) fn of_source(source: &Source) -> Vec<Sentence> {
     found
 }
 
-/// What a comment line says, its indentation kept: Markdown needs it.
+/// Returns what a comment line says, its indentation kept: Markdown needs it.
 fn indented(comment: &str) -> &str {
     let text = source::without_slashes(comment);
     let comment = comment.trim_end();
@@ -160,7 +160,7 @@ fn indented(comment: &str) -> &str {
     &comment[at - indent.saturating_sub(1).min(indent)..]
 }
 
-/// The sentences of `text`; `line` says where a line of it stands in the file.
+/// Returns the sentences of `text`; `line` says where a line of it stands in the file.
 fn of_markdown(text: &str, line: &dyn Fn(usize) -> usize) -> Vec<Sentence> {
     let mut found = Vec::new();
     let mut prose = Prose::default();
@@ -235,7 +235,7 @@ impl Prose {
     }
 }
 
-/// `text` with the insides of its quotations replaced: what it cites is not what it says.
+/// Returns `text` with the insides of its quotations replaced: what it cites is not what it says.
 fn without_quotations(text: &str) -> String {
     let parts: Vec<&str> = text.split('"').collect();
     if parts.len().is_multiple_of(2) {
@@ -248,8 +248,8 @@ fn without_quotations(text: &str) -> String {
     blanked.collect::<Vec<_>>().join("\"")
 }
 
-/// Where the sentences of `text` end: behind a full stop that a capital, a quotation or code
-/// follows.
+/// Returns where the sentences of `text` end: behind a full stop that a capital, a quotation or
+/// code follows.
 fn ends(text: &str) -> Vec<usize> {
     let mut found = Vec::new();
     for (at, stop) in text.match_indices(['.', '!', '?']) {
@@ -269,7 +269,7 @@ fn ends(text: &str) -> Vec<usize> {
     found
 }
 
-/// True if the full stop at the end of `text` belongs to an abbreviation.
+/// Whether the full stop at the end of `text` belongs to an abbreviation.
 fn is_abbreviated(text: &str) -> bool {
     ["e.g.", "i.e.", "cf.", "vs.", "pp.", "no."]
         .iter()
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quoted_is_not_said() {
+    fn quotations_do_not_count() {
         let found = of_page("It says \"who; nobody; x\" and `who; y`. Who says \"a\"\n");
         assert_eq!(found[0].kinds(), "");
         assert_eq!(found[1].kinds(), "who");

@@ -136,7 +136,7 @@ impl JoinStack {
             .is_ok()
     }
 
-    /// Gives the claim up, leaving `offer` in the slot.
+    /// Releases the claim, leaving `offer` in the slot.
     pub(super) fn release(&self, offer: *mut PendingJoin) {
         // Ordering: Release (J1, J13).
         self.thieves.offer.store(offer, Ordering::Release);

@@ -209,7 +209,7 @@ impl Slab {
         unsafe { &mut *slab.as_ptr() }.position = position;
     }
 
-    /// Gives the memory back.
+    /// Frees the memory.
     ///
     /// # Safety
     /// 1. `slab` is valid, in no list, and no block of it is in use.

@@ -15,7 +15,7 @@ const REMOTE: u32 = 20;
 pub(in crate::topology) const ASSUMED_DISTANCES: &str =
     "distances of 10 within a node and 20 between were assumed";
 
-/// The nodes in order of their ids.
+/// Builds the nodes in order of their ids.
 pub(super) fn finish(
     draft: &mut Draft,
     place: &Path,
@@ -79,8 +79,8 @@ pub(super) fn finish(
     Ok(nodes)
 }
 
-/// Gives every CPU without a node that of a CPU in its package, else a node that its package's CPUs
-/// have to themselves (T1).
+/// Assigns to every CPU without a node that of a CPU in its package, else a node that its package's
+/// CPUs have to themselves (T1).
 fn house_all(
     draft: &Draft,
     nodes: &mut Vec<DraftNode>,
