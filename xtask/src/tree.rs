@@ -43,7 +43,7 @@ impl Tree {
         Ok(Self { child, group })
     }
 
-    /// Takes the program's output, if it was piped; the first call takes it.
+    /// Returns the program's output, if it was piped; the first call takes it.
     pub(crate) fn stdout(&self) -> Option<ChildStdout> {
         locked(&self.child).stdout().take()
     }
@@ -118,8 +118,7 @@ fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// Waits until the processes are gone: the one that inherits the dead takes its time to bury
-    /// them.
+    /// Whether the process still runs. The one that inherits the dead takes its time to bury them.
     fn runs(process: &str) -> bool {
         !process.ends_with("<defunct>")
     }
