@@ -13,10 +13,11 @@
 //!   them, and an end does not wait for that worker.
 //! - **B3** *After an end only those threads are left that are inside a call's closure.* The pool's
 //!   `running` counts them, from before the closure begins until it has returned, and before a
-//!   joiner learns of it. The end waits until the pool has no others, and joins them. So it waits for
-//!   everything else of the user's that such a thread runs: the destructor of a call that is cancelled, of an
-//!   output or a payload without a handle, a joiner's waker, a hook. If one of these is what ends
-//!   the scheduler, the end waits for all threads but its own (`is_beside_call`).
+//!   joiner learns of it. The end waits until the pool has no others, and joins them. So it waits
+//!   for everything else of the user's that such a thread runs: the destructor of a call that is
+//!   cancelled, of an output or a payload without a handle, a joiner's waker, a hook. If one of
+//!   these is what ends the scheduler, the end waits for all threads but its own
+//!   (`is_beside_call`).
 
 use stealyard_park::pool::{Placed, RefusedReason};
 use stealyard_sync::Arc;
