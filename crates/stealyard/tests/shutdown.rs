@@ -452,7 +452,9 @@ fn t8_endings_beside_a_blocking_call() {
             let long = handle.spawn_blocking(move || {
                 wait_until(|| !is_busy.load(Ordering::SeqCst), || "busy".to_owned());
             });
-            drop(handle.spawn_blocking(move || drop(opens.wait())));
+            drop(handle.spawn_blocking(move || {
+                opens.wait();
+            }));
             let mut joined = None;
             match place {
                 "aborted" => handle.spawn_blocking(move || drop(ends)).abort(),
