@@ -9,7 +9,7 @@
 mod tree;
 
 use stealyard_topology::{CacheKind, CpuSet, KindSource, MemoryKind, Topology};
-use tree::{HARD, NODE, captured};
+use tree::{CPU, HARD, NODE, captured};
 
 fn set(list: &str) -> CpuSet {
     list.parse().expect("a list of CPUs")
@@ -130,6 +130,64 @@ fn every_hard_tree_is_read_as_the_machine_it_is_of() {
         let strict = Topology::read_strict(&strict.0);
         let sound = said.is_empty() || *name == "gpu_nodes";
         assert_eq!(strict.is_ok(), sound, "{name}: {:?}", strict.err());
+    }
+}
+
+#[test]
+fn contradictions_between_files_leave_notes_and_the_machine_as_it_is() {
+    let whole = read("trailing_zero_bytes");
+    for (file, content, said) in [
+        (
+            "cpu/present",
+            "0-6",
+            "CPU 7 is not in it (0-6) and is online",
+        ),
+        (
+            "cpu/cpu5/online",
+            "0",
+            "it says that the CPU is off, and the list says on",
+        ),
+        (
+            "cpu/cpu3/cache/index2/size",
+            "16K",
+            "the size of the L3 Unified cache of CPU 3 is not",
+        ),
+        (
+            "cpu/cpu3/cache/index2/level",
+            "2",
+            "a second L2 Unified cache of CPU 3",
+        ),
+        ("node/node5/cpulist", "", "node 5 is not online (0-1)"),
+    ] {
+        let mut tree = captured("trailing_zero_bytes");
+        tree.set(&format!("sys/devices/system/{file}"), content);
+        let root = tree.unpack("hard-contradiction");
+        let machine = Topology::from_sysfs(&root.0).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert!(
+            notes(&machine).contains(said),
+            "{file}: {}",
+            notes(&machine)
+        );
+        assert!(Topology::read_strict(&root.0).is_err(), "{file}");
+        assert_eq!(machine.nodes(), whole.nodes(), "{file}");
+        assert_eq!(machine.cores(), whole.cores(), "{file}");
+        assert_eq!(machine.caches().len(), whole.caches().len(), "{file}");
+    }
+}
+
+#[test]
+fn a_list_of_cpus_is_enough_for_a_machine() {
+    for list in ["online", "present", "possible"] {
+        let machine = tree::Tree::default()
+            .set(&format!("{CPU}/{list}"), "0-3")
+            .read(&format!("hard-only-{list}"));
+        let machine = machine.unwrap_or_else(|e| panic!("{list}: {e}"));
+        assert_eq!(
+            (machine.cpus().len(), machine.packages().len()),
+            (4, 1),
+            "{list}"
+        );
+        assert!(notes(&machine).contains("there is no such file"), "{list}");
     }
 }
 

@@ -329,7 +329,7 @@ const BROKEN: &[(&str, Option<&str>, &str)] = &[
     ), // overlaps the other L3
     ("node/online", Some(""), "node/online"),
     ("node/online", Some("0-2"), "node/node2"),
-    ("node/online", Some("0"), "node/node0/distance"), // two distances for one node
+    ("node/online", Some("0"), "node/node1"), // two nodes have a directory
     ("node/node1/cpulist", Some("4-7,64"), "node/node1/cpulist"), // a CPU that does not exist
     ("node/node1/cpulist", Some("7-4"), "node/node1/cpulist"),
     ("node/node1/cpulist", Some("4-6"), "node/node1/cpulist"), // CPU 7 is nowhere

@@ -81,6 +81,16 @@ pub(super) fn read(
         let path = |cpu: usize, file: &str| root.join(format!("cpu{cpu}/cache/{file}"));
         for cpus in claims.sets(&draft.online, path, &mut files.notes)? {
             let size = cpus.iter().find_map(|cpu| sizes.get(&cpu).copied());
+            let other = |&cpu: &usize| sizes.get(&cpu).is_some_and(|own| Some(*own) != size);
+            if let Some(cpu) = cpus.iter().find(other) {
+                let what = format!(
+                    "the size of the L{level} {kind:?} cache of CPU {cpu} is not that of others that share it"
+                );
+                let doubt = Error::inconsistent(&root.join(format!("cpu{cpu}/cache")), what);
+                files
+                    .notes
+                    .doubt(doubt, "the size that the first of them gives was taken")?;
+            }
             draft.caches.push(DraftCache {
                 level,
                 kind,
@@ -127,6 +137,13 @@ fn one(
     let size = size(files, &at.join("size"))?;
     let entry = levels.entry((level, kind)).or_default();
     let shared = Rc::clone(&found.cpus);
+    if files.thorough && entry.claims.contains(cpu) {
+        let what = format!("a second L{level} {kind:?} cache of CPU {cpu}");
+        files
+            .notes
+            .doubt(Error::inconsistent(&at.join("level"), what), LEFT_OUT)?;
+        return Ok(None);
+    }
     match files.thorough {
         true => entry.claims.insert(cpu, found),
         false => entry.claims.insert_for_all(cpu, found, online),

@@ -1,7 +1,7 @@
 //! Which CPUs there are, and the levels above them: cores, clusters, dies, packages.
 
 use super::claims::{Claims, cut};
-use super::files::Files;
+use super::files::{Files, THOROUGH_UP_TO};
 use crate::bounded::numbered;
 use crate::topology::{Draft, Group};
 use crate::{CpuSet, Error};
@@ -51,6 +51,11 @@ pub(super) fn find(files: &mut Files<'_>, draft: &mut Draft) -> Result<(), Error
         .accept(present, "the CPUs with a directory were taken")?
         .flatten();
     let present = present.unwrap_or(there);
+    if let Some(cpu) = (&draft.online - &present).first() {
+        let what = format!("CPU {cpu} is not in it ({present}) and is online");
+        let doubt = Error::inconsistent(&root.join("present"), what);
+        files.notes.doubt(doubt, "the CPU was taken to be online")?;
+    }
     draft.offline = &present - &draft.online;
     files.online = draft.online.clone();
     Ok(())
@@ -74,6 +79,14 @@ fn existing(files: &mut Files<'_>, listed: CpuSet, there: &CpuSet) -> Result<Cpu
         let doubt = Error::inconsistent(&root.join("online"), what);
         files.notes.doubt(doubt, "CPUs above it were left out")?;
         online = online.iter().filter(|&cpu| cpu <= largest).collect();
+    }
+    for cpu in online.iter().filter(|_| online.len() <= THOROUGH_UP_TO) {
+        let path = root.join(format!("cpu{cpu}/online"));
+        if files.number::<u8>(&path, "the list of all CPUs decides")? == Some(0) {
+            let doubt =
+                Error::inconsistent(&path, "it says that the CPU is off, and the list says on");
+            files.notes.doubt(doubt, "the list of all CPUs decides")?;
+        }
     }
     if let Some(cpu) = (&online - there).first()
         && !there.is_disjoint(&online)
@@ -268,18 +281,11 @@ impl Said {
         }
         let path = directory.join("core_id");
         match files.id(&path, "the core has no number")? {
-            Some(id) => _ = self.cores.insert(cpu, id),
+            Some(id) => self.cores.extend(siblings.iter().map(|cpu| (cpu, id))),
             None if path.exists() => {}
             None => files
                 .notes
                 .doubt(missing(&path), "the core has no number")?,
-        }
-        match files.cpus(directory, &CORE_SETS)? {
-            Some(found) => self.core_sets.insert(cpu, found),
-            None => {
-                let doubt = missing(&directory.join("thread_siblings_list"));
-                files.notes.doubt(doubt, "the CPU was taken for a core")?;
-            }
         }
         Ok(())
     }

@@ -45,7 +45,7 @@ pub(super) struct Found {
 
 /// On machines of more CPUs, one CPU of a set speaks for all: reading a hundred thousand files
 /// takes seconds.
-const THOROUGH_UP_TO: usize = 1024;
+pub(super) const THOROUGH_UP_TO: usize = 1024;
 
 impl<'a> Files<'a> {
     /// Decides how thorough to be about a machine of so many CPUs.

@@ -93,6 +93,14 @@ fn find(files: &mut Files<'_>, root: &Path) -> Result<Option<CpuSet>, Error> {
             files.notes.doubt(doubt, SCANNED)?;
         }
         Ok(online) => {
+            if let Some(id) = (&there - &online).first() {
+                let directory = root.join(format!("node{id}"));
+                let doubt =
+                    Error::inconsistent(&directory, format!("node {id} is not online ({online})"));
+                files
+                    .notes
+                    .doubt(doubt, "nodes that are not online were left out")?;
+            }
             let lacking = &online - &there;
             let Some(id) = lacking.first() else {
                 return Ok(Some(online));
