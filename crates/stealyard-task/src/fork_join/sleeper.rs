@@ -25,7 +25,8 @@ pub(super) struct Sleeper {
 }
 
 impl Sleeper {
-    /// Makes one, with the parker of the thread that waits, which spins within the bounds of `spin`.
+    /// Makes one, with the parker of the thread that waits. The parker spins within the bounds of
+    /// `spin`.
     pub(super) fn new(spin: SpinConfig) -> (Self, Parker) {
         let parker = Parker::with_spin(spin);
         let sleeper = Self {
