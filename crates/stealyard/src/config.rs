@@ -115,12 +115,13 @@ pub struct Config {
     /// How often a thief goes through the others before it gives up; the run-next slots are looked
     /// at in the last pass. Default: 4, as Go. From 1 to 64.
     pub steal_passes: u32,
-    /// How long a worker that found nothing goes on looking before it sleeps, and how long a thread
-    /// that waits from outside spins. The time is learned within these bounds (see
-    /// `stealyard_park::Spin`): from measured wake-ups, from whether spins were in vain or cost the
-    /// core, and for workers also from the measured cost of the barrier before a sleep, which
-    /// interrupts the other cores. `min` and `max` are at most 100 ms. Default: see [`SpinConfig`];
-    /// off where there is only one CPU.
+    /// How long a worker that found nothing goes on looking before it sleeps, how long a worker
+    /// that waits in a join or a scope does, and how long a thread that waits from outside spins.
+    /// The time is learned within these bounds (see `stealyard_park::Spin`): from measured
+    /// wake-ups, from whether spins were in vain or cost the core, and for workers that found
+    /// nothing also from the measured cost of the barrier before a sleep, which interrupts the
+    /// other cores. `min` and `max` are at most 100 ms. Default: see [`SpinConfig`]; off where
+    /// there is only one CPU.
     pub spin: Option<SpinConfig>,
     /// The greatest number of threads for blocking calls, at least 1. Default: 512, as the peers.
     pub blocking_threads_max: usize,

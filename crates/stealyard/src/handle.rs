@@ -274,3 +274,24 @@ impl fmt::Debug for Handle {
         f.debug_tuple("Handle").field(&self.shared).finish()
     }
 }
+
+#[cfg(all(test, not(any(stealyard_loom, stealyard_shuttle))))]
+mod tests {
+    use stealyard_park::SpinConfig;
+    use stealyard_sync::time::Duration;
+
+    use crate::Builder;
+
+    #[test]
+    fn joins_spin_as_configured() {
+        let short = SpinConfig {
+            max: Duration::from_micros(7),
+            ..SpinConfig::default()
+        };
+        for spin in [SpinConfig::OFF, short] {
+            let scheduler = Builder::new().parallelism(2).spin(spin).build().unwrap();
+            let machines = &scheduler.shared.machines;
+            assert!(machines.iter().all(|machine| machine.joins.spin() == spin));
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! wakers put the thread's local tasks here.
 
 use stealyard_injector::Locked;
+use stealyard_park::SpinConfig;
 use stealyard_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use stealyard_task::Task;
 use stealyard_task::fork_join::JoinStack;
@@ -23,9 +24,10 @@ pub(crate) struct MachineRemote {
 }
 
 impl MachineRemote {
-    pub(crate) fn new() -> Self {
+    /// Makes that of a machine whose joins spin within the bounds of `spin`.
+    pub(crate) fn new(spin: SpinConfig) -> Self {
         Self {
-            joins: JoinStack::new(),
+            joins: JoinStack::with_spin(spin),
             local_ready: Locked::new(),
             local_alive: AtomicUsize::new(0),
             idle: AtomicBool::new(true),

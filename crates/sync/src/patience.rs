@@ -79,6 +79,19 @@ impl Patience {
         true
     }
 
+    /// In a model, lets the other threads run and returns true. Elsewhere returns false at once.
+    ///
+    /// A loop that looks, waits with patience and then sleeps may come round without having slept,
+    /// because it was woken for something else. Elsewhere time passes meanwhile. In a model, where
+    /// nothing has paused, it must give way, or it looks for ever.
+    #[inline]
+    pub fn gives_way_in_model() -> bool {
+        if MODELLED {
+            hint::spin_loop();
+        }
+        MODELLED
+    }
+
     /// Pauses once after a lost race, a little longer each time, without giving up: for a loop that
     /// ends by itself. Does nothing under a model.
     #[inline]
@@ -121,5 +134,10 @@ mod tests {
         assert!((2..100).contains(&taken), "{taken} pauses");
         steps.yield_to_winner();
         assert!(!steps.pause(), "it stays used up");
+    }
+
+    #[test]
+    fn no_thread_gives_way_outside_of_a_model() {
+        assert!(!Patience::gives_way_in_model());
     }
 }

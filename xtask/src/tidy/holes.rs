@@ -7,7 +7,7 @@
 use super::*;
 
 /// What must be refused wherever it is added, and by which rule.
-const LINES: [(&str, &str); 22] = [
+const LINES: [(&str, &str); 23] = [
     ("door", "use std::sync::{Mutex, Condvar};"),
     ("door", "use std::{sync::Arc, thread};"),
     ("door", "use std::{thread};"),
@@ -29,6 +29,10 @@ const LINES: [(&str, &str); 22] = [
     (
         "ordering",
         "use stealyard_sync::atomic::Ordering::SeqCst;\nfn f(a: &A) { a.load(SeqCst); }",
+    ),
+    (
+        "ordering",
+        "fn f(a: &A) { use stealyard_sync::atomic::Ordering::{SeqCst as S}; a.load(S); }",
     ),
     (
         "ordering",

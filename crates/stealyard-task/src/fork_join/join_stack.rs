@@ -19,7 +19,7 @@ use core::cell::Cell;
 use core::fmt;
 use core::ptr::{self, NonNull};
 
-use stealyard_park::Parker;
+use stealyard_park::{Parker, SpinConfig};
 use stealyard_sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use stealyard_sync::{CachePadded, asymmetric};
 
@@ -55,6 +55,7 @@ pub struct JoinStack {
     sleeper: CachePadded<Sleeper>,
     /// The owner's end of `sleeper`.
     parker: Parker,
+    spin: SpinConfig,
 }
 
 /// What thieves write to.
@@ -72,13 +73,20 @@ unsafe impl Sync for JoinStack {}
 unsafe impl Send for JoinStack {}
 
 impl JoinStack {
-    /// Makes an empty stack, which no thread has entered yet.
+    /// Makes an empty stack, which no thread has entered yet. Its thread spins within the default
+    /// bounds before it sleeps in a join or a scope.
     pub fn new() -> Self {
+        Self::with_spin(SpinConfig::default())
+    }
+
+    /// Makes an empty stack, which no thread has entered yet. Its thread spins within the bounds of
+    /// `spin` before it sleeps in a join or a scope; with [`SpinConfig::OFF`] it sleeps at once.
+    pub fn with_spin(spin: SpinConfig) -> Self {
         // The way the fences go must be known before the first one that counts.
         asymmetric::mode();
         let mut slots: Box<[Slot]> = (0..DEPTH_MAX).map(|_| Slot::new(ptr::null_mut())).collect();
         let range = slots.as_mut_ptr_range();
-        let (sleeper, parker) = Sleeper::new();
+        let (sleeper, parker) = Sleeper::new(spin);
         Self {
             top: AtomicPtr::new(range.start),
             base: AtomicPtr::new(range.start),
@@ -93,7 +101,13 @@ impl JoinStack {
             }),
             sleeper: CachePadded::new(sleeper),
             parker,
+            spin,
         }
+    }
+
+    /// Returns within which bounds its thread spins before it sleeps in a join or a scope.
+    pub fn spin(&self) -> SpinConfig {
+        self.spin
     }
 
     /// Returns the host that the owner has entered with. Called by the owner only.

@@ -35,13 +35,13 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
 
-use stealyard_park::Parker;
+use stealyard_park::{Parker, SpinConfig};
 use stealyard_sync::atomic::{AtomicUsize, Ordering, fence};
 use stealyard_sync::{Arc, Mutex, unpoisoned};
 
 pub use self::board::Boards;
 use super::JoinHost;
-use super::join_stack;
+use super::join_stack::{self, JoinStack};
 use super::sleeper::{Sleeper, Spinning};
 use crate::user_code::drop_unwanted;
 
@@ -132,17 +132,7 @@ pub struct Scope<'scope> {
 /// assert_eq!(counts, [0, 10, 20]);
 /// ```
 pub fn scope<'scope, R>(body: impl FnOnce(&Scope<'scope>) -> R) -> R {
-    let (sleeper, parker) = Sleeper::new();
-    let scope = Scope {
-        state: Arc::new(ScopeState {
-            list: Mutex::new(VecDeque::new()),
-            pending: AtomicUsize::new(1),
-            panic: Mutex::new(None),
-            sleeper,
-            home: Home::here(),
-        }),
-        jobs: PhantomData,
-    };
+    let (scope, parker) = Scope::open();
     let result = catch_unwind(AssertUnwindSafe(|| body(&scope)));
     scope.ended();
     scope.wait(&parker);
@@ -163,6 +153,25 @@ pub fn scope<'scope, R>(body: impl FnOnce(&Scope<'scope>) -> R) -> R {
 }
 
 impl<'scope> Scope<'scope> {
+    /// Makes a scope of the calling thread, with the parker that it waits with.
+    fn open() -> (Self, Parker) {
+        // SAFETY: 1. used in this call only.
+        let stack = unsafe { join_stack::current() };
+        let spin = stack.map_or(SpinConfig::default(), JoinStack::spin);
+        let (sleeper, parker) = Sleeper::new(spin);
+        let scope = Self {
+            state: Arc::new(ScopeState {
+                list: Mutex::new(VecDeque::new()),
+                pending: AtomicUsize::new(1),
+                panic: Mutex::new(None),
+                sleeper,
+                home: Home::here(),
+            }),
+            jobs: PhantomData,
+        };
+        (scope, parker)
+    }
+
     /// Spawns a closure that ends before the scope does. It may spawn others on the scope it is
     /// given.
     ///
@@ -290,5 +299,57 @@ impl fmt::Debug for Scope<'_> {
         f.debug_struct("Scope")
             .field("pending", &pending)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(any(stealyard_loom, stealyard_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::task::Task;
+
+    /// A host of one worker.
+    struct Alone(Arc<Boards>);
+
+    // SAFETY: 1. nothing unwinds; 2. the boards are made for one worker, number 0.
+    unsafe impl JoinHost for Alone {
+        fn announce_offer(&self) {}
+
+        fn has_idle_worker(&self) -> bool {
+            false
+        }
+
+        fn push(&self, task: Task) {
+            drop(task);
+        }
+
+        fn boards(&self) -> &Arc<Boards> {
+            &self.0
+        }
+
+        fn index(&self) -> usize {
+            0
+        }
+    }
+
+    #[test]
+    fn a_scope_spins_as_the_joins_of_its_thread_do() {
+        let host = Alone(Arc::new(Boards::new(1)));
+        let budget = || {
+            let (scope, parker) = Scope::open();
+            scope.ended();
+            parker.spin_budget()
+        };
+        let default = budget();
+        assert!(!default.is_zero());
+        for (spin, expected) in [
+            (SpinConfig::OFF, core::time::Duration::ZERO),
+            (SpinConfig::default(), default),
+        ] {
+            let stack = JoinStack::with_spin(spin);
+            // SAFETY: 1. to 3. no other thread, no join, and the guard goes before the stack.
+            let entered = unsafe { stack.enter(&host) };
+            assert_eq!(budget(), expected);
+            drop(entered);
+        }
     }
 }

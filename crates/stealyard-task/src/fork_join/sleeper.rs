@@ -11,7 +11,7 @@
 //! | Z2    | `wake`: (condition;) fence SeqCst; flag     | Z1      | store–load            |
 
 use stealyard_park::{Parker, SpinConfig, SpinWait, Unparker};
-use stealyard_sync::MODELLED;
+use stealyard_sync::Patience;
 use stealyard_sync::atomic::{AtomicBool, Ordering, fence};
 use stealyard_sync::hint::spin_loop;
 use stealyard_sync::time::Duration;
@@ -25,8 +25,10 @@ pub(super) struct Sleeper {
 }
 
 impl Sleeper {
-    pub(super) fn new() -> (Self, Parker) {
-        let parker = Parker::with_spin(SpinConfig::default());
+    /// Makes one, with the parker of the thread that waits. The parker spins within the bounds of
+    /// `spin`.
+    pub(super) fn new(spin: SpinConfig) -> (Self, Parker) {
+        let parker = Parker::with_spin(spin);
         let sleeper = Self {
             asleep: AtomicBool::new(false),
             unparker: parker.unparker(),
@@ -74,7 +76,7 @@ const PAUSES: u32 = 4;
 pub(super) struct Spinning<'a> {
     parker: &'a Parker,
     wait: Option<SpinWait>,
-    has_yielded: bool,
+    gave_way: bool,
 }
 
 impl<'a> Spinning<'a> {
@@ -82,35 +84,55 @@ impl<'a> Spinning<'a> {
         Self {
             parker,
             wait: None,
-            has_yielded: false,
+            gave_way: false,
         }
     }
 
-    /// Pauses, if the thread is to look again before it sleeps. In a model the thread sleeps at
-    /// once, but lets the others run first, or one that waits for the end of a claim would look for
-    /// ever.
+    /// Pauses, if the thread is to look again before it sleeps.
     pub(super) fn goes_on(&mut self) -> bool {
-        if MODELLED {
-            spin_loop();
-            self.has_yielded = !self.has_yielded;
-            return self.has_yielded;
-        }
         let begin = || self.parker.spin_wait(1, Duration::ZERO);
-        let goes_on = self.wait.get_or_insert_with(begin).look();
-        if goes_on {
+        if self.wait.get_or_insert_with(begin).look() {
             (0..PAUSES).for_each(|_| spin_loop());
-        } else {
-            self.end(false);
+            return true;
         }
-        goes_on
+        if !self.gave_way && Patience::gives_way_in_model() {
+            self.gave_way = true;
+            return true;
+        }
+        self.end(false);
+        false
     }
 
     /// Ends the spin. `found` says whether the thread found something, or what it waits for has
     /// come.
     pub(super) fn end(&mut self, found: bool) {
-        self.has_yielded = false;
+        self.gave_way = false;
         if let Some(wait) = self.wait.take() {
             self.parker.end_spin_wait(wait, found);
         }
+    }
+}
+
+#[cfg(all(test, not(any(stealyard_loom, stealyard_shuttle))))]
+mod tests {
+    use super::*;
+
+    /// How often a thread with this spin looks again before it sleeps, up to three times.
+    fn looks(spin: SpinConfig) -> usize {
+        let (_sleeper, parker) = Sleeper::new(spin);
+        let mut spinning = Spinning::new(&parker);
+        (0..3).take_while(|_| spinning.goes_on()).count()
+    }
+
+    #[test]
+    fn a_thread_spins_within_the_bounds_it_was_given() {
+        assert_eq!(looks(SpinConfig::OFF), 0);
+        // The minimum is spun even if the core is taken away meanwhile.
+        let long = SpinConfig {
+            min: Duration::from_secs(1000),
+            max: Duration::from_secs(1000),
+            ..SpinConfig::default()
+        };
+        assert_eq!(looks(long), 3);
     }
 }

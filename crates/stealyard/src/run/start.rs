@@ -102,6 +102,7 @@ impl WakeOrder for QuietOrder {
 fn build(config: Config, layout: Layout) -> Result<(Arc<SchedulerState>, Vec<Seed>), BuildError> {
     let workers = layout.seats.len();
     let (remotes, seeds) = make_workers(&config, &layout);
+    let spin = config.spin.unwrap_or_default();
     let wakers = seeds.iter().map(|seed| seed.parker.unparker());
     let order = QuietOrder(Quiet::new(
         config.steal_policy.wake_order(&layout.distances),
@@ -109,7 +110,7 @@ fn build(config: Config, layout: Layout) -> Result<(Arc<SchedulerState>, Vec<See
     let shared = Arc::new(SchedulerState {
         remotes: remotes.into(),
         machines: (0..workers)
-            .map(|_| Arc::new(MachineRemote::new()))
+            .map(|_| Arc::new(MachineRemote::new(spin)))
             .collect(),
         idle: Idle::with_order(wakers, order),
         boards: Arc::new(Boards::new(workers)),

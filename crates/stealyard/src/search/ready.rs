@@ -139,7 +139,7 @@ pub(crate) fn submit(shared: &SchedulerState, task: Task) {
         let outside_wakes = &shared.counts.outside_wakes;
         outside_wakes.add_shared(announced.woken() as u64);
     }
-    after_submit(shared, &announced);
+    after_submit(shared, announced);
 }
 
 /// Queues a new task that would rather run on `worker`.
@@ -153,9 +153,9 @@ pub(crate) fn submit_to_worker(shared: &SchedulerState, worker: usize, task: Tas
     // RD2; a worker that falls asleep in this moment looks at all inboxes before.
     if remote.asleep.get() {
         shared.wake_worker(worker);
-        after_submit(shared, &FullFence::passed());
+        after_submit(shared, FullFence::passed());
     } else {
-        after_submit(shared, &shared.idle.announce_from(worker, 1));
+        after_submit(shared, shared.idle.announce_from(worker, 1));
     }
 }
 
@@ -168,7 +168,7 @@ pub(crate) fn submit_to_node(shared: &SchedulerState, node: usize, task: Task) {
         Some(worker) => shared.idle.announce_from(worker, 1),
         None => shared.idle.announce(1),
     };
-    after_submit(shared, &announced);
+    after_submit(shared, announced);
 }
 
 /// Cancels what was just put into the global queue or an inbox, if the scheduler is gone (LC2).
@@ -176,7 +176,7 @@ pub(crate) fn submit_to_node(shared: &SchedulerState, node: usize, task: Task) {
 /// Whatever else this thread is inside of, it takes out what is there: a destructor that the end of
 /// another scheduler runs may have come here.
 #[inline]
-fn after_submit(shared: &SchedulerState, passed: &impl FencePassed) {
+fn after_submit(shared: &SchedulerState, passed: impl FencePassed) {
     if shared.lifecycle.is_gone(passed) {
         cancel_queued(shared);
     }

@@ -99,7 +99,7 @@ impl Lifecycle {
     /// Whether the last worker has gone, so that a task which was just pushed is the caller's to
     /// cancel (LC2).
     #[inline]
-    pub(crate) fn is_gone(&self, _passed: &impl FencePassed) -> bool {
+    pub(crate) fn is_gone(&self, _passed: impl FencePassed) -> bool {
         // Ordering: Relaxed (LC3); behind the fence that `_passed` stands for, partner LC4.
         self.phase.load(Ordering::Relaxed) == Phase::Gone as usize
     }
