@@ -110,8 +110,8 @@ fn clippy_model() -> Outcome {
     Ok(())
 }
 
-/// Whether a library goes past `stealyard-sync`: see `clippy.toml`. Asked of the crates with models,
-/// because the types of `stealyard-sync` differ from those of `std` in a model only.
+/// Whether a library goes past `stealyard-sync`: see `clippy.toml`. Asked of the crates with
+/// models, because the types of `stealyard-sync` differ from those of `std` in a model only.
 fn clippy_door() -> Outcome {
     let packages = workspace::packages(&run::root())?;
     for package in packages
