@@ -49,7 +49,7 @@ struct Args {
     /// Take what is missing or contradictory as an error, not as a note
     #[arg(long)]
     strict: bool,
-    /// A described machine, as in "pack:2 [numa] l3:2 core:4 pu:2"
+    /// A described machine, as in `pack:2 [numa] l3:2 core:4 pu:2`
     #[arg(long, value_name = "STRING", conflicts_with = "sysfs")]
     synthetic: Option<String>,
     /// A captured machine: the directory that holds its `sys`
