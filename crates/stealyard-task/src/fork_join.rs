@@ -117,7 +117,7 @@ use join_stack::{PendingJoin, StackSlot};
 
 /// An executor whose workers run joins and scopes; see the example `joins.rs` of this crate.
 ///
-/// Each worker has a [`JoinStack`](JoinStack), which it enters while it runs tasks. A worker
+/// Each worker has a [`JoinStack`], which it enters while it runs tasks. A worker
 /// without work looks at the stacks of the others: it takes what is offered there
 /// ([`steal`](JoinStack::steal)), else it asks for an offer
 /// ([`request_offer`](JoinStack::request_offer)). Before it sleeps it forces one out

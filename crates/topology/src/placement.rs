@@ -85,7 +85,7 @@ impl Seat {
     /// nothing for a seat that is not bound.
     ///
     /// # Errors
-    /// [`PinError`], as [`pin`].
+    /// [`PinError`], as [`pin`](fn@crate::pin).
     pub fn take(&self) -> Result<Option<Pinned>, PinError> {
         let pinned = match self.bound {
             true => Some(pin(&self.cpus)?),
