@@ -23,7 +23,8 @@ pub(crate) struct Args {}
 const MARKS: [&str; 2] = ["<!-- weakened -->", "<!-- end -->"];
 
 pub(crate) fn run(_args: &Args) -> Outcome {
-    for (path, text) in stale(&run::root())? {
+    let root = run::root();
+    for (path, text) in stale(&root, &workspace::packages(&root)?)? {
         std::fs::write(&path, text)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         println!("wrote {}", path.display());
@@ -33,13 +34,12 @@ pub(crate) fn run(_args: &Args) -> Outcome {
 
 /// Returns the pages of the workspace at `root` that are not as generated, each with what it should
 /// be.
-pub(crate) fn stale(root: &Path) -> Result<Vec<(PathBuf, String)>, String> {
-    let packages = workspace::packages(root)?;
-    let mut wanted = vec![(root.join("docs/orderings.md"), page(root, &packages)?)];
+pub(crate) fn stale(root: &Path, packages: &[Package]) -> Result<Vec<(PathBuf, String)>, String> {
+    let mut wanted = vec![(root.join("docs/orderings.md"), page(root, packages)?)];
     let front = root.join("README.md");
     let text = source::text(&front)?;
     let [begin, end] = MARKS;
-    let text = with_figure(&text, weaken::figure(&packages)?)
+    let text = with_figure(&text, weaken::figure(packages)?)
         .ok_or_else(|| format!("{} has no {begin} … {end}", front.display()))?;
     wanted.push((front, text));
     for package in packages.iter().filter(|package| package.is_for_users()) {
@@ -80,7 +80,7 @@ fn page(root: &Path, packages: &[Package]) -> Result<String, String> {
     );
     for package in packages.iter().filter(|package| package.is_for_users()) {
         for source in package.sources()? {
-            let rows = rows(&source);
+            let rows = rows(source);
             if !rows.is_empty() {
                 let shown = source
                     .path

@@ -20,7 +20,7 @@ pub(crate) use paths::{Mention, Names, Role};
 pub(crate) use sites::Site;
 
 /// One source file.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
     pub(crate) lines: Vec<String>,

@@ -120,16 +120,16 @@ fn check(root: &Path) -> Result<Vec<Complaint>, String> {
     let packages = workspace::packages(root)?;
     for package in packages.iter().filter(|package| package.is_for_users()) {
         let sources = package.sources()?;
-        for source in &sources {
+        for source in sources {
             shipped(package, source, &mut report);
         }
-        rooms::check(package, &sources, &mut report);
+        rooms::check(package, sources, &mut report);
     }
     labels::check(&packages, &mut report)?;
     links::check(root, &mut report)?;
     prose::check(root, &mut report)?;
     manifests::check(root, &packages, &mut report)?;
-    generated(root, &mut report);
+    generated(root, &packages, &mut report);
     Ok(report.0)
 }
 
@@ -207,8 +207,8 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-fn generated(root: &Path, report: &mut Report) {
-    match orderings::stale(root) {
+fn generated(root: &Path, packages: &[Package], report: &mut Report) {
+    match orderings::stale(root, packages) {
         Ok(stale) => stale.iter().for_each(|(path, _)| {
             let text = "not up to date: run `cargo xtask orderings`";
             report.add("generated", path, 0, text);

@@ -207,7 +207,7 @@ fn mutants(packages: &[Package]) -> Result<Vec<Mutant>, String> {
         for source in package.sources()? {
             // The conformance suites are test code that users may call; no model runs them.
             if !source.path.to_string_lossy().contains("/conformance") {
-                mutants.extend(mutants_of(&package.name, &source));
+                mutants.extend(mutants_of(&package.name, source));
             }
         }
     }

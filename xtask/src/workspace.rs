@@ -1,5 +1,6 @@
 //! The packages of this workspace, as cargo knows them.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
@@ -11,7 +12,7 @@ use crate::source::{self, Source};
 pub(crate) const THE_DOOR: &str = "stealyard-sync";
 
 /// A package of the workspace.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
@@ -21,9 +22,21 @@ pub(crate) struct Package {
     pub(crate) modelled: bool,
     /// The oldest compiler that builds it; empty if the manifest names none.
     pub(crate) rust_version: String,
+    /// The files of its `src`, once they were asked for.
+    sources: OnceCell<Vec<Source>>,
 }
 
 impl Package {
+    /// Makes a package of nothing but a name and a folder.
+    #[cfg(test)]
+    pub(crate) fn named(name: &str, folder: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            folder: folder.into(),
+            ..Self::default()
+        }
+    }
+
     /// Returns true for what users depend on, which lives under `crates/`.
     pub(crate) fn is_for_users(&self) -> bool {
         let parent = self.folder.parent().and_then(Path::file_name);
@@ -36,10 +49,15 @@ impl Package {
         self.is_for_users() && self.ours.iter().any(|name| name == THE_DOOR)
     }
 
-    /// Reads every file of its `src`.
-    pub(crate) fn sources(&self) -> Result<Vec<Source>, String> {
+    /// Returns every file of its `src`, read when it is asked for the first time.
+    pub(crate) fn sources(&self) -> Result<&[Source], String> {
+        if let Some(sources) = self.sources.get() {
+            return Ok(sources);
+        }
         let paths = source::files(&self.folder.join("src"), "rs");
-        paths.iter().map(|path| Source::read(path)).collect()
+        let sources: Result<_, _> = paths.iter().map(|path| Source::read(path)).collect();
+        let sources = sources?;
+        Ok(self.sources.get_or_init(|| sources))
     }
 }
 
@@ -82,6 +100,7 @@ fn read(metadata: &Metadata) -> Vec<Package> {
                 .as_ref()
                 .map(|version| format!("{}.{}", version.major, version.minor))
                 .unwrap_or_default(),
+            sources: OnceCell::new(),
         }
     };
     members.iter().map(package).collect()

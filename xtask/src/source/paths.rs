@@ -205,13 +205,13 @@ impl Walk<'_> {
 ///
 /// It knows no scopes: a name that is imported in one function stands for that everywhere, beside
 /// what else it stands for. Only the imports of test code are kept apart.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     shipped: Scope,
     tests: Scope,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Scope {
     names: BTreeMap<String, Vec<Vec<String>>>,
     globs: Vec<Vec<String>>,

@@ -330,13 +330,7 @@ mod tests {
 
     /// Returns what is said about a crate of these files.
     fn complaints(name: &str, files: &[(&str, &str)]) -> Vec<String> {
-        let package = Package {
-            name: name.to_owned(),
-            folder: PathBuf::from("/w/crates/x"),
-            ours: Vec::new(),
-            modelled: false,
-            rust_version: String::new(),
-        };
+        let package = Package::named(name, "/w/crates/x");
         let source =
             |(path, text): &(&str, &str)| Source::new(&package.folder.join("src").join(path), text);
         let sources: Vec<Source> = files.iter().map(source).collect();
