@@ -73,7 +73,7 @@ use stealyard_sync::time::{Duration, Instant};
 use stealyard_sync::{Arc, CachePadded, MODELLED, hint};
 
 use crate::imp::Futex;
-use crate::spin::{Spin, SpinConfig};
+use crate::spin::{Spin, SpinConfig, as_ns};
 use crate::spin_wait::SpinWait;
 
 const EMPTY: u32 = 0;
@@ -113,7 +113,7 @@ struct WakeClock {
 
 impl WakeClock {
     fn now_ns(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        as_ns(self.start.elapsed())
     }
 
     fn stamp(&self) {

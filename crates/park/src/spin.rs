@@ -304,7 +304,8 @@ impl Spin {
     }
 }
 
-fn as_ns(duration: Duration) -> u64 {
+/// Returns a duration in nanoseconds, at most `u64::MAX`.
+pub(crate) fn as_ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -241,15 +241,12 @@ pub(crate) fn works_for(shared: &SchedulerState) -> bool {
 
 /// Whether this thread has that role for `shared`, in its own context or in one further out.
 pub(crate) fn is_inside(shared: &SchedulerState, role: Role) -> bool {
-    with_first(
-        |context| context.role == role && context.keeps(shared),
-        |context| context.is_some(),
-    )
+    with_role(shared, role, |context| context.is_some())
 }
 
 /// Says whether this thread, which has a blocking call of `shared`, is inside its closure.
 pub(crate) fn set_inside_call(shared: &SchedulerState, inside: bool) {
-    with_blocking(shared, |context| {
+    with_role(shared, Role::Blocking, |context| {
         if let Some(context) = context {
             context.inside_call.set(inside);
         }
@@ -259,16 +256,14 @@ pub(crate) fn set_inside_call(shared: &SchedulerState, inside: bool) {
 /// Whether this thread has a blocking call of `shared` and is not inside its closure, but before or
 /// after it: in a destructor, a waker, a hook.
 pub(crate) fn is_beside_call(shared: &SchedulerState) -> bool {
-    with_blocking(shared, |context| {
+    with_role(shared, Role::Blocking, |context| {
         context.is_some_and(|context| !context.inside_call.get())
     })
 }
 
-fn with_blocking<R>(shared: &SchedulerState, f: impl FnOnce(Option<&Context>) -> R) -> R {
-    with_first(
-        |context| context.role == Role::Blocking && context.keeps(shared),
-        f,
-    )
+/// Calls `f` with the context in which this thread has that role for `shared`.
+fn with_role<R>(shared: &SchedulerState, role: Role, f: impl FnOnce(Option<&Context>) -> R) -> R {
+    with_first(|context| context.role == role && context.keeps(shared), f)
 }
 
 /// Makes `machine` this thread's, and its context the thread's, until the returned value is

@@ -147,11 +147,9 @@ impl QueueStealer {
         match (self, to) {
             (Self::Ring(from), Queue::Ring(to)) => from.force_steal(to, limit),
             (Self::Split(from), Queue::Split(to)) => from.force_steal(to, limit),
-            // It hides nothing.
-            (Self::Lifo(from), Queue::Lifo(to)) => from.steal_batch_and_pop(to, limit),
-            (Self::Fifo(from), Queue::Fifo(to)) => from.steal_batch_and_pop(to, limit),
             (Self::Custom(from), Queue::Custom(to)) => from.steal(&***to, limit, true),
-            _ => unreachable!("all queues of a scheduler are of one kind"),
+            // The others hide nothing.
+            _ => self.steal(to, limit),
         }
     }
 
