@@ -93,30 +93,41 @@ impl Watched {
     }
 }
 
-/// Main joins twice in a row, so that a frame is used again. The other thread does `steal`.
-fn two_joins_against(steal: fn(&JoinStack) -> Option<Task>) {
-    let crew = Crew::new();
-    // A worker has asked before.
-    crew.stacks[0].request_offer();
+/// Runs `main` as worker 0. Worker 1, meanwhile, runs what `take` takes from it.
+fn race(
+    crew: &Arc<Crew>,
+    take: impl FnOnce(&JoinStack) -> Option<Task> + Send + 'static,
+    main: impl FnOnce(),
+) {
     let thief = {
-        let crew = Arc::clone(&crew);
+        let crew = Arc::clone(crew);
         thread::spawn(move || {
             crew.enter(1, |victim| {
-                if let Some(task) = steal(victim) {
+                if let Some(task) = take(victim) {
                     run(task);
                 }
             });
         })
     };
-    crew.enter(0, |_| {
-        for _ in 0..2 {
-            let (left, right) = (Watched::new(), Watched::new());
-            let sum = join(|| left.touch(), || right.touch());
-            assert_eq!(sum, (1, 1));
-            assert_eq!((left.touch(), right.touch()), (2, 2), "each ran once");
-        }
-    });
+    crew.enter(0, |_| main());
     thief.join().unwrap();
+}
+
+/// Joins twice in a row, so that a frame is used again.
+fn two_joins() {
+    for _ in 0..2 {
+        let (left, right) = (Watched::new(), Watched::new());
+        let sum = join(|| left.touch(), || right.touch());
+        assert_eq!(sum, (1, 1));
+        assert_eq!((left.touch(), right.touch()), (2, 2), "each ran once");
+    }
+}
+
+/// Two joins in a row against a thief that has asked before, and does `steal`.
+fn two_joins_against(steal: fn(&JoinStack) -> Option<Task>) {
+    let crew = Crew::new();
+    crew.stacks[0].request_offer();
+    race(&crew, steal, two_joins);
 }
 
 #[test]
@@ -126,27 +137,7 @@ fn f4_an_offered_half_is_stolen_or_taken_back() {
 
 #[test]
 fn f4_a_private_half_is_forced_or_popped() {
-    model::check(4, || {
-        let crew = Crew::new();
-        let thief = {
-            let crew = Arc::clone(&crew);
-            thread::spawn(move || {
-                crew.enter(1, |victim| {
-                    if let Some(task) = victim.force() {
-                        run(task);
-                    }
-                });
-            })
-        };
-        crew.enter(0, |_| {
-            for _ in 0..2 {
-                let (left, right) = (Watched::new(), Watched::new());
-                assert_eq!(join(|| left.touch(), || right.touch()), (1, 1));
-                assert_eq!((left.touch(), right.touch()), (2, 2), "each ran once");
-            }
-        });
-        thief.join().unwrap();
-    });
+    model::check(4, || race(&Crew::new(), JoinStack::force, two_joins));
 }
 
 #[test]
@@ -158,24 +149,15 @@ fn f3_force_and_offer_move_the_base_one_at_a_time() {
 #[test]
 fn f2_the_oldest_goes_first() {
     model::check(4, || {
-        let crew = Crew::new();
-        let thief = {
-            let crew = Arc::clone(&crew);
-            thread::spawn(move || {
-                crew.enter(1, |victim| {
-                    victim.request_offer();
-                    if let Some(task) = victim.force() {
-                        run(task);
-                    }
-                });
-            })
+        let take = |victim: &JoinStack| {
+            victim.request_offer();
+            victim.force()
         };
-        crew.enter(0, |_| {
+        race(&Crew::new(), take, || {
             let (outer, inner) = (Watched::new(), Watched::new());
             join(|| join(|| (), || inner.touch()), || outer.touch());
             assert_eq!((outer.touch(), inner.touch()), (2, 2), "each ran once");
         });
-        thief.join().unwrap();
     });
 }
 
@@ -187,18 +169,8 @@ fn f6_the_owner_helps_its_thief() {
         let crew = Crew::new();
         let begun = Arc::new(AtomicBool::new(false));
         crew.stacks[0].request_offer();
-        let thief = {
-            let crew = Arc::clone(&crew);
-            thread::spawn(move || {
-                crew.enter(1, |victim| {
-                    if let Some(task) = victim.steal() {
-                        run(task);
-                    }
-                });
-            })
-        };
         let parts = [Watched::new(), Watched::new()];
-        crew.enter(0, |_| {
+        race(&crew, JoinStack::steal, || {
             let main = thread::current().id();
             join(
                 || (),
@@ -226,7 +198,6 @@ fn f6_the_owner_helps_its_thief() {
                 "each ran once"
             );
         });
-        thief.join().unwrap();
     });
 }
 
@@ -277,25 +248,23 @@ fn j15_a_join_is_seen_by_the_last_look_or_offered() {
 #[test]
 fn sc1_a_scope_ends_after_its_jobs() {
     model::check(4, || {
-        let crew = Crew::new();
-        let thief = {
-            let crew = Arc::clone(&crew);
-            thread::spawn(move || crew.enter(1, |_| ()))
-        };
-        crew.enter(0, |_| {
-            let values = [Watched::new(), Watched::new()];
-            scope(|s| {
+        race(
+            &Crew::new(),
+            |_| None,
+            || {
+                let values = [Watched::new(), Watched::new()];
+                scope(|s| {
+                    for value in &values {
+                        s.spawn(move |_| {
+                            value.touch();
+                        });
+                    }
+                });
                 for value in &values {
-                    s.spawn(move |_| {
-                        value.touch();
-                    });
+                    assert_eq!(value.touch(), 2, "it ran once");
                 }
-            });
-            for value in &values {
-                assert_eq!(value.touch(), 2, "it ran once");
-            }
-        });
-        thief.join().unwrap();
+            },
+        );
     });
 }
 
